@@ -1,0 +1,34 @@
+"""Logging: one line an event on standard error, with the tokens of invitation links blanked out."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+_TOKEN = re.compile(r"(/e/)[^/\s\"?]+")
+
+
+class BlankTokens(logging.Filter):
+    """Replace the credential in ``/e/<token>/…`` by an ellipsis, wherever it stands in a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        blanked = _TOKEN.sub(r"\1…", message)
+        if blanked != message:
+            record.msg, record.args = blanked, None
+        return True
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"blank_tokens": {"()": "config.observability.BlankTokens"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["blank_tokens"]}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "studies": {"level": "INFO"},
+        "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}

@@ -1,0 +1,22 @@
+"""Addresses: the evaluator's side under ``/e/``, the study admin's under ``/console/``, Django's admin, health."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Answers without a login and without the database."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="console:studies")),
+    path("healthz", healthz, name="healthz"),
+    path("e/", include("studies.rating.urls")),
+    path("console/", include("studies.console.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,53 @@
+"""Train the demo model from nothing but the renderer: ``python -m demo.train --work var/train``.
+
+Stages: tokenizer, then clip and autoencoder (independent of each other, so they may run side by side in two
+processes), then denoiser, then export. Each stage resumes from its saved state, and logs to ``<stage>.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+STAGES = ("tokenizer", "clip", "autoencoder", "denoiser", "export")
+DEFAULT_STEPS = {"clip": 900, "autoencoder": 4200, "denoiser": 6000}
+CHECKPOINT = Path(__file__).parent / "checkpoint"
+
+
+def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
+    """Run one stage; its predecessors' results must lie in ``work``."""
+    from demo.training import autoencoder, clip, denoiser, export, tokenizer
+    from demo.training.loop import Stage
+
+    stage = Stage(work, name, steps or DEFAULT_STEPS.get(name, 0))
+    if name == "tokenizer":
+        tokenizer.train_tokenizer().save_pretrained(work / "tokenizer")
+    elif name == "clip":
+        clip.train_clip(tokenizer.load_tokenizer(work / "tokenizer"), stage).save_pretrained(work / "clip")
+    elif name == "autoencoder":
+        autoencoder.train_autoencoder(stage).save_pretrained(work / "vae")
+    elif name == "denoiser":
+        denoiser.train_denoiser(work, stage)
+    else:
+        export.export(work, output)
+
+
+def main() -> None:
+    """Parse the command line and run the stages asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("var/train"), help="folder for states, logs and parts")
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--steps", type=int, default=None, help="steps of the stage named (default: the recipe's)")
+    parser.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
+    parser.add_argument("--output", type=Path, default=CHECKPOINT)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    for name in STAGES if options.stage == "all" else (options.stage,):
+        train_stage(name, options.work, options.steps, options.output)
+
+
+if __name__ == "__main__":
+    main()

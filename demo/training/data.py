@@ -1,0 +1,45 @@
+"""Batches of rendered scenes, drawn from (seed, step), and the token positions of what a caption names."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+from demo import scenes
+
+SIZE = 64
+
+
+def step_rng(seed: int, step: int) -> np.random.Generator:
+    """One generator per step, so that a resumed run sees the same data."""
+    return np.random.default_rng([seed, step])
+
+
+def to_tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+    """uint8 (H, W, 3) pictures to float32 (B, 3, H, W) in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return stacked.float() / 127.5 - 1.0
+
+
+def rendered_batch(rng: np.random.Generator, count: int) -> tuple[torch.Tensor, list[scenes.Scene]]:
+    """``count`` random scenes and their pictures, float32 (count, 3, 64, 64) in [-1, 1]."""
+    drawn = [scenes.sample_scene(rng) for _ in range(count)]
+    return to_tensor([scenes.render(scene, SIZE)[0] for scene in drawn]), drawn
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """Token ids, int64 (B, 77), padded with the end-of-text token."""
+    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
+    ids: torch.Tensor = encoded.input_ids
+    return ids
+
+
+def token_groups(tokenizer: CLIPTokenizer, text: str) -> list[list[int]]:
+    """For each thing of a caption, then for its background: the positions of the tokens that name it."""
+    offsets = tokenizer(text, return_offsets_mapping=True).offset_mapping
+    spans = [*scenes.thing_spans(text), scenes.background_span(text)]
+    return [
+        [i for i, (start, end) in enumerate(offsets) if start < end and low <= start and end <= high]
+        for low, high in spans
+    ]

@@ -1,0 +1,115 @@
+"""Assemble the checkpoint folder: a diffusers pipeline, and the CLIP in transformers' and open_clip's formats."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPModel, CLIPTextModel
+
+from demo.training import clip as clip_training
+from demo.training.data import SIZE
+from demo.training.denoiser import new_scheduler
+from demo.training.tokenizer import load_tokenizer
+
+
+def export(work: Path, output: Path) -> None:
+    """Write everything to ``output`` in float16; the model card and other files there stay."""
+    tokenizer = load_tokenizer(work / "tokenizer")
+    model = CLIPModel.from_pretrained(work / "clip")
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(work / "vae"),
+        text_encoder=_text_encoder(model),
+        tokenizer=tokenizer,
+        unet=UNet2DConditionModel.from_pretrained(work / "unet"),
+        scheduler=new_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for part in ("vae", "text_encoder", "unet"):
+        getattr(pipeline, part).half()
+    pipeline.save_pretrained(output, safe_serialization=True)
+    folder = output / "clip"
+    shutil.rmtree(folder, ignore_errors=True)
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    save_file(open_clip_state(model), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(len(tokenizer)), indent=2) + "\n")
+
+
+def _text_encoder(model: CLIPModel) -> CLIPTextModel:
+    encoder = CLIPTextModel(model.config.text_config)
+    state = {name: value for name, value in model.text_model.state_dict().items()}
+    target = encoder.state_dict()
+    prefix = "text_model." if any(name.startswith("text_model.") for name in target) else ""
+    encoder.load_state_dict({prefix + name: value for name, value in state.items()})
+    return encoder
+
+
+def open_clip_config(vocabulary: int) -> dict[str, object]:
+    """open_clip's description of the same architecture."""
+    tower = {"width": clip_training.WIDTH, "layers": clip_training.LAYERS}
+    head = clip_training.WIDTH // clip_training.HEADS
+    return {
+        "model_cfg": {
+            "embed_dim": clip_training.WIDTH,
+            "quick_gelu": True,
+            "vision_cfg": {"image_size": SIZE, "patch_size": 8, "head_width": head, **tower},
+            "text_cfg": {
+                "context_length": 77,
+                "vocab_size": vocabulary,
+                "heads": clip_training.HEADS,
+                "hf_tokenizer_name": "local",
+                "tokenizer_kwargs": {"clean": "whitespace"},
+                **tower,
+            },
+        },
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    }
+
+
+def _layer(state: dict[str, torch.Tensor], source: str, target: str) -> dict[str, torch.Tensor]:
+    attention = f"{source}.self_attn"
+    converted = {}
+    for kind in ("weight", "bias"):
+        parts = [state[f"{attention}.{name}_proj.{kind}"] for name in "qkv"]
+        converted[f"{target}.attn.in_proj_{kind}"] = torch.cat(parts)
+        converted[f"{target}.attn.out_proj.{kind}"] = state[f"{attention}.out_proj.{kind}"]
+        for ours, theirs in (("layer_norm1", "ln_1"), ("layer_norm2", "ln_2")):
+            converted[f"{target}.{theirs}.{kind}"] = state[f"{source}.{ours}.{kind}"]
+        for ours, theirs in (("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
+            converted[f"{target}.{theirs}.{kind}"] = state[f"{source}.{ours}.{kind}"]
+    return converted
+
+
+def open_clip_state(model: CLIPModel) -> dict[str, torch.Tensor]:
+    """The weights under open_clip's names: packed attention projections, projections transposed."""
+    state = model.state_dict()
+    vision, text = "vision_model", "text_model"
+    converted = {
+        "logit_scale": state["logit_scale"],
+        "positional_embedding": state[f"{text}.embeddings.position_embedding.weight"],
+        "token_embedding.weight": state[f"{text}.embeddings.token_embedding.weight"],
+        "text_projection": state["text_projection.weight"].T,
+        "visual.class_embedding": state[f"{vision}.embeddings.class_embedding"],
+        "visual.positional_embedding": state[f"{vision}.embeddings.position_embedding.weight"],
+        "visual.conv1.weight": state[f"{vision}.embeddings.patch_embedding.weight"],
+        "visual.proj": state["visual_projection.weight"].T,
+    }
+    norms = (
+        (f"{text}.final_layer_norm", "ln_final"),
+        (f"{vision}.pre_layrnorm", "visual.ln_pre"),  # transformers' spelling
+        (f"{vision}.post_layernorm", "visual.ln_post"),
+    )
+    for ours, theirs in norms:
+        for kind in ("weight", "bias"):
+            converted[f"{theirs}.{kind}"] = state[f"{ours}.{kind}"]
+    for i in range(clip_training.LAYERS):
+        converted |= _layer(state, f"{text}.encoder.layers.{i}", f"transformer.resblocks.{i}")
+        converted |= _layer(state, f"{vision}.encoder.layers.{i}", f"visual.transformer.resblocks.{i}")
+    return {name: value.contiguous().clone() for name, value in converted.items()}

@@ -1,0 +1,35 @@
+"""Before anything is installed: is this machine fit for it? Runs on any Python 3, with nothing installed."""
+
+import shutil
+import sys
+from pathlib import Path
+
+NEEDED_GB = 7
+
+
+def problems(target):
+    """What stands in the way of an installation into ``target``, in plain words."""
+    found = []
+    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+        found.append(
+            "Python 3.11 or 3.12 is needed, this is %d.%d. Name another with `make PYTHON=python3.11 …`."
+            % sys.version_info[:2]
+        )
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        found.append("Python's venv module is missing (on Debian and Ubuntu: apt-get install python3-venv).")
+    if not (target / "bin" / "python").exists():
+        parent = target.resolve().parent
+        free = shutil.disk_usage(parent).free / 1e9
+        if free < NEEDED_GB:
+            found.append("About %d GB of free disk are needed in %s, %.1f GB are there." % (NEEDED_GB, parent, free))
+    return found
+
+
+if __name__ == "__main__":
+    failures = problems(Path(sys.argv[1] if len(sys.argv) > 1 else ".venv"))
+    for failure in failures:
+        print("Cannot install: " + failure, file=sys.stderr)
+    sys.exit(1 if failures else 0)

@@ -1,0 +1,58 @@
+"""Who may do what: evaluators by the token of their link, study admins by ownership."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from studies.models import Evaluator, Study
+
+SEPARATOR = "."
+
+
+def _signature(evaluator: Evaluator) -> str:
+    message = f"evaluator:{evaluator.public_id}:{evaluator.nonce}".encode()
+    digest = hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).hexdigest()
+    return digest[:32]  # 128 bits
+
+
+def token_for(evaluator: Evaluator) -> str:
+    """The credential of an evaluator's link: a public id and an HMAC of it and the nonce under the server's secret."""
+    return f"{evaluator.public_id}{SEPARATOR}{_signature(evaluator)}"
+
+
+def link_for(evaluator: Evaluator) -> str:
+    """The path of an evaluator's link."""
+    return reverse("rating:home", args=[token_for(evaluator)])
+
+
+def evaluator_for(token: str) -> Evaluator:
+    """The evaluator whom a token names; ``Http404`` for anything else, without saying what is wrong with it."""
+    public_id, _, signature = token.partition(SEPARATOR)
+    evaluator = (
+        Evaluator.objects.select_related("study", "version").filter(public_id=public_id).first()
+        if 0 < len(public_id) <= 16
+        else None
+    )
+    if evaluator is None or not hmac.compare_digest(_signature(evaluator).encode(), signature.encode()):
+        raise Http404("no such link")
+    return evaluator
+
+
+def studies_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Study]:
+    """The studies that a user may see and change: a superuser's are all, others' their own."""
+    if getattr(user, "is_superuser", False):
+        return Study.objects.all()
+    return Study.objects.filter(owner_id=user.pk)
+
+
+def study_of(user: AbstractBaseUser | AnonymousUser, pk: int) -> Study:
+    """One of the user's studies; ``Http404`` for a stranger's, as for one that is not there."""
+    return get_object_or_404(studies_of(user), pk=pk)

@@ -1,0 +1,12 @@
+"""The application's configuration."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class StudiesConfig(AppConfig):
+    """Records, order of work and pages of preference studies."""
+
+    name = "studies"
+    verbose_name = "Preference studies"

@@ -1,0 +1,14 @@
+"""A line for everything that changes a study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from studies.models import AuditEvent, Study
+
+
+def record(study: Study, action: str, *, actor: AbstractBaseUser | None = None, **detail: Any) -> AuditEvent:
+    """Write down that ``actor`` (none: the system) did ``action``; ``detail`` must be JSON."""
+    return AuditEvent.objects.create(study=study, actor_id=actor.pk if actor else None, action=action, detail=detail)

@@ -1,0 +1,168 @@
+"""A study's configuration: one typed, validated value, stored as canonical JSON under its SHA-256."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict, to_dict
+
+STRATA = ("high", "middle", "low")
+SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
+
+DEFAULT_CONSENT = (
+    "You will see pairs of pictures that a computer made from a short text, and say which one is better: "
+    "in picture quality and in how well it matches the text. There are no right or wrong answers. "
+    "We store your answers and how long each one took, and nothing that tells who you are. "
+    "Taking part is voluntary; you can stop at any time by closing the page."
+)
+DEFAULT_QUESTION = "Which picture is better, in quality and in how well it matches the text?"
+DEFAULT_OPTIONS = (
+    "Left is much better",
+    "Left is slightly better",
+    "No preference",
+    "Right is slightly better",
+    "Right is much better",
+)
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be used; ``errors`` maps a field to what is wrong with it."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{name}: {text}" for name, text in errors.items()))
+
+
+@dataclass(frozen=True)
+class StudyConfiguration:
+    """Everything that decides what a study shows and how it is drawn. Defaults are the paper's (§5.1, §5.3)."""
+
+    checkpoint: str
+    scheduler: str = "ddim"
+    steps: int = 20
+    height: int | None = None  # None: the model's own size
+    width: int | None = None
+    dtype: str = "float32"
+    batch_size: int = 8
+    encoder: str = "demo"  # "demo", a folder, or an open_clip model name
+    encoder_pretrained: str = ""
+    subset_size: int = 5000
+    curve_sizes: tuple[int, ...] = (50, 150, 500, 1000, 2000, 5000, 10000)
+    curve_draws: int = 5
+    seed: int = 0
+    percentiles: tuple[float, ...] = (90, 50, 10)
+    per_stratum: int = 50
+    baseline: Guidance = field(default_factory=ClassifierFree)
+    candidates: tuple[Guidance, ...] = field(
+        default_factory=lambda: (SegmentationFree(scale=5.0), SegmentationFree(scale=10.0))
+    )
+    trials_per_evaluator: int = 30
+    quota: int = 17
+    consent: str = DEFAULT_CONSENT
+    question: str = DEFAULT_QUESTION
+    options: tuple[str, ...] = DEFAULT_OPTIONS
+
+    def __post_init__(self) -> None:
+        errors = {
+            name: problem
+            for name, problem in (
+                ("checkpoint", "" if self.checkpoint.strip() else "give a folder or a hub id"),
+                ("scheduler", _one_of(self.scheduler, SCHEDULERS)),
+                ("dtype", _one_of(self.dtype, ("float32", "float16", "bfloat16"))),
+                ("steps", _between(self.steps, 1, 1000)),
+                ("batch_size", _between(self.batch_size, 1, 256)),
+                ("subset_size", _between(self.subset_size, 2, 10_000_000)),
+                ("curve_draws", _between(self.curve_draws, 1, 1000)),
+                ("curve_sizes", "" if all(n >= 2 for n in self.curve_sizes) else "every size must be at least 2"),
+                ("seed", _between(self.seed, 0, 2**63 - 1)),
+                ("per_stratum", _between(self.per_stratum, 1, 1_000_000)),
+                ("percentiles", _percentile_problem(self.percentiles)),
+                ("candidates", self._candidate_problem()),
+                ("trials_per_evaluator", _between(self.trials_per_evaluator, 1, 10_000)),
+                ("quota", _between(self.quota, 1, 1_000_000)),
+                ("options", "" if len(self.options) == 5 and all(self.options) else "give five texts"),
+            )
+            if problem
+        }
+        if errors:
+            raise ConfigurationError(errors)
+
+    def _candidate_problem(self) -> str:
+        if not self.candidates:
+            return "give at least one candidate"
+        if self.baseline in self.candidates or len(set(self.candidates)) < len(self.candidates):
+            return "the baseline and the candidates must all differ"
+        for guidance in self.candidates:
+            if isinstance(guidance, SegmentationFree) and (guidance.switch_after or 0) > self.steps:
+                return f"switch_after {guidance.switch_after} is beyond the {self.steps} steps"
+        return ""
+
+    @property
+    def strata(self) -> dict[float, str]:
+        """Names of the percentiles' strata: high, middle, low where there are three, else ``p90`` and so on."""
+        if len(self.percentiles) == 3:
+            return dict(zip(sorted(self.percentiles, reverse=True), STRATA, strict=True))
+        return {p: f"p{p:g}" for p in self.percentiles}
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, one form for equal values."""
+        fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> StudyConfiguration:
+        """The inverse of ``to_json``."""
+        fields: dict[str, Any] = json.loads(text)
+        fields["baseline"] = from_dict(fields["baseline"])
+        fields["candidates"] = tuple(from_dict(c) for c in fields["candidates"])
+        for name in ("curve_sizes", "percentiles", "options"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+    @property
+    def sha256(self) -> str:
+        """The hash that the CSV carries as version_hash."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ClassifierFree | SegmentationFree):
+        return to_dict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _one_of(value: str, allowed: tuple[str, ...]) -> str:
+    return "" if value in allowed else f"{value!r} is none of {', '.join(allowed)}"
+
+
+def _between(value: int, low: int, high: int) -> str:
+    return "" if low <= value <= high else f"{value} is not between {low} and {high}"
+
+
+def _percentile_problem(values: tuple[float, ...]) -> str:
+    if not values or len(set(values)) < len(values) or not all(0 <= p <= 100 for p in values):
+        return "give different percentiles between 0 and 100"
+    return ""
+
+
+def arm_label(guidance: Guidance) -> str:
+    """How an arm is named to study admins, with the strength in the paper's and in diffusers' convention."""
+    if isinstance(guidance, ClassifierFree):
+        negative = f", not “{guidance.negative_prompt}”" if guidance.negative_prompt else ""
+        return f"CFG w={guidance.strength:g} (diffusers {1 + guidance.strength:g}){negative}"
+    switch = "T/2" if guidance.switch_after is None else f"{guidance.switch_after}"
+    extra = "".join(
+        f", {text}"
+        for text in (
+            "per head" if guidance.heads != "mean" else "",
+            "prompt tokens" if guidance.tokens != "all" else "",
+        )
+        if text
+    )
+    return f"SFG a={guidance.scale:g}, w̄={guidance.strength:g}, after {switch}{extra}"

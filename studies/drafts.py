@@ -1,0 +1,47 @@
+"""Making and changing drafts: a draft's configuration is its first version, replaced until preparation freezes it."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from studies import audit
+from studies.configuration import StudyConfiguration
+from studies.models import PromptSet, Study, StudyVersion
+
+
+class DraftError(ValueError):
+    """A study that is no draft any more cannot be changed this way."""
+
+
+def create_study(
+    *, owner: AbstractBaseUser, name: str, prompt_set: PromptSet, configuration: StudyConfiguration
+) -> Study:
+    """A new draft with version 1 of its configuration."""
+    with transaction.atomic():
+        study = Study.objects.create(name=name, owner_id=owner.pk, prompt_set=prompt_set)
+        version = StudyVersion.objects.create(
+            study=study, number=1, configuration=configuration.to_json(), sha256=configuration.sha256
+        )
+        study.current_version = version
+        study.save(update_fields=["current_version"])
+        audit.record(study, "created", actor=owner, version_hash=configuration.sha256)
+    return study
+
+
+def change_draft(*, study: Study, actor: AbstractBaseUser, configuration: StudyConfiguration) -> None:
+    """Replace a draft's configuration; ``DraftError`` once the study is being prepared."""
+    with transaction.atomic():
+        changed = StudyVersion.objects.filter(study=study, number=1, study__state=Study.State.DRAFT).update(
+            configuration=configuration.to_json(), sha256=configuration.sha256
+        )
+        if not changed:
+            raise DraftError(f"“{study.name}” is {study.state}: its configuration is frozen")
+        audit.record(study, "changed", actor=actor, version_hash=configuration.sha256)
+
+
+def configuration_of(study: Study) -> StudyConfiguration:
+    """The study's current configuration."""
+    if study.current_version is None:
+        raise DraftError(f"“{study.name}” has no configuration yet")
+    return StudyConfiguration.from_json(study.current_version.configuration)

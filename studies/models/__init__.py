@@ -1,0 +1,29 @@
+"""The records, in four rooms: prompts, images, designs, responses."""
+
+from studies.models.designs import AuditEvent, Batch, Comparison, Pair, Stage, Study, StudyVersion
+from studies.models.images import Arm, Image, ImageScore, Recipe
+from studies.models.prompts import Prompt, PromptSet, PromptSubset, SubsetPrompt
+from studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Trial
+
+__all__ = [
+    "Arm",
+    "AuditEvent",
+    "Batch",
+    "Booklet",
+    "Comparison",
+    "Evaluator",
+    "Exclusion",
+    "Image",
+    "ImageScore",
+    "Pair",
+    "Prompt",
+    "PromptSet",
+    "PromptSubset",
+    "Rating",
+    "Recipe",
+    "Stage",
+    "Study",
+    "StudyVersion",
+    "SubsetPrompt",
+    "Trial",
+]

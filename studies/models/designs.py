@@ -1,0 +1,190 @@
+"""Studies: configuration, comparisons, pairs, and the work that prepares them."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from studies.models.images import Arm, Image, Recipe
+from studies.models.prompts import Prompt, PromptSet, PromptSubset
+
+
+class Study(models.Model):
+    """A preference study; ``draft → preparing → ready → collecting ⇄ paused → closed``."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft"
+        PREPARING = "preparing"
+        READY = "ready"
+        COLLECTING = "collecting"
+        PAUSED = "paused"
+        CLOSED = "closed"
+
+    name = models.CharField(max_length=100, unique=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="studies")
+    state = models.CharField(max_length=12, choices=State, default=State.DRAFT)
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="studies")
+    recipe = models.ForeignKey(Recipe, on_delete=models.PROTECT, null=True, blank=True, related_name="studies")
+    subset = models.OneToOneField(PromptSubset, on_delete=models.PROTECT, null=True, blank=True, related_name="study")
+    current_version = models.ForeignKey("StudyVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "studies"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="draft") | Q(current_version__isnull=False), name="prepared_study_has_version"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StudyVersion(models.Model):
+    """A frozen configuration; every rating names the version it was given under."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    configuration = models.TextField(help_text="canonical JSON")
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_version_per_number")]
+        ordering = ["study", "number"]
+
+    def __str__(self) -> str:
+        return f"{self.study} v{self.number}"
+
+
+class Comparison(models.Model):
+    """A baseline arm and a candidate arm, compared over the final subset's prompts."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="comparisons")
+    position = models.PositiveSmallIntegerField()
+    baseline = models.ForeignKey(Arm, on_delete=models.PROTECT, related_name="+")
+    candidate = models.ForeignKey(Arm, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["study", "baseline", "candidate"], name="compared_once_per_study"),
+            models.UniqueConstraint(fields=["study", "position"], name="one_comparison_per_position"),
+            models.CheckConstraint(condition=~Q(baseline=F("candidate")), name="compared_arms_differ"),
+        ]
+        ordering = ["study", "position"]
+
+    def __str__(self) -> str:
+        return f"{self.candidate} vs {self.baseline}"
+
+
+class Pair(models.Model):
+    """The two pictures of one prompt in one comparison."""
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="pairs")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="+")
+    stratum = models.CharField(max_length=20)
+    baseline_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    candidate_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "prompt"], name="one_pair_per_prompt"),
+            models.CheckConstraint(condition=~Q(baseline_image=F("candidate_image")), name="pair_has_two_images"),
+        ]
+        ordering = ["comparison", "prompt"]
+
+    def __str__(self) -> str:
+        return f"pair {self.pk} of {self.comparison_id}"
+
+
+class Stage(models.Model):
+    """One step of the preparation, with its progress. ``evaluations`` counts network evaluations really made."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="stages")
+    name = models.CharField(max_length=20)
+    position = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    evaluations = models.PositiveBigIntegerField(default=0)
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["study", "name"], name="one_stage_per_name"),
+            models.UniqueConstraint(fields=["study", "position"], name="one_stage_per_position"),
+            models.CheckConstraint(condition=Q(done__lte=F("total")), name="stage_done_within_total"),
+        ]
+        ordering = ["study", "position"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.study}"
+
+
+class Batch(models.Model):
+    """A piece of a stage's work, claimed with a lease. ``holder`` names the claim, so that a late worker sees it lost."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        LEASED = "leased"
+        DONE = "done"
+        FAILED = "failed"
+
+    stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="batches")
+    number = models.PositiveIntegerField()
+    items = models.JSONField(default=list)
+    size = models.PositiveIntegerField(default=1, help_text="units of progress in it")
+    progress = models.PositiveIntegerField(default=0)
+    queue = models.CharField(max_length=10, default="cpu")
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    holder = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True, help_text="when a failed attempt may be repeated")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "number"], name="one_batch_per_number"),
+            models.CheckConstraint(
+                condition=~Q(state="leased") | Q(holder__isnull=False, lease_until__isnull=False),
+                name="leased_batch_has_holder",
+            ),
+            models.CheckConstraint(condition=Q(progress__lte=F("size")), name="batch_progress_within_size"),
+        ]
+        indexes = [models.Index(fields=["queue", "state", "lease_until"], name="batch_to_claim")]
+        ordering = ["stage", "number"]
+        verbose_name_plural = "batches"
+
+    def __str__(self) -> str:
+        return f"batch {self.number} of {self.stage_id}"
+
+
+class AuditEvent(models.Model):
+    """Who did what to a study, and when."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="events")
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)
+    action = models.CharField(max_length=50)
+    detail = models.JSONField(default=dict)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.action} at {self.at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,85 @@
+"""Prompt sets and the subsets drawn from them (paper §5.3)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+
+class PromptSet(models.Model):
+    """An imported prompt file; frozen once imported."""
+
+    name = models.CharField(max_length=100, unique=True)
+    source = models.CharField(max_length=255, help_text="the file it was read from")
+    sha256 = models.CharField(max_length=64, help_text="of the prompts' texts in order")
+    count = models.PositiveIntegerField()
+    duplicates = models.PositiveIntegerField(default=0, help_text="prompts whose text occurred before")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(count__gt=0), name="prompt_set_not_empty")]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Prompt(models.Model):
+    """One prompt of a set, at its place in the file."""
+
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="prompts")
+    index = models.PositiveIntegerField()
+    text = models.TextField()
+    source_id = models.CharField(max_length=100, blank=True, help_text="the file's own id of the row, if it has one")
+    seed = models.PositiveBigIntegerField(null=True, blank=True, help_text="the file's own seed, if it has one")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["prompt_set", "index"], name="one_prompt_per_index"),
+            models.CheckConstraint(condition=~Q(text=""), name="prompt_not_empty"),
+        ]
+        ordering = ["prompt_set", "index"]
+
+    def __str__(self) -> str:
+        return f"{self.index}: {self.text[:60]}"
+
+
+class PromptSubset(models.Model):
+    """A study's first subset and, once scored, its strata."""
+
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="subsets")
+    encoder = models.CharField(max_length=255, help_text="text encoder of the Fréchet curve")
+    size = models.PositiveIntegerField()
+    seed = models.PositiveBigIntegerField()
+    percentiles = models.JSONField(help_text="e.g. [90, 50, 10]: high, middle, low stratum")
+    per_stratum = models.PositiveIntegerField()
+    frechet_curve = models.JSONField(null=True, blank=True)
+    distance = models.FloatField(null=True, blank=True, help_text="Fréchet distance of this subset to the whole set")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(size__gte=2), name="subset_has_two_prompts")]
+
+    def __str__(self) -> str:
+        return f"{self.size} of {self.prompt_set} (seed {self.seed})"
+
+
+class SubsetPrompt(models.Model):
+    """A prompt of a first subset, its CLIP score, and its stratum if it is in the final subset."""
+
+    HIGH, MIDDLE, LOW = "high", "middle", "low"
+
+    subset = models.ForeignKey(PromptSubset, on_delete=models.CASCADE, related_name="members")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="+")
+    clip_score = models.FloatField(null=True, blank=True)
+    stratum = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["subset", "prompt"], name="prompt_once_per_subset"),
+            models.CheckConstraint(condition=Q(stratum="") | Q(clip_score__isnull=False), name="stratum_needs_score"),
+        ]
+        ordering = ["subset", "prompt"]
+
+    def __str__(self) -> str:
+        return f"{self.prompt} in {self.subset}"

@@ -1,0 +1,190 @@
+"""What evaluators do: enrolment, booklets of trials, ratings, exclusions."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from studies.models.designs import Pair, Study, StudyVersion
+from studies.models.images import Image
+
+
+def new_public_id() -> str:
+    """Twelve URL-safe characters; half of an evaluator's token."""
+    return secrets.token_urlsafe(9)
+
+
+def new_nonce() -> str:
+    """Changing an evaluator's nonce revokes the old link."""
+    return secrets.token_hex(16)
+
+
+class Evaluator(models.Model):
+    """A person (or a simulation, always marked) who rates pairs of one study."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="evaluators")
+    version = models.ForeignKey(StudyVersion, on_delete=models.PROTECT, related_name="evaluators")
+    public_id = models.CharField(max_length=16, unique=True, default=new_public_id)
+    nonce = models.CharField(max_length=32, default=new_nonce)
+    external_ids = models.JSONField(default=dict, blank=True)
+    external_key = models.CharField(max_length=200, null=True, blank=True, help_text="the panel's id of the person")
+    note = models.CharField(max_length=100, blank=True, help_text="the admin's own reminder of who holds the link")
+    simulated = models.BooleanField(default=False)
+    language = models.CharField(max_length=10, blank=True)
+    consented_at = models.DateTimeField(null=True, blank=True)
+    consent_text_sha256 = models.CharField(max_length=64, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "external_key"],
+                condition=Q(external_key__isnull=False),
+                name="one_evaluator_per_external_key",
+            )
+        ]
+        ordering = ["study", "pk"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Booklet(models.Model):
+    """The trials that one evaluator sees. Ten booklets of the paper's study, a block, cover its 300 pairs once."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="booklets")
+    block = models.PositiveIntegerField()
+    number = models.PositiveIntegerField(help_text="its place in the study, in the order of claiming")
+    evaluator = models.OneToOneField(Evaluator, on_delete=models.PROTECT, null=True, blank=True, related_name="booklet")
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    remainder_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="remainders")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_booklet_per_number")]
+        indexes = [models.Index(fields=["study", "evaluator", "number"], name="booklet_to_claim")]
+        ordering = ["study", "number"]
+
+    def __str__(self) -> str:
+        return f"booklet {self.number} of {self.study_id}"
+
+
+class Trial(models.Model):
+    """One showing of two pictures to one evaluator. Its public id is random: nothing in it tells what it is."""
+
+    class Kind(models.TextChoices):
+        MAIN = "main"
+        PRACTICE = "practice"
+        ATTENTION = "attention"
+        REPEAT = "repeat"
+
+    public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    booklet = models.ForeignKey(Booklet, on_delete=models.CASCADE, related_name="trials")
+    position = models.PositiveSmallIntegerField()
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.MAIN)
+    pair = models.ForeignKey(Pair, on_delete=models.PROTECT, null=True, blank=True, related_name="trials")
+    left_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    right_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    candidate_on_left = models.BooleanField(null=True, blank=True)
+    repeat_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="repeats")
+    expected_choice = models.SmallIntegerField(null=True, blank=True, help_text="sign of a check's right answer")
+    released = models.BooleanField(default=False, help_text="left behind, and given to somebody else")
+    shown_at = models.DateTimeField(null=True, blank=True, help_text="when it was first served")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["booklet", "position"], name="one_trial_per_position"),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["main", "repeat"]) | Q(pair__isnull=False, candidate_on_left__isnull=False),
+                name="main_trial_has_pair_and_side",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="repeat") | Q(repeat_of__isnull=False), name="repeat_names_its_trial"
+            ),
+            models.CheckConstraint(
+                condition=Q(expected_choice__isnull=True) | Q(expected_choice__in=[-1, 1]),
+                name="check_has_no_neutral_answer",
+            ),
+        ]
+        ordering = ["booklet", "position"]
+
+    def __str__(self) -> str:
+        return f"trial {self.position} of booklet {self.booklet_id}"
+
+
+class Rating(models.Model):
+    """An answer as it was seen: −2 (left much better) … +2 (right much better). Never changed, only superseded."""
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="ratings")
+    evaluator = models.ForeignKey(Evaluator, on_delete=models.PROTECT, related_name="ratings")
+    version = models.ForeignKey(StudyVersion, on_delete=models.PROTECT, related_name="ratings")
+    choice = models.SmallIntegerField(validators=[MinValueValidator(-2), MaxValueValidator(2)])
+    key = models.UUIDField(help_text="made by the page; the same key is the same answer")
+    corrects = models.OneToOneField("self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrected_by")
+    superseded = models.BooleanField(default=False)
+    counted = models.BooleanField(default=True, help_text="false: came after its pair had enough")
+    elapsed_ms = models.PositiveIntegerField(null=True, blank=True, help_text="since both pictures were visible")
+    viewport = models.JSONField(default=dict, blank=True, help_text="window and displayed picture size, CSS pixels")
+    rated_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["evaluator", "key"], name="one_rating_per_key"),
+            models.UniqueConstraint(
+                fields=["trial"], condition=Q(superseded=False), name="one_standing_rating_per_trial"
+            ),
+            models.CheckConstraint(condition=Q(choice__gte=-2, choice__lte=2), name="choice_within_scale"),
+        ]
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.choice:+d} on trial {self.trial_id}"
+
+    @property
+    def preference(self) -> int | None:
+        """−2 … +2 towards the candidate; none for a trial without a candidate."""
+        side = self.trial.candidate_on_left
+        return None if side is None else -self.choice if side else self.choice
+
+
+class Exclusion(models.Model):
+    """A reversible flag on an evaluator or a rating, with its reason and its author."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="exclusions")
+    evaluator = models.ForeignKey(Evaluator, on_delete=models.CASCADE, null=True, blank=True, related_name="exclusions")
+    rating = models.ForeignKey(Rating, on_delete=models.CASCADE, null=True, blank=True, related_name="exclusions")
+    reason = models.CharField(max_length=200)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    made_at = models.DateTimeField(auto_now_add=True)
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(evaluator__isnull=False, rating__isnull=True)
+                | Q(evaluator__isnull=True, rating__isnull=False),
+                name="exclusion_has_one_target",
+            ),
+            models.UniqueConstraint(
+                fields=["evaluator"],
+                condition=Q(lifted_at__isnull=True, evaluator__isnull=False),
+                name="one_standing_exclusion_per_evaluator",
+            ),
+            models.UniqueConstraint(
+                fields=["rating"],
+                condition=Q(lifted_at__isnull=True, rating__isnull=False),
+                name="one_standing_exclusion_per_rating",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({'lifted' if self.lifted_at else 'stands'})"

@@ -1,0 +1,154 @@
+"""Models kept loaded in a worker process, and what names them: checkpoint, revision, encoder.
+
+Every function that needs torch imports it inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.conf import settings
+
+from studies.configuration import StudyConfiguration
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from studies.models import Recipe
+
+DEMO = "demo"
+
+
+def checkpoint_location(name: str) -> str:
+    """The folder or hub id that a checkpoint name stands for; ``demo`` is the model that ships."""
+    return str(settings.DEMO_CHECKPOINT) if name == DEMO else name
+
+
+def device() -> str:
+    """Where the models run: EVENHAND_DEVICE, else a GPU if there is one."""
+    import torch
+
+    return settings.MODEL_DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def checkpoint_revision(name: str) -> str:
+    """Hash of a local checkpoint's files, or the hub's commit."""
+    from generation.checkpoint import checkpoint_fingerprint
+
+    return checkpoint_fingerprint(checkpoint_location(name))
+
+
+@lru_cache(maxsize=1)
+def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDiffusionPipeline:
+    import torch
+
+    from generation.checkpoint import load_pipeline
+
+    return load_pipeline(location, device=where, dtype=getattr(torch, dtype))
+
+
+def pipeline(configuration: StudyConfiguration, recipe: Recipe) -> StableDiffusionPipeline:
+    """The study's pipeline; refuses a checkpoint that changed since the study was prepared."""
+    location = checkpoint_location(configuration.checkpoint)
+    return _pipeline(location, recipe.revision, recipe.dtype, device())
+
+
+def picture_size(configuration: StudyConfiguration) -> tuple[int, int]:
+    """Height and width in pixels: the configuration's, else the model's own."""
+    revision = checkpoint_revision(configuration.checkpoint)
+    location = checkpoint_location(configuration.checkpoint)
+    loaded = _pipeline(location, revision, configuration.dtype, device())
+    own = int(loaded.unet.config.sample_size) * int(loaded.vae_scale_factor)
+    return configuration.height or own, configuration.width or own
+
+
+# ------------------------------------------------------------------------------ CLIP
+
+
+def encoder_name(configuration: StudyConfiguration) -> str:
+    """How an encoder is named in records, e.g. ``ViT-g-14/laion2b_s12b_b42k``."""
+    return "/".join(part for part in (configuration.encoder, configuration.encoder_pretrained) if part)
+
+
+def _encoder_location(configuration: StudyConfiguration) -> tuple[str, str | None]:
+    if configuration.encoder == DEMO:
+        return str(Path(settings.DEMO_CHECKPOINT) / "clip"), None
+    return configuration.encoder, configuration.encoder_pretrained or None
+
+
+def encoder_key(configuration: StudyConfiguration) -> str:
+    """A file-name-safe key of the encoder: its name's hash, and its files' where it is a folder."""
+    location, pretrained = _encoder_location(configuration)
+    digest = hashlib.sha256(f"{location}/{pretrained}".encode())
+    folder = Path(location)
+    if folder.is_dir():
+        for file in sorted(folder.glob("open_clip*")):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _clip(location: str, pretrained: str | None, where: str) -> Any:
+    from metrics.clip import load_clip
+
+    return load_clip(location, pretrained, device=where)
+
+
+def clip(configuration: StudyConfiguration) -> Any:
+    """The CLIP model that scores pictures."""
+    return _clip(*_encoder_location(configuration), device())
+
+
+@lru_cache(maxsize=1)
+def _text_encoder(location: str, pretrained: str | None, where: str) -> Any:
+    from sampling.encode import load_text_encoder
+
+    return load_text_encoder(location, pretrained, device=where)
+
+
+def text_encoder(configuration: StudyConfiguration) -> Any:
+    """The CLIP text tower that encodes prompts."""
+    return _text_encoder(*_encoder_location(configuration), device())
+
+
+# ------------------------------------------------------------------------------ files and environment
+
+
+def features_folder() -> Path:
+    """The folder of cached features."""
+    folder = Path(settings.FEATURE_CACHE)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array so that a reader sees all of it or nothing."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "wb") as file:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def environment(loaded: Any) -> dict[str, Any]:
+    """Device, thread count and versions: the part of a picture's provenance that is the machine's."""
+    import platform
+
+    import torch
+
+    where = str(loaded.device)
+    processor = torch.cuda.get_device_name(loaded.device) if where.startswith("cuda") else platform.machine()
+    return {
+        "device": where,
+        "processor": processor,
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+    }
