@@ -49,8 +49,10 @@ def checkpoint_revision(name: str) -> str:
 def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDiffusionPipeline:
     import torch
 
-    from generation.checkpoint import load_pipeline
+    from generation.checkpoint import checkpoint_fingerprint, load_pipeline
 
+    if checkpoint_fingerprint(location) != revision:
+        raise ValueError(f"the checkpoint {location} has changed since the study was prepared")
     return load_pipeline(location, device=where, dtype=getattr(torch, dtype))
 
 

@@ -1,0 +1,17 @@
+# Two images from one file: `--target web` (no torch) and `--target worker` (with the models).
+FROM python:3.11-slim AS web
+ENV PYTHONUNBUFFERED=1 EVENHAND_VAR=/var/evenhand
+WORKDIR /app
+COPY requirements-web.txt requirements.txt constraints.txt ./
+RUN pip install --no-cache-dir -r requirements-web.txt -c constraints.txt
+COPY . .
+RUN useradd --system --home /var/evenhand --create-home evenhand && chown evenhand /var/evenhand
+USER evenhand
+EXPOSE 8000
+CMD ["sh", "-c", "python manage.py migrate && exec gunicorn config.wsgi --bind 0.0.0.0:8000 --workers 3 --threads 4"]
+
+FROM web AS worker
+USER root
+RUN pip install --no-cache-dir -r requirements.txt -c constraints.txt
+USER evenhand
+CMD ["celery", "--app", "config", "worker", "--pool", "solo", "--queues", "cpu,gpu", "--loglevel", "INFO"]

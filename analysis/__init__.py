@@ -1,0 +1,1 @@
+"""Choices in, statistics out. Only numpy and scipy."""

@@ -1,0 +1,1 @@
+"""Features and texts in, numbers out."""

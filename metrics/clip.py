@@ -1,0 +1,86 @@
+"""CLIP models through open_clip, and the CLIP score: the raw cosine of a picture and its prompt (METHOD §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class ClipError(ValueError):
+    """A CLIP model that cannot be loaded; the message names it."""
+
+
+@dataclass(frozen=True)
+class ClipModel:
+    """A loaded model with its tokenizer and its own validation transform."""
+
+    name: str
+    model: Any
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    transform: Callable[[Image.Image], torch.Tensor]
+    device: torch.device
+
+
+def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") -> ClipModel:
+    """An open_clip model by name and pretrained tag, or from a folder.
+
+    A folder holds ``open_clip_config.json``, ``open_clip_model.safetensors`` and the tokenizer's files. Nothing is
+    downloaded for a folder; a name with a tag asks open_clip's own cache or hub. Raises ``ClipError``.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        missing = [f for f in ("open_clip_config.json", "open_clip_model.safetensors") if not (folder / f).is_file()]
+        if missing:
+            raise ClipError(f"{folder} is no open_clip folder: {', '.join(missing)} is missing")
+        identifier, tag = f"local-dir:{folder}", None
+    else:
+        if name not in open_clip.list_models():
+            raise ClipError(f"there is neither a folder nor an open_clip model named {name!r}")
+        if pretrained and (name, pretrained) not in open_clip.list_pretrained():
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+            raise ClipError(f"{name} has no pretrained tag {pretrained!r}; its tags are {tags}")
+        identifier, tag = name, pretrained
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(
+            identifier, pretrained=tag, device=device, precision="fp32"
+        )
+        tokenizer = open_clip.get_tokenizer(identifier)
+    except Exception as error:  # open_clip raises whatever its hub client, torch or json raise
+        raise ClipError(f"the CLIP model {name!r} cannot be loaded: {error}") from error
+    return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device))
+
+
+def tokenize(clip: ClipModel, texts: Sequence[str]) -> torch.Tensor:
+    """Token ids, int64 (N, context length)."""
+    return torch.as_tensor(clip.tokenizer(list(texts))).long()
+
+
+@torch.inference_mode()
+def clip_scores(
+    images: Sequence[NDArray[np.uint8]], texts: Sequence[str], clip: ClipModel, batch_size: int = 32
+) -> NDArray[np.float32]:
+    """Cosine of each uint8 (H, W, 3) image with its text, float32 (N,), not scaled by 100.
+
+    Every call has ``batch_size`` rows (the last is padded), so that a score does not depend on its companions.
+    """
+    if len(images) != len(texts):
+        raise ValueError(f"{len(images)} images but {len(texts)} texts")
+    scores = []
+    for start in range(0, len(images), batch_size):
+        pictures = [clip.transform(Image.fromarray(np.asarray(i))) for i in images[start : start + batch_size]]
+        words = list(texts[start : start + batch_size])
+        count = len(pictures)
+        pictures += [pictures[-1]] * (batch_size - count)
+        words += [words[-1]] * (batch_size - count)
+        image_features = clip.model.encode_image(torch.stack(pictures).to(clip.device), normalize=True)
+        text_features = clip.model.encode_text(tokenize(clip, words).to(clip.device), normalize=True)
+        scores.append((image_features * text_features).sum(dim=-1)[:count].float().cpu().numpy())
+    return np.concatenate(scores) if scores else np.zeros(0, np.float32)

@@ -1,0 +1,233 @@
+"""``manage.py demo``: the whole job on this machine, from prompts to the preference histogram, then serve it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from studies.configuration import StudyConfiguration
+from studies.demonstration import processes
+from studies.demonstration.progress import watch_preparation
+from studies.models import PromptSet, Rating, Stage, Study
+
+STUDY = "Demo: coloured shapes"
+PROMPTS = "Built-in scenes"
+ADMIN = "admin"
+EVALUATORS = 17
+SEED = 11
+
+
+class Command(BaseCommand):
+    """Every step finds what an earlier run has done, and does the rest."""
+
+    help = "Run the whole job with the embedded model and simulated evaluators, then serve the result."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--no-serve", action="store_true", help="end when the results are written")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--prompts", type=int, default=2400, help="built-in scene prompts to import")
+        parser.add_argument("--subset", type=int, default=300, help="prompts of the first subset")
+        parser.add_argument("--per-stratum", type=int, default=10)
+        parser.add_argument("--evaluators", type=int, default=EVALUATORS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        began = time.monotonic()
+        output = Path(settings.VAR) / "demo"
+        output.mkdir(parents=True, exist_ok=True)
+        self._say("Preparing the database")
+        call_command("migrate", verbosity=0)
+        admin = self._admin()
+        study = self._study(admin, options)
+        timings = {"setup": time.monotonic() - began}
+        try:
+            self._prepare(study, output, timings)
+            port = self._port(options["port"])
+            log = output / "server.log"
+            with processes.running(processes.server_command(port), log) as server:
+                base_url = f"http://127.0.0.1:{port}"
+                processes.wait_until_it_answers(f"{base_url}/healthz", server, log)
+                self._rate(study, base_url, options["evaluators"], timings)
+                timings["total"] = time.monotonic() - began
+                self._write_results(study, output, timings)
+                if not options["no_serve"]:
+                    self._serve(study, base_url, server)
+        except processes.ProcessError as error:
+            raise CommandError(str(error)) from error
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+    # ------------------------------------------------------------------ records
+
+    def _admin(self) -> AbstractBaseUser:
+        """The admin login; its random password is printed when it is made, and never again."""
+        users = get_user_model().objects
+        admin = users.filter(username=ADMIN).first()
+        if admin is None:
+            password = secrets.token_urlsafe(12)
+            admin = users.create_superuser(username=ADMIN, email="", password=password)
+            self._say(f"Made the login “{ADMIN}” with the password {password}   (shown only now)")
+        return admin
+
+    def _study(self, admin: AbstractBaseUser, options: dict[str, Any]) -> Study:
+        from demo.scenes import built_in_prompts
+        from studies.drafts import create_study
+        from studies.prompt_import import import_texts
+
+        study = Study.objects.filter(name=STUDY).first()
+        if study is not None:
+            return study
+        prompt_set = PromptSet.objects.filter(name=PROMPTS).first()
+        if prompt_set is None:
+            prompt_set = import_texts(built_in_prompts(options["prompts"]), name=PROMPTS, source="demo.scenes")
+            self._say(f"Imported {prompt_set.count} scene prompts")
+        return create_study(owner=admin, name=STUDY, prompt_set=prompt_set, configuration=demo_configuration(options))
+
+    # ------------------------------------------------------------------ the stages, in a real worker
+
+    def _prepare(self, study: Study, output: Path, timings: dict[str, float]) -> None:
+        from studies.pipeline import stages
+
+        began = time.monotonic()
+        if study.state == Study.State.DRAFT:
+            stages.prepare(study)
+        elif study.state == Study.State.PREPARING:
+            self._say("Going on with a preparation that was interrupted")
+            if study.stages.filter(state=Stage.State.FAILED).exists():
+                stages.retry(study)
+        if study.state != Study.State.PREPARING:
+            return
+        self._say("Starting a Celery worker (it loads the models first)")
+        log = output / "worker.log"
+        with processes.running(processes.worker_command(), log) as worker:
+            watch_preparation(study, worker, log)
+        study.refresh_from_db()
+        timings["preparation"] = time.monotonic() - began
+
+    # ------------------------------------------------------------------ simulated evaluators, over HTTP
+
+    def _rate(self, study: Study, base_url: str, evaluators: int, timings: dict[str, float]) -> None:
+        from analysis.simulate import SimulatedEvaluator
+        from demo.judge import quality
+        from studies.access import link_for
+        from studies.demonstration.evaluators import rate_all
+        from studies.lifecycle import open_study
+        from studies.rating.enrolment import enrol
+
+        began = time.monotonic()
+        if study.state == Study.State.READY:
+            open_study(study)
+            study.refresh_from_db()
+        missing = evaluators - study.evaluators.filter(simulated=True).count()
+        for _ in range(missing):
+            enrol(study, simulated=True)
+        waiting = list(study.evaluators.filter(simulated=True, finished_at=None))
+        if not waiting:
+            return
+        self._say(f"{len(waiting)} simulated evaluators rate over HTTP, by what the pictures show of their prompts")
+        with tqdm(total=len(waiting), desc="Simulated evaluators", bar_format="{desc:32} |{bar:24}| {n_fmt}/{total_fmt}") as bar:
+            rate_all(
+                base_url,
+                [link_for(evaluator) for evaluator in waiting],
+                quality,
+                [SimulatedEvaluator() for _ in waiting],
+                SEED,
+                finished=lambda visit: bar.update(),
+            )
+        timings["rating"] = time.monotonic() - began
+
+    # ------------------------------------------------------------------ results
+
+    def _write_results(self, study: Study, output: Path, timings: dict[str, float]) -> None:
+        from studies.results import artefacts
+
+        artefacts.write(study, output)
+        report = artefacts.report(study) | {"demo": measurements(study, timings)}
+        (output / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        self._say("")
+        self._say(artefacts.terminal(study))
+        names = ", ".join(sorted(path.name for path in output.iterdir() if path.suffix != ".log"))
+        self._say(f"{Rating.objects.filter(trial__booklet__study=study).count()} ratings, all of them SIMULATED")
+        self._say(f"Written to {output}: {names}")
+
+    def _port(self, wanted: int) -> int:
+        port = processes.free_port(wanted)
+        if port != wanted:
+            self._say(f"Port {wanted} is in use; taking {port}")
+        return port
+
+    def _serve(self, study: Study, base_url: str, server: Any) -> None:
+        from studies.access import link_for
+        from studies.rating.enrolment import enrol
+
+        guest = study.evaluators.filter(simulated=False, finished_at=None).first() or enrol(study, note="demo visitor")
+        self._say(f"\nStudy admin:  {base_url}/console/   (login “{ADMIN}”; lost the password? manage.py changepassword)")
+        self._say(f"Evaluator:    {base_url}{link_for(guest)}")
+        self._say("Ctrl-C ends the server.")
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            self._say("\nStopped.")
+
+
+def demo_configuration(options: dict[str, Any]) -> StudyConfiguration:
+    """The demo's study: the guidance settings that the model card names, sizes for a few minutes' work."""
+    from generation.guidance import from_dict
+
+    settings_file = Path(settings.DEMO_CHECKPOINT) / "study.json"
+    chosen = json.loads(settings_file.read_text())
+    return StudyConfiguration(
+        checkpoint="demo",
+        subset_size=options["subset"],
+        per_stratum=options["per_stratum"],
+        curve_sizes=(20, 50, 100, 200, 600, 1200),
+        baseline=from_dict(chosen["baseline"]),
+        candidates=tuple(from_dict(candidate) for candidate in chosen["candidates"]),
+        trials_per_evaluator=30,
+        quota=max(EVALUATORS, options["evaluators"]) + 3,
+    )
+
+
+def measurements(study: Study, timings: dict[str, float]) -> dict[str, Any]:
+    """Network evaluations against METHOD's formula, times and memory of this run."""
+    from generation.plan import count_evaluations
+    from studies.drafts import configuration_of
+
+    configuration = configuration_of(study)
+    arms = {str(i): guidance for i, guidance in enumerate(configuration.candidates)}
+    made = {stage.name: stage for stage in study.stages.all()}
+    first, final = made["baseline"].total, made["arms"].total
+    sampler = {"steps": configuration.steps, "scheduler": configuration.scheduler}
+    return {
+        "evaluations": {
+            "baseline": made["baseline"].evaluations,
+            "baseline_per_prompt": count_evaluations({"baseline": configuration.baseline}, **sampler),
+            "arms": made["arms"].evaluations,
+            "arms_per_prompt": count_evaluations(arms, **sampler),
+            "naive_per_prompt": 2 * configuration.steps * (1 + len(arms)),
+            "first_subset": first,
+            "final_subset": final,
+        },
+        "seconds": {name: round(value, 1) for name, value in timings.items()},
+        "stage_seconds": {
+            name: round((stage.finished_at - stage.started_at).total_seconds(), 1)
+            for name, stage in made.items()
+            if stage.finished_at and stage.started_at
+        },
+        "peak_memory_gb": {
+            who: round(resource.getrusage(flag).ru_maxrss / 1e6, 2)
+            for who, flag in (("command", resource.RUSAGE_SELF), ("largest_child", resource.RUSAGE_CHILDREN))
+        },
+    }

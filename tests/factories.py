@@ -1,0 +1,109 @@
+"""Records for tests: named people, small prompt sets, studies in any state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+
+from demo.scenes import built_in_prompts
+from generation.guidance import ClassifierFree, SegmentationFree, fingerprint, to_dict
+from sampling.prompts import prompts_sha256
+from studies.configuration import StudyConfiguration, arm_label
+from studies.drafts import create_study
+from studies.models import Arm, Comparison, Image, Pair, Prompt, PromptSet, PromptSubset, Recipe, Study, SubsetPrompt
+from studies.pipeline.storage import store_image
+
+
+def make_admin(username: str = "ada") -> AbstractBaseUser:
+    """A study admin."""
+    return get_user_model().objects.create_user(username=username, password="a long password", is_staff=True)
+
+
+def make_prompt_set(count: int = 60, name: str = "Scenes") -> PromptSet:
+    """``count`` scene captions."""
+    texts = built_in_prompts(count)
+    prompt_set = PromptSet.objects.create(name=name, source="tests", sha256=prompts_sha256(texts), count=count)
+    Prompt.objects.bulk_create(Prompt(prompt_set=prompt_set, index=i, text=text) for i, text in enumerate(texts))
+    return prompt_set
+
+
+def small_configuration(**changes: Any) -> StudyConfiguration:
+    """A study of the demo model that takes seconds: 24 scored prompts, 12 final ones, 4 steps."""
+    settings = {
+        "checkpoint": "demo",
+        "steps": 4,
+        "subset_size": 24,
+        "per_stratum": 4,
+        "curve_sizes": (8, 24, 48),
+        "curve_draws": 3,
+        "batch_size": 4,
+        "baseline": ClassifierFree(2.0),
+        "candidates": (
+            SegmentationFree(5.0, opening=ClassifierFree(2.0)),
+            SegmentationFree(10.0, opening=ClassifierFree(2.0)),
+        ),
+        "trials_per_evaluator": 12,
+        "quota": 4,
+    }
+    return StudyConfiguration(**(settings | changes))
+
+
+def make_draft(owner: AbstractBaseUser | None = None, name: str = "Shapes", **changes: Any) -> Study:
+    """A draft over a prompt set of its own."""
+    prompt_set = make_prompt_set(name=f"Scenes of {name}")
+    configuration = small_configuration(**changes)
+    owner = owner or make_admin(f"owner-of-{name}".lower().replace(" ", "-"))
+    return create_study(owner=owner, name=name, prompt_set=prompt_set, configuration=configuration)
+
+
+def make_ready_study(owner: AbstractBaseUser | None = None, name: str = "Shapes", **changes: Any) -> Study:
+    """A study with pairs, ready to open. Its pictures are flat colours: nothing was generated."""
+    study = make_draft(owner, name, **changes)
+    configuration = small_configuration(**changes)
+    study.recipe = Recipe.objects.get_or_create(
+        checkpoint="demo", revision="0" * 64, scheduler="ddim", steps=4, height=64, width=64, dtype="float32", batch_size=4
+    )[0]
+    study.subset = PromptSubset.objects.create(
+        prompt_set=study.prompt_set, encoder="demo", size=24, seed=0, percentiles=[90, 50, 10], per_stratum=4
+    )
+    arms = [
+        Arm.objects.get_or_create(
+            fingerprint=fingerprint(g), defaults={"label": arm_label(g), "guidance": to_dict(g)}
+        )[0]
+        for g in (configuration.baseline, *configuration.candidates)
+    ]
+    prompts = list(study.prompt_set.prompts.order_by("index")[: 3 * configuration.per_stratum])
+    for k, prompt in enumerate(prompts):
+        stratum = ("high", "middle", "low")[k // configuration.per_stratum]
+        SubsetPrompt.objects.create(subset=study.subset, prompt=prompt, clip_score=0.3 - 0.001 * k, stratum=stratum)
+    images = {(arm.pk, prompt.pk): flat_image(prompt, arm, study.recipe) for arm in arms for prompt in prompts}
+    for position, candidate in enumerate(arms[1:]):
+        comparison = Comparison.objects.create(study=study, position=position, baseline=arms[0], candidate=candidate)
+        Pair.objects.bulk_create(
+            Pair(
+                comparison=comparison,
+                prompt=prompt,
+                stratum=("high", "middle", "low")[k // configuration.per_stratum],
+                baseline_image=images[arms[0].pk, prompt.pk],
+                candidate_image=images[candidate.pk, prompt.pk],
+            )
+            for k, prompt in enumerate(prompts)
+        )
+    study.state = Study.State.READY
+    study.save()
+    return study
+
+
+def flat_image(prompt: Prompt, arm: Arm, recipe: Recipe) -> Image:
+    """A 64×64 picture of one colour, different for each prompt and arm."""
+    import numpy as np
+
+    from generation.images import encode_png
+
+    colour = np.array([(37 * prompt.index) % 256, (91 * arm.pk) % 256, 128], np.uint8)
+    data = encode_png(np.broadcast_to(colour, (64, 64, 3)).copy())
+    return Image.objects.create(
+        prompt=prompt, arm=arm, recipe=recipe, seed=prompt.index, state="done", sha256=store_image(data), width=64, height=64
+    )

@@ -1,0 +1,150 @@
+"""The whole preparation in one process: order, counts, running again, cheap failures first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from studies.models import Batch, Comparison, Image, Pair, Stage, Study, SubsetPrompt
+from studies.pipeline import stages
+from studies.pipeline.storage import image_path
+from tests.factories import make_draft
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def prepared(django_db_setup: None, django_db_blocker: object, tmp_path_factory: pytest.TempPathFactory) -> object:
+    """One study prepared by the real stages; its tests only read, or undo what they change."""
+    from django.conf import settings
+
+    folder = tmp_path_factory.mktemp("prepared-images")
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        before, settings.MEDIA_ROOT = settings.MEDIA_ROOT, folder
+        study = make_draft(name="Prepared")
+        stages.prepare(study)
+        stages.work_through()
+        study.refresh_from_db()
+        yield study, folder
+        settings.MEDIA_ROOT = before
+        _remove(study)
+
+
+def _remove(study: Study) -> None:
+    Pair.objects.filter(comparison__study=study).delete()
+    subset, recipe, owner = study.subset, study.recipe, study.owner
+    Study.objects.filter(pk=study.pk).update(subset=None, recipe=None, state="draft", current_version=None)
+    prompt_set = study.prompt_set
+    study.delete()
+    if subset:
+        subset.delete()
+    Image.objects.filter(recipe=recipe).delete()
+    if recipe:
+        recipe.delete()
+    prompt_set.prompts.all().delete()
+    prompt_set.delete()
+    owner.delete()
+
+
+@pytest.fixture
+def study(prepared: tuple[Study, object], settings: object) -> Study:
+    settings.MEDIA_ROOT = prepared[1]  # type: ignore[attr-defined]
+    return Study.objects.get(pk=prepared[0].pk)
+
+
+def test_every_stage_is_done_in_order(study: Study) -> None:
+    assert study.state == Study.State.READY
+    rows = list(study.stages.order_by("position"))
+    assert [row.name for row in rows] == list(stages.ORDER)
+    assert {row.state for row in rows} == {Stage.State.DONE}
+    assert all(row.done == row.total for row in rows)
+
+
+def test_network_evaluations_equal_the_formula(study: Study) -> None:
+    # steps 4, t_s = 2: a baseline costs 2T = 8; two arms beside it cost 2·t_s + (1+K) + 2K(T−t_s−1) = 4+3+4 = 11.
+    made = dict(study.stages.values_list("name", "evaluations"))
+    assert made["baseline"] == 24 * 8
+    assert made["arms"] == 12 * 11
+
+
+def test_the_baseline_is_made_once(study: Study) -> None:
+    comparison = Comparison.objects.filter(study=study).first()
+    assert comparison is not None
+    assert Image.objects.filter(arm=comparison.baseline, recipe=study.recipe).count() == 24
+    assert Image.objects.filter(recipe=study.recipe).count() == 24 + 2 * 12
+
+
+def test_strata_hold_high_middle_and_low_scores(study: Study) -> None:
+    members = SubsetPrompt.objects.filter(subset=study.subset)
+    mean = {
+        name: np.mean(list(members.filter(stratum=name).values_list("clip_score", flat=True)))
+        for name in ("high", "middle", "low")
+    }
+    assert mean["high"] > mean["middle"] > mean["low"]
+    assert members.filter(stratum="high").count() == 4
+
+
+def test_pairs_have_the_same_seed_and_prompt_on_both_sides(study: Study) -> None:
+    pairs = list(Pair.objects.filter(comparison__study=study).select_related("baseline_image", "candidate_image"))
+    assert len(pairs) == 24
+    for pair in pairs:
+        assert pair.baseline_image.seed == pair.candidate_image.seed
+        assert pair.baseline_image.prompt_id == pair.candidate_image.prompt_id == pair.prompt_id
+        assert pair.baseline_image.sha256 != pair.candidate_image.sha256
+        assert image_path(pair.candidate_image.sha256).exists()
+
+
+def test_running_a_stage_again_makes_nothing_new(study: Study) -> None:
+    before = dict(study.stages.values_list("name", "evaluations"))
+    Study.objects.filter(pk=study.pk).update(state=Study.State.PREPARING)
+    Stage.objects.filter(study=study).update(state=Stage.State.WAITING, done=0)
+    Batch.objects.filter(stage__study=study).delete()
+    study.refresh_from_db()
+    stages.go_on(study)
+    stages.work_through()
+    study.refresh_from_db()
+    assert study.state == Study.State.READY
+    assert dict(study.stages.values_list("name", "evaluations")) == before
+
+
+def test_a_lost_file_is_made_again_with_the_same_bytes(study: Study) -> None:
+    pair = Pair.objects.filter(comparison__study=study).select_related("candidate_image").first()
+    assert pair is not None
+    path = image_path(pair.candidate_image.sha256)
+    data = path.read_bytes()
+    path.unlink()
+    Study.objects.filter(pk=study.pk).update(state=Study.State.PREPARING)
+    Stage.objects.filter(study=study, name__in=("arms", "pairs")).update(state=Stage.State.WAITING, done=0)
+    Batch.objects.filter(stage__study=study).delete()
+    study.refresh_from_db()
+    stages.go_on(study)
+    stages.work_through()
+    assert path.read_bytes() == data
+
+
+def test_only_a_draft_is_prepared(study: Study) -> None:
+    with pytest.raises(stages.PreparationError, match="only a draft"):
+        stages.prepare(study)
+
+
+def test_a_subset_larger_than_the_set_is_refused() -> None:
+    with pytest.raises(stages.PreparationError, match="61 prompts are asked for, .* has 60"):
+        stages.prepare(make_draft(subset_size=61))
+
+
+def test_a_subset_too_small_for_its_strata_is_refused() -> None:
+    study = make_draft(subset_size=12)
+    with pytest.raises(stages.PreparationError, match="need a first subset of at least"):
+        stages.prepare(study)
+    study.refresh_from_db()
+    assert study.state == Study.State.DRAFT
+
+
+def test_a_folder_that_is_no_checkpoint_stops_the_first_stage(tmp_path: object) -> None:
+    study = make_draft(checkpoint=str(tmp_path))
+    stages.prepare(study)
+    stages.work_through()
+    stage = study.stages.get(name="prompts")
+    assert stage.state == Stage.State.FAILED
+    assert str(tmp_path) in stage.error
+    assert "model_index.json" in stage.error
