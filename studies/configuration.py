@@ -8,10 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict, to_dict
+from generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict
+from generation.plan import SCHEDULERS
 
 STRATA = ("high", "middle", "low")
-SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
 
 DEFAULT_CONSENT = (
     "You will see pairs of pictures that a computer made from a short text, and say which one is better: "
@@ -131,7 +131,7 @@ class StudyConfiguration:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, ClassifierFree | SegmentationFree):
-        return to_dict(value)
+        return value.to_dict()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

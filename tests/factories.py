@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 
 from demo.scenes import built_in_prompts
-from generation.guidance import ClassifierFree, SegmentationFree, fingerprint, to_dict
+from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
 from sampling.prompts import prompts_sha256
 from studies.configuration import StudyConfiguration, arm_label
 from studies.drafts import create_study
@@ -70,7 +70,7 @@ def make_ready_study(owner: AbstractBaseUser | None = None, name: str = "Shapes"
     )
     arms = [
         Arm.objects.get_or_create(
-            fingerprint=fingerprint(g), defaults={"label": arm_label(g), "guidance": to_dict(g)}
+            fingerprint=fingerprint(g), defaults={"label": arm_label(g), "guidance": g.to_dict()}
         )[0]
         for g in (configuration.baseline, *configuration.candidates)
     ]

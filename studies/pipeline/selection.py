@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from django.db import transaction
 
-from generation.guidance import fingerprint, to_dict
+from generation.guidance import fingerprint
 from studies import audit
 from studies.configuration import StudyConfiguration, arm_label
 from studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
@@ -50,7 +50,7 @@ def check_prompts(context: Context) -> None:
     )
     arms = []
     for guidance in (configuration.baseline, *configuration.candidates):
-        values = {"label": arm_label(guidance), "guidance": to_dict(guidance)}
+        values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
         arms.append(Arm.objects.get_or_create(fingerprint=fingerprint(guidance), defaults=values)[0])
     with transaction.atomic():
         Study.objects.filter(pk=study.pk).update(recipe=recipe)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-torch.set_num_threads(1)
 
 WORDS = "a red blue green circle square star above below left of and the on cat dog".split()
 CONTEXT = 77
@@ -85,6 +82,15 @@ def tiny_pipeline(dtype: torch.dtype = torch.float32, context: int = CONTEXT) ->
     return pipeline.to(dtype=dtype)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits may depend on the number of threads; tests that ask for more set it themselves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def pipeline() -> StableDiffusionPipeline:
     """Float32; tests share it and change nothing of it."""
@@ -98,8 +104,8 @@ def pipeline64() -> StableDiffusionPipeline:
 
 
 @pytest.fixture
-def stock(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """A copy that guidance has never touched: diffusers' own processors."""
+def stock() -> StableDiffusionPipeline:
+    """A fresh one that guidance has never touched: diffusers' own processors."""
     return tiny_pipeline()
 
 

@@ -1,0 +1,46 @@
+"""Pictures as PNG bytes and back. Pillow and numpy only."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+COMPRESSION = 3  # 512×512 in about a quarter of the default level's time, a few per cent larger
+
+
+class ImageError(ValueError):
+    """Bytes or an array that are not a picture of the kind asked for; the message says what they are."""
+
+
+def encode_png(array: NDArray[np.uint8]) -> bytes:
+    """PNG bytes of a picture, uint8 (H, W, 3), without metadata: equal pixels give equal bytes with one Pillow build.
+
+    Raises ImageError for another dtype or shape.
+    """
+    picture = np.asarray(array)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise ImageError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", compress_level=COMPRESSION)
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes) -> NDArray[np.uint8]:
+    """The picture in PNG bytes, uint8 (H, W, 3); other colour modes are converted to RGB.
+
+    Raises ImageError where the bytes are no PNG or end early.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return np.array(image.convert("RGB"), dtype=np.uint8)
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{len(data)} bytes that are not a readable PNG: {error}") from error
+
+
+def sha256_of(data: bytes) -> str:
+    """SHA-256 of the bytes, 64 hex digits: the name that a picture is stored under."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,170 @@
+"""Running the planned rows through the UNet and latents through the VAE in calls of one fixed number of rows.
+
+Matrix kernels may treat the last rows of a call differently, so a picture's bits can depend on how many rows share its
+call. Therefore every call has the same shape, padded by repeating its last row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
+
+from generation.attention import Perturbation, RowChange, SemanticMaps, after_first, perturbation
+from generation.plan import Conditioning, Step
+
+RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its token index (heads or 1, patches)
+
+
+def network_rows(batch_size: int) -> int:
+    """Rows of every UNet call for batches of ``batch_size`` pictures: two a picture.
+
+    Rounded up to a multiple of four above that: with two or six rows over, MKL's matrix product on more than one thread
+    treats the remainder with another kernel, and a picture would depend on its slot in the last bits.
+    """
+    rows = 2 * batch_size
+    return rows if rows <= 4 else 4 * -(-rows // 4)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Encoded texts of one batch of b pictures."""
+
+    prompts: torch.Tensor  # (b, tokens, width)
+    negatives: Mapping[str, torch.Tensor]  # text -> (tokens, width)
+    own_tokens: torch.Tensor  # (b, tokens) bool
+
+
+@dataclass(frozen=True)
+class BranchPrediction:
+    """Network output on one branch: a prediction (b, C, h, w) and, where recorded, maps for each conditioning."""
+
+    predictions: dict[Conditioning, torch.Tensor]
+    maps: dict[Conditioning, RowMaps]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One network row: a picture of the batch, on a branch, under a conditioning."""
+
+    branch: int
+    picture: int
+    conditioning: Conditioning
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A network call made ready: its rows without padding, and its fixed inputs."""
+
+    rows: tuple[_Row, ...]
+    sources: torch.Tensor  # (rows,) int64, into the stacked latents of all branches
+    text: torch.Tensor  # (rows, tokens, width)
+    perturbation: Perturbation | None
+
+
+@dataclass
+class Network:
+    """The UNet on one batch of pictures. rows: the fixed number of rows in a call."""
+
+    unet: UNet2DConditionModel
+    texts: Texts
+    rows: int
+    record_maps: bool = False
+    _calls: dict[tuple[tuple[Conditioning, ...], ...], list[_Call]] = field(default_factory=dict)
+
+    def predict(
+        self, step: Step, inputs: Sequence[torch.Tensor], timestep: torch.Tensor
+    ) -> list[BranchPrediction]:
+        """The rows that ``step`` plans, on the scaled latents (b, C, h, w) of each branch."""
+        stacked = torch.cat(list(inputs))
+        results = [BranchPrediction({}, {}) for _ in step.branches]
+        parts: dict[tuple[int, Conditioning], list[torch.Tensor]] = {}
+        for call in self._prepared(step):
+            maps: SemanticMaps | None = {} if self.record_maps and call.perturbation is not None else None
+            predicted = self._run(call, stacked, timestep, maps)
+            for row, prediction in zip(call.rows, predicted, strict=False):  # the rest is padding
+                parts.setdefault((row.branch, row.conditioning), []).append(prediction)
+            _collect_maps(results, call, maps or {})
+        for (branch, conditioning), predictions in parts.items():
+            results[branch].predictions[conditioning] = torch.stack(predictions)
+        return results
+
+    def _run(
+        self, call: _Call, stacked: torch.Tensor, timestep: torch.Tensor, maps: SemanticMaps | None
+    ) -> torch.Tensor:
+        """One UNet call, (rows, C, h, w)."""
+        keywords: dict[str, object] = {}
+        if call.perturbation is not None:
+            keywords["perturbation"] = call.perturbation
+        if maps is not None:
+            keywords["semantic_maps"] = maps
+        output: torch.Tensor = self.unet(
+            stacked.index_select(0, call.sources),
+            timestep,
+            encoder_hidden_states=call.text,
+            cross_attention_kwargs=keywords or None,
+            return_dict=False,
+        )[0]
+        return output
+
+    def _prepared(self, step: Step) -> list[_Call]:
+        """The step's calls; made once for each set of rows, since iterations repeat them."""
+        key = tuple(branch.rows for branch in step.branches)
+        if key not in self._calls:
+            pictures = range(len(self.texts.prompts))
+            rows = [
+                _Row(branch, picture, conditioning)
+                for branch, conditionings in enumerate(key)
+                for conditioning in conditionings
+                for picture in pictures
+            ]
+            self._calls[key] = [self._call(rows[at : at + self.rows]) for at in range(0, len(rows), self.rows)]
+        return self._calls[key]
+
+    def _call(self, rows: Sequence[_Row]) -> _Call:
+        prompts = self.texts.prompts
+        padded = [*rows, *[rows[-1]] * (self.rows - len(rows))]
+        sources = torch.tensor([row.branch * len(prompts) + row.picture for row in padded])
+        changes = [self._change(row) for row in rows] + [None] * (len(padded) - len(rows))
+        return _Call(
+            tuple(rows),
+            sources.to(prompts.device),
+            torch.stack([self._text(row) for row in padded]),
+            perturbation(changes, device=prompts.device, dtype=self.unet.dtype),
+        )
+
+    def _text(self, row: _Row) -> torch.Tensor:
+        negative = row.conditioning.negative_prompt
+        return self.texts.prompts[row.picture] if negative is None else self.texts.negatives[negative]
+
+    def _change(self, row: _Row) -> RowChange | None:
+        wanted = row.conditioning
+        if wanted.scale is None:
+            return None
+        own = self.texts.own_tokens[row.picture]
+        allowed = own if wanted.tokens == "prompt" else after_first(len(own))
+        return RowChange(wanted.scale, allowed, per_head=wanted.heads == "per_head")
+
+
+def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, rows: int) -> NDArray[np.uint8]:
+    """Pictures, uint8 (n, H, W, 3), of latents (n, C, h, w), decoded in calls of exactly ``rows`` latents."""
+    pictures = []
+    for part in latents.split(rows):
+        padded = torch.cat([part, *[part[-1:]] * (rows - len(part))])
+        decoded = pipeline.vae.decode(padded / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+        scaled = pipeline.image_processor.postprocess(decoded[: len(part)], output_type="np")
+        pictures.append((scaled * 255).round().astype(np.uint8))
+    return np.concatenate(pictures)
+
+
+def _collect_maps(results: Sequence[BranchPrediction], call: _Call, maps: Mapping[str, torch.Tensor]) -> None:
+    """Hand each perturbed row's semantic maps to its branch; a head-mean row keeps one map for all heads."""
+    perturbed = [row for row in call.rows if row.conditioning.scale is not None]
+    for name, recorded in maps.items():
+        for row, semantic in zip(perturbed, recorded.cpu(), strict=True):
+            kept = semantic if row.conditioning.heads == "per_head" else semantic[:1]
+            results[row.branch].maps.setdefault(row.conditioning, {}).setdefault(name, []).append(kept)

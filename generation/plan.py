@@ -1,0 +1,144 @@
+"""Which network rows each iteration needs, which arms share them, and where arms part (METHOD: Cost). Plain Python.
+
+All arms of an image start from one latent. At every network call each arm demands two predictions: one on the image's
+own prompt, one on what its guidance subtracts. Arms of one branch with the same demand stay together; where demands
+differ the branch splits, but the rows of that call, still on the common latent, are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Integral
+
+from generation.guidance import ClassifierFree, Guidance, Heads, SegmentationFree, Tokens
+
+SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What one network row sees beside its latent.
+
+    negative_prompt: a text that stands in for ∅, or None for the image's own prompt.
+    scale: the a of eq. 10, or None for plain attention; heads and tokens matter only with a scale.
+    """
+
+    negative_prompt: str | None = None
+    scale: float | None = None
+    heads: Heads = "mean"
+    tokens: Tokens = "all"
+
+
+PROMPT = Conditioning()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Arms that take the same step: the row they subtract, with which strength."""
+
+    negative: Conditioning
+    strength: float
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One latent at one network call: the distinct rows on it, and the groups it goes on as (one: no split)."""
+
+    rows: tuple[Conditioning, ...]
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of the scheduler. Its branches are the groups of the entry before, in order."""
+
+    iteration: int
+    branches: tuple[Branch, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of this entry for one image, padding excluded."""
+        return sum(len(branch.rows) for branch in self.branches)
+
+
+def plan(
+    arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]], steps: int = 20, scheduler: str = "ddim"
+) -> tuple[Step, ...]:
+    """The network calls of one image under all ``arms``, in order.
+
+    Raises ValueError for no arms, a name given twice, something that is no guidance, ``steps`` below 1,
+    ``switch_after`` beyond ``steps``, or an unknown scheduler.
+    """
+    named = named_arms(arms)
+    branches: list[tuple[str, ...]] = [tuple(named)]
+    planned = []
+    for iteration in entry_iterations(scheduler, steps):
+        step = Step(iteration, tuple(_branch(members, named, iteration, steps) for members in branches))
+        branches = [group.arms for branch in step.branches for group in branch.groups]
+        planned.append(step)
+    return tuple(planned)
+
+
+def count_evaluations(
+    arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]],
+    steps: int = 20,
+    scheduler: str = "ddim",
+    prompts: int = 1,
+) -> int:
+    """Network evaluations that ``generate`` will make, padding excluded, without running anything.
+
+    For classifier-free guidance and K segmentation-free arms with one opening: 2·t_s + (2+K) + 2(K+1)(T−t_s−1) a prompt.
+    """
+    return prompts * sum(step.evaluations for step in plan(arms, steps, scheduler))
+
+
+def entry_iterations(scheduler: str, steps: int) -> tuple[int, ...]:
+    """The iteration (0 … T−1) that each network call of the scheduler belongs to.
+
+    PNDM calls the network once more than it iterates; both of its first calls belong to iteration 0, so that with
+    t_s ≥ 1 the last T − t_s calls are segmentation-free.
+    """
+    if scheduler not in SCHEDULERS:
+        raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, not {scheduler!r}")
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
+    iterations = tuple(range(steps))
+    return (0, *iterations) if scheduler == "pndm" and steps > 1 else iterations
+
+
+def named_arms(arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]) -> dict[str, Guidance]:
+    """The arms by name, in order, each checked. Raises ValueError as ``plan`` does."""
+    pairs = list(arms.items() if isinstance(arms, Mapping) else arms)
+    if not pairs:
+        raise ValueError("arms must name at least one guidance, and none was given")
+    named: dict[str, Guidance] = {}
+    for name, guidance in pairs:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"an arm's name must be a text that is not empty, not {name!r}")
+        if name in named:
+            raise ValueError(f"arm {name!r} is named twice")
+        if not isinstance(guidance, ClassifierFree | SegmentationFree):
+            raise ValueError(f"arm {name!r} must be a ClassifierFree or SegmentationFree, not {guidance!r}")
+        named[name] = guidance
+    return named
+
+
+def _branch(members: tuple[str, ...], arms: Mapping[str, Guidance], iteration: int, steps: int) -> Branch:
+    demands: dict[tuple[Conditioning, float], list[str]] = {}
+    for name in members:
+        demands.setdefault(_demand(arms[name], iteration, steps), []).append(name)
+    groups = tuple(Group(negative, strength, tuple(names)) for (negative, strength), names in demands.items())
+    negatives = dict.fromkeys(group.negative for group in groups)
+    # Negative before positive, as diffusers orders the rows of classifier-free guidance.
+    return Branch((*negatives, PROMPT), groups)
+
+
+def _demand(guidance: Guidance, iteration: int, steps: int) -> tuple[Conditioning, float]:
+    if isinstance(guidance, SegmentationFree):
+        if iteration >= guidance.switch_iteration(steps):
+            perturbed = Conditioning(scale=guidance.scale, heads=guidance.heads, tokens=guidance.tokens)
+            return perturbed, guidance.strength
+        guidance = guidance.opening
+    return Conditioning(negative_prompt=guidance.negative_prompt), guidance.strength

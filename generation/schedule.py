@@ -1,0 +1,88 @@
+"""The schedulers a trajectory may use, built from the checkpoint's own configuration (METHOD: Scheduler)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+)
+
+from generation.noise import HandedNoise
+from generation.plan import SCHEDULERS, entry_iterations
+
+
+class Scheduler(Protocol):
+    """What a trajectory needs of a diffusers scheduler."""
+
+    timesteps: torch.Tensor
+    config: Mapping[str, Any]
+    init_noise_sigma: float | torch.Tensor
+
+    def set_timesteps(self, num_inference_steps: int) -> None: ...
+    def scale_model_input(self, sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor: ...
+    def step(
+        self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor, *, return_dict: bool
+    ) -> tuple[torch.Tensor, ...]: ...
+
+
+@dataclass(frozen=True)
+class _Kind:
+    scheduler: Any
+    overrides: Mapping[str, object]
+
+
+_KINDS: Mapping[str, _Kind] = {
+    # Ends on the x0 prediction: Algorithm 1 with Σ = 0, which SD's own DDIM configuration does not.
+    "ddim": _Kind(
+        DDIMScheduler,
+        {"set_alpha_to_one": True, "steps_offset": 1, "timestep_spacing": "leading", "clip_sample": False},
+    ),
+    # Clipping to ±1 is for pixels; its default is on, and configurations of other schedulers leave it out.
+    "ddpm": _Kind(DDPMScheduler, {"clip_sample": False}),
+    "dpm_solver": _Kind(DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "euler": _Kind(EulerDiscreteScheduler, {}),
+    # Without this, a configuration saved by another scheduler would bring Runge-Kutta warm-up calls.
+    "pndm": _Kind(PNDMScheduler, {"skip_prk_steps": True}),
+}
+assert set(_KINDS) == set(SCHEDULERS)
+
+
+def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Scheduler:
+    """A fresh scheduler ``name`` set to ``steps`` iterations; its timesteps stay on the CPU.
+
+    config: the checkpoint's scheduler configuration. Raises ValueError for an unknown name, ``steps`` below 1 or beyond
+    the number of training steps.
+    """
+    entries = len(entry_iterations(name, steps))
+    kind = _KINDS[name]
+    scheduler: Scheduler = kind.scheduler.from_config(dict(config), **kind.overrides)
+    limit = scheduler.config["num_train_timesteps"]
+    if steps > limit:
+        raise ValueError(f"steps must be at most the checkpoint's {limit} training steps, not {steps}")
+    scheduler.set_timesteps(steps)
+    if len(scheduler.timesteps) != entries:
+        raise ValueError(
+            f"the checkpoint's {name} configuration gives {len(scheduler.timesteps)} network calls for {steps} steps,"
+            f" not {entries}"
+        )
+    return scheduler
+
+
+def advance(
+    scheduler: Scheduler,
+    prediction: torch.Tensor,
+    timestep: torch.Tensor,
+    latents: torch.Tensor,
+    noise: Callable[[], torch.Tensor],
+) -> torch.Tensor:
+    """The latents (B, C, h, w) after one scheduler step; ``noise`` is called only by a scheduler that adds some."""
+    with HandedNoise(noise):
+        return scheduler.step(prediction, timestep, latents, return_dict=False)[0]

@@ -1,0 +1,70 @@
+"""Prompts as the network reads them: embeddings from calls of one fixed size, and which tokens are the prompt's own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+
+class PromptTruncated(UserWarning):
+    """A prompt is longer than the tokenizer allows; the message names the words that the model does not see."""
+
+
+def check_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> None:
+    """Raise ValueError for a prompt without a word, naming it; warn (PromptTruncated) of one that is cut."""
+    for index, prompt in enumerate(prompts):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise ValueError(f"prompt {index} must be a text with at least one word, not {prompt!r}")
+        if not bool(own_tokens(pipeline, prompt).any()):
+            raise ValueError(f"prompt {index} has no token that the model knows: {prompt!r}")
+        cut = words_beyond_limit(pipeline, prompt)
+        if cut:
+            limit = pipeline.tokenizer.model_max_length
+            message = f"prompt {index} is longer than the model's {limit} tokens; it does not see: {cut!r}"
+            warnings.warn(message, PromptTruncated, stacklevel=3)
+
+
+def words_beyond_limit(pipeline: StableDiffusionPipeline, prompt: str) -> str:
+    """The end of the prompt that the tokenizer's limit cuts off, as text; empty where all of it is seen."""
+    tokenizer = pipeline.tokenizer
+    ids = tokenizer(_converted(pipeline, prompt), truncation=False, verbose=False).input_ids
+    cut: str = tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1])
+    return cut.strip()
+
+
+def own_tokens(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
+    """Bool (tokens,): the positions 0 < i < first end-of-text of the padded prompt (METHOD: Tokens)."""
+    tokenizer = pipeline.tokenizer
+    ids = tokenizer(
+        _converted(pipeline, prompt),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids[0]
+    ended = (ids == tokenizer.eos_token_id).cumsum(dim=0) > 0
+    ended[0] = True
+    return ~ended
+
+
+def encode_texts(pipeline: StableDiffusionPipeline, texts: Sequence[str], rows: int) -> torch.Tensor:
+    """Text states (len(texts), tokens, width) as the pipeline itself makes them, from calls of exactly ``rows`` texts.
+
+    The last call is padded by repeating its last text, so a text's states do not depend on its companions.
+    """
+    states = []
+    for start in range(0, len(texts), rows):
+        part = list(texts[start : start + rows])
+        padded = part + part[-1:] * (rows - len(part))
+        encoded, _ = pipeline.encode_prompt(padded, pipeline.device, 1, False)
+        states.append(encoded[: len(part)])
+    return torch.cat(states)
+
+
+def _converted(pipeline: StableDiffusionPipeline, prompt: str) -> str:
+    """The prompt with textual-inversion words spelt out, as ``encode_prompt`` does it."""
+    converted: str = pipeline.maybe_convert_prompt(prompt, pipeline.tokenizer)
+    return converted

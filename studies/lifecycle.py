@@ -1,0 +1,52 @@
+"""A study's life after its preparation: open, pause, resume, close. Conditional updates settle races."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from studies import audit
+from studies.drafts import configuration_of
+from studies.models import Pair, Study
+from studies.rating.booklets import booklets_needed, build_blocks, cells_of
+
+
+class LifecycleError(ValueError):
+    """A step that the study's state does not allow; the message says which state it is in."""
+
+
+def open_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
+    """Build the booklets and start collecting; ``LifecycleError`` for a study without pairs or not ready."""
+    if not Pair.objects.filter(comparison__study=study).exists():
+        raise LifecycleError(f"“{study.name}” has no pairs yet: prepare it first")
+    configuration = configuration_of(study)
+    a_block = booklets_needed(cells_of(study), configuration.trials_per_evaluator)
+    build_blocks(study, max(2, -(-configuration.quota // a_block)))
+    _step(study, "opened", Study.State.READY, Study.State.COLLECTING, actor)
+
+
+def pause_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
+    """Serve no trials and take no answers until it is resumed."""
+    _step(study, "paused", Study.State.COLLECTING, Study.State.PAUSED, actor)
+
+
+def resume_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
+    """Go on collecting."""
+    _step(study, "resumed", Study.State.PAUSED, Study.State.COLLECTING, actor)
+
+
+def close_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
+    """End the collection for good."""
+    if study.state == Study.State.PAUSED:
+        _step(study, "closed", Study.State.PAUSED, Study.State.CLOSED, actor)
+    else:
+        _step(study, "closed", Study.State.COLLECTING, Study.State.CLOSED, actor)
+
+
+def _step(
+    study: Study, action: str, before: Study.State, after: Study.State, actor: AbstractBaseUser | None
+) -> None:
+    if not Study.objects.filter(pk=study.pk, state=before).update(state=after):
+        study.refresh_from_db(fields=["state"])
+        raise LifecycleError(f"“{study.name}” is {study.state}; only a study that is {before.value} can be {action}")
+    study.refresh_from_db(fields=["state"])
+    audit.record(study, action, actor=actor)

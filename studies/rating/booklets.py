@@ -1,0 +1,234 @@
+"""Assignment: which pairs an evaluator sees, on which sides, in which order.
+
+Booklets come in blocks. A block's booklets cover every pair once; the next block is its mirror image (sides swapped,
+newly shuffled); the one after that is dealt afresh.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from studies.drafts import configuration_of
+from studies.models import Booklet, Pair, Study, Trial
+
+LONGEST_RUN = 3
+
+
+@dataclass(frozen=True)
+class PairCell:
+    """A pair and what must be balanced about it."""
+
+    pair: int
+    comparison: int
+    stratum: str
+    prompt: int
+
+    @property
+    def cell(self) -> tuple[int, str]:
+        """Comparison and stratum."""
+        return (self.comparison, self.stratum)
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One planned trial."""
+
+    cell: PairCell
+    candidate_on_left: bool
+
+
+Plan = list[list[Showing]]  # booklets of one block, trials in order
+
+
+def booklets_needed(pairs: Sequence[PairCell], trials_per_evaluator: int) -> int:
+    """Booklets a block: enough for every pair, and for all pairs of one prompt to lie in different booklets."""
+    if trials_per_evaluator < 1:
+        raise ValueError(f"trials_per_evaluator must be at least 1, not {trials_per_evaluator}")
+    if not pairs:
+        raise ValueError("there are no pairs to assign")
+    most = max(Counter(cell.prompt for cell in pairs).values())
+    return max(-(-len(pairs) // trials_per_evaluator), most)
+
+
+def plan_block(pairs: Sequence[PairCell], trials_per_evaluator: int, rng: np.random.Generator) -> Plan:
+    """A fresh block: every pair once, no prompt twice in a booklet, cells and sides balanced in each booklet.
+
+    Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), each booklet holds the same number
+    of every cell; where it does not, within one.
+    """
+    count = booklets_needed(pairs, trials_per_evaluator)
+    hands = _deal(pairs, count, rng)
+    while max(map(len, hands)) > trials_per_evaluator:
+        count += 1
+        hands = _deal(pairs, count, rng)
+    return [_ordered(_with_sides(hand, rng), rng) for hand in hands]
+
+
+def mirror(plan: Plan, rng: np.random.Generator) -> Plan:
+    """The same booklets with the sides swapped, newly shuffled."""
+    return [
+        _ordered([replace(showing, candidate_on_left=not showing.candidate_on_left) for showing in booklet], rng)
+        for booklet in plan
+    ]
+
+
+def _deal(pairs: Sequence[PairCell], count: int, rng: np.random.Generator) -> list[list[PairCell]]:
+    """Deal prompts round robin through their strata; each comparison starts at a booklet of its own.
+
+    A prompt that stands in several comparisons has one place in the order, so different starts keep its pairs apart.
+    """
+    strata: dict[int, str] = {}
+    for cell in pairs:
+        strata.setdefault(cell.prompt, cell.stratum)
+    prompts = sorted(strata, key=lambda prompt: strata[prompt])
+    shuffled: list[int] = []
+    for stratum in sorted(set(strata.values())):
+        members = np.array([prompt for prompt in prompts if strata[prompt] == stratum])
+        shuffled.extend(int(prompt) for prompt in rng.permutation(members))
+    place = {prompt: i for i, prompt in enumerate(shuffled)}
+    hands: list[list[PairCell]] = [[] for _ in range(count)]
+    starts = _starts(pairs, count)
+    for cell in pairs:
+        hands[(place[cell.prompt] + starts[cell.comparison]) % count].append(cell)
+    return hands
+
+
+def _starts(pairs: Sequence[PairCell], count: int) -> dict[int, int]:
+    """A different first booklet for each comparison, going on where the one before it stopped, so that sizes agree."""
+    sizes = Counter(cell.comparison for cell in pairs)
+    free, start, starts = set(range(count)), 0, {}
+    for comparison in sorted(sizes):
+        chosen = min(free, key=lambda slot: (slot - start) % count)
+        free.discard(chosen)
+        # The comparison fills booklets place+start: the remainder of its size tells where the next one should begin.
+        starts[comparison], start = chosen, (chosen - sizes[comparison]) % count
+    return starts
+
+
+def _with_sides(hand: list[PairCell], rng: np.random.Generator) -> list[Showing]:
+    """Alternate sides through the cells, so that each cell and the whole booklet are balanced within one."""
+    shuffled = [hand[int(i)] for i in rng.permutation(len(hand))]
+    by_cell = sorted(shuffled, key=lambda cell: cell.cell)
+    first = bool(rng.integers(2))
+    return [Showing(cell, (i % 2 == 0) == first) for i, cell in enumerate(by_cell)]
+
+
+def _ordered(booklet: list[Showing], rng: np.random.Generator, attempts: int = 200) -> list[Showing]:
+    """A random order without long runs of one comparison or one side, as far as the booklet allows."""
+    best, best_run = booklet, len(booklet) + 1
+    for _ in range(attempts):
+        order = [booklet[int(i)] for i in rng.permutation(len(booklet))]
+        run = max(
+            _longest_run([showing.cell.comparison for showing in order])
+            if len({showing.cell.comparison for showing in order}) > 1
+            else 0,
+            _longest_run([showing.candidate_on_left for showing in order]),
+        )
+        if run < best_run:
+            best, best_run = order, run
+        if best_run <= LONGEST_RUN:
+            break
+    return best
+
+
+def _longest_run(values: Sequence[object]) -> int:
+    longest = run = 0
+    previous: object = None
+    for value in values:
+        run = run + 1 if run and value == previous else 1
+        previous, longest = value, max(longest, run)
+    return longest
+
+
+def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str]:
+    """What this shape can and cannot guarantee, in plain words, for the admin before opening."""
+    count = booklets_needed(pairs, trials_per_evaluator)
+    sizes = Counter(len(hand) for hand in _deal(pairs, count, np.random.default_rng(0)))
+    cells = Counter(cell.cell for cell in pairs)
+    told = [f"{count} booklets show each of the {len(pairs)} pairs once; nobody sees a prompt twice."]
+    if len(sizes) == 1 and all(size % count == 0 for size in cells.values()):
+        told.append("Every booklet holds the same number of pairs of each comparison and stratum.")
+    else:
+        told.append("Booklets differ by one in how many pairs of a comparison and stratum they hold.")
+    if max(sizes) < trials_per_evaluator:
+        told.append(f"An evaluator gets {max(sizes)} trials, not {trials_per_evaluator}: no more fit these rules.")
+    return told
+
+
+# ------------------------------------------------------------------------------ records
+
+
+def cells_of(study: Study) -> list[PairCell]:
+    """The study's pairs, in a fixed order."""
+    rows = Pair.objects.filter(comparison__study=study).order_by("comparison__position", "prompt__index")
+    return [PairCell(*row) for row in rows.values_list("pk", "comparison__position", "stratum", "prompt_id")]
+
+
+def build_blocks(study: Study, blocks: int) -> int:
+    """Write booklets up to ``blocks`` blocks; returns how many there were to write.
+
+    A block is one transaction. Two processes that build the same block meet at the unique booklet number, and the
+    second one finds it built.
+    """
+    cells = cells_of(study)
+    configuration = configuration_of(study)
+    pairs = {pair.pk: pair for pair in Pair.objects.filter(comparison__study=study)}
+    last = Booklet.objects.filter(study=study).aggregate(last=Max("block"))["last"]
+    written = 0
+    for block in range(0 if last is None else last + 1, blocks):
+        plan = _planned(cells, configuration.trials_per_evaluator, configuration.seed, block)
+        try:
+            with transaction.atomic():
+                _write(study, block, plan, pairs)
+                written += 1
+        except IntegrityError:
+            if not Booklet.objects.filter(study=study, block=block).exists():
+                raise
+    return written
+
+
+def _planned(cells: list[PairCell], trials: int, seed: int, block: int) -> Plan:
+    fresh = plan_block(cells, trials, np.random.default_rng([seed, block // 2]))
+    return fresh if block % 2 == 0 else mirror(fresh, np.random.default_rng([seed, block // 2, 1]))
+
+
+def _write(study: Study, block: int, plan: Plan, pairs: dict[int, Pair]) -> None:
+    first = block * len(plan)
+    booklets = Booklet.objects.bulk_create(
+        Booklet(study=study, block=block, number=first + i) for i in range(len(plan))
+    )
+    trials = []
+    for booklet, showings in zip(booklets, plan, strict=True):
+        for position, showing in enumerate(showings, 1):
+            pair = pairs[showing.cell.pair]
+            sides = (pair.candidate_image_id, pair.baseline_image_id)
+            left, right = sides if showing.candidate_on_left else sides[::-1]
+            trials.append(
+                Trial(
+                    booklet=booklet,
+                    position=position,
+                    pair=pair,
+                    candidate_on_left=showing.candidate_on_left,
+                    left_image_id=left,
+                    right_image_id=right,
+                )
+            )
+    Trial.objects.bulk_create(trials, batch_size=1000)
+
+
+def balance(plan: Plan) -> dict[str, int]:
+    """Largest differences within one block, for tests and the admin: cells over booklets, sides in a booklet."""
+    per_cell: dict[tuple[int, str], list[int]] = defaultdict(list)
+    cells = {showing.cell.cell for booklet in plan for showing in booklet}
+    for booklet in plan:
+        counts = Counter(showing.cell.cell for showing in booklet)
+        for cell in cells:
+            per_cell[cell].append(counts[cell])
+    sides = [abs(2 * sum(s.candidate_on_left for s in booklet) - len(booklet)) for booklet in plan]
+    return {"cells": max(max(c) - min(c) for c in per_cell.values()), "sides": max(sides)}

@@ -1,0 +1,76 @@
+"""How an evaluator comes into a study and gets a booklet."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from studies.drafts import configuration_of
+from studies.models import Booklet, Evaluator, Study
+from studies.rating.booklets import build_blocks
+
+
+class EnrolmentError(ValueError):
+    """A study that takes nobody (any more); the message says why."""
+
+
+def enrol(
+    study: Study,
+    *,
+    simulated: bool = False,
+    external_ids: dict[str, str] | None = None,
+    external_key: str | None = None,
+    note: str = "",
+) -> Evaluator:
+    """A new evaluator under the study's current version, or the one who holds ``external_key`` already."""
+    if study.state in (Study.State.DRAFT, Study.State.CLOSED) or study.current_version is None:
+        raise EnrolmentError(f"“{study.name}” is {study.state}: nobody can be invited")
+    values = {
+        "version": study.current_version,
+        "simulated": simulated,
+        "external_ids": external_ids or {},
+        "note": note,
+    }
+    if external_key is None:
+        return Evaluator.objects.create(study=study, **values)
+    return Evaluator.objects.get_or_create(study=study, external_key=external_key, defaults=values)[0]
+
+
+def consent(evaluator: Evaluator) -> Booklet:
+    """Write down the consent and claim a booklet; called again, it finds both. ``EnrolmentError`` if the study is full."""
+    booklet = claim_booklet(evaluator)
+    text = configuration_of(evaluator.study).consent
+    Evaluator.objects.filter(pk=evaluator.pk, consented_at=None).update(
+        consented_at=timezone.now(), consent_text_sha256=hashlib.sha256(text.encode()).hexdigest()
+    )
+    return booklet
+
+
+def claim_booklet(evaluator: Evaluator) -> Booklet:
+    """The evaluator's booklet: the lowest free one, taken by a conditional update whose count is checked."""
+    study = evaluator.study
+    while True:
+        held = Booklet.objects.filter(evaluator=evaluator).first()
+        if held is not None:
+            return held
+        free = Booklet.objects.filter(study=study, evaluator=None).order_by("number").values_list("pk", flat=True)
+        candidate = free.first()
+        if candidate is None:
+            _build_more(study)
+            continue
+        # Whoever comes second finds the booklet taken, or (the same person twice at once) holds one already.
+        with contextlib.suppress(IntegrityError), transaction.atomic():
+            Booklet.objects.filter(pk=candidate, evaluator=None).update(evaluator=evaluator, claimed_at=timezone.now())
+
+
+def _build_more(study: Study) -> None:
+    """Another block, while the quota leaves room for it."""
+    claimed = Booklet.objects.filter(study=study).exclude(evaluator=None).count()
+    if claimed >= configuration_of(study).quota:
+        raise EnrolmentError("This study has all the participants it needs. Thank you for your interest.")
+    last = Booklet.objects.filter(study=study).aggregate(last=Max("block"))["last"]
+    build_blocks(study, (0 if last is None else last + 1) + 1)

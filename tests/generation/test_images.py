@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from generation.images import ImageError, decode_png, encode_png, sha256_of
+
+pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
+
+
+@given(pictures)
+def test_a_picture_survives(picture: np.ndarray) -> None:
+    assert np.array_equal(decode_png(encode_png(picture)), picture)
+
+
+def test_equal_pixels_give_equal_bytes_whatever_the_memory_layout() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    mirrored_twice = np.ascontiguousarray(picture[:, ::-1])[:, ::-1]
+    assert encode_png(picture) == encode_png(mirrored_twice)
+
+
+def test_nothing_but_pixels_is_written() -> None:
+    data = encode_png(np.zeros((4, 4, 3), np.uint8))
+    chunks, at = [], 8
+    while at < len(data):
+        chunks.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    assert chunks == [b"IHDR", b"IDAT", b"IEND"]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=str(array.dtype)):
+        encode_png(array)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", encode_png(np.full((64, 64, 3), 7, np.uint8))[:60]])
+def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match=f"{len(data)} bytes"):
+        decode_png(data)
+
+
+def test_sha256_of_the_empty_bytes() -> None:  # FIPS 180-4's well-known value
+    assert sha256_of(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert sha256_of(b"abc") == hashlib.sha256(b"abc").hexdigest()
