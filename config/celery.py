@@ -30,19 +30,24 @@ def _transport_options() -> dict[str, Any]:
     }
 
 
-app.conf.update(
-    broker_url=settings.CELERY_BROKER_URL,
-    broker_transport_options=_transport_options(),
-    broker_connection_retry_on_startup=True,
-    task_ignore_result=True,
-    task_default_queue="cpu",
-    task_acks_late=False,
-    worker_prefetch_multiplier=1,
-    worker_enable_remote_control=False,
-    worker_send_task_events=False,
-    worker_hijack_root_logger=False,
-    timezone="UTC",
-)
+def _configuration() -> dict[str, Any]:
+    return {
+        "broker_url": settings.CELERY_BROKER_URL,
+        "broker_transport_options": _transport_options(),
+        "broker_connection_retry_on_startup": True,
+        "task_ignore_result": True,
+        "task_default_queue": "cpu",
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "timezone": "UTC",
+    }
+
+
+# Read when first needed: a settings module imports this package before it is complete itself.
+app.add_defaults(_configuration)
 app.autodiscover_tasks(["studies.pipeline"])
 
 

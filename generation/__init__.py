@@ -1,5 +1,5 @@
 """Classifier-free and segmentation-free guidance for Stable Diffusion: prompts and seeds in, pictures out.
 
-``guidance`` and ``plan`` are plain Python and may be imported where torch is not installed; ``images`` needs Pillow only;
-``trajectory``, ``checkpoint`` and the modules under them need torch and diffusers.
+``guidance`` and ``plan`` are plain Python and may be imported where torch is not installed; ``images`` needs Pillow
+and numpy; ``trajectory``, ``checkpoint`` and the modules under them need torch and diffusers.
 """

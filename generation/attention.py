@@ -1,9 +1,9 @@
 """Cross-attention in which the semantic token of each patch is weighted by −a (paper eq. 9 and 10).
 
-Every attention module of the UNet gets one processor that computes what diffusers' ``AttnProcessor2_0`` computes. Rows of
-a batch that a ``Perturbation`` names are then corrected: out' = out − (1+a)·A[p,s]·V[s], so the other rows stay as
-stock attention made them, bit for bit. The perturbation is data and travels as a cross-attention keyword argument, which
-all processors accept (self-attention's ignores it), so arms differ in tensors and never in code.
+Every attention module of the UNet gets one processor that computes what diffusers' ``AttnProcessor2_0`` computes. Rows
+of a batch that a ``Perturbation`` names are then corrected: out' = out − (1+a)·A[p,s]·V[s], so the other rows stay as
+stock attention made them, bit for bit. The perturbation is data and travels as a cross-attention keyword argument,
+which all processors accept (self-attention's ignores it), so arms differ in tensors and never in code.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def cross_attention_modules(unet: UNet2DConditionModel) -> list[str]:
 def _corrected(
     attended: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, change: Perturbation
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``attended`` (B, heads, patches, d) with out − (1+a)·A[p,s]·V[s] on the named rows, and s (n, heads|1, patches)."""
+    """``attended`` (B, heads, patches, d) with out − (1+a)·A[p,s]·V[s] on the rows named; s (n, heads|1, patches)."""
     working = _working(query.dtype)
     weights = _attention_weights(query.index_select(0, change.rows), key.index_select(0, change.rows), working)
     semantic = _semantic_token(weights, change)  # (n, heads or 1, patches)

@@ -144,7 +144,7 @@ def fingerprint(guidance: Guidance) -> str:
 
 def combine(negative: Prediction, positive: Prediction, strength: float) -> Prediction:
     """The guided prediction n + (1+w)·(p − n) (eq. 4 and 8), for floats, arrays or tensors of one shape."""
-    return negative + (1.0 + strength) * (positive - negative)  # type: ignore[operator, no-any-return]
+    return negative + (1.0 + strength) * (positive - negative)  # type: ignore[operator]
 
 
 def _set(guidance: Guidance, name: str, value: object) -> None:
@@ -165,7 +165,7 @@ def _count(name: str, value: object) -> int:
     whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not whole or value < 0:  # type: ignore[operator]
         raise GuidanceError(f"{name} must be None or a whole number of at least 0, not {value!r}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)  # type: ignore[call-overload]
 
 
 def _one_of(name: str, value: object, names: tuple[str, ...]) -> None:

@@ -89,7 +89,8 @@ def count_evaluations(
 ) -> int:
     """Network evaluations that ``generate`` will make, padding excluded, without running anything.
 
-    For classifier-free guidance and K segmentation-free arms with one opening: 2·t_s + (2+K) + 2(K+1)(T−t_s−1) a prompt.
+    For classifier-free guidance and K segmentation-free arms with one opening, a prompt takes
+    2·t_s + (2+K) + 2(K+1)(T−t_s−1).
     """
     return prompts * sum(step.evaluations for step in plan(arms, steps, scheduler))
 

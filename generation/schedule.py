@@ -68,6 +68,8 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
     if steps > limit:
         raise ValueError(f"steps must be at most the checkpoint's {limit} training steps, not {steps}")
     scheduler.set_timesteps(steps)
+    if max(scheduler.timesteps) > limit - 1:  # "leading" timesteps with an offset begin one beyond the last
+        raise ValueError(f"steps must be at most {limit - 1} with the checkpoint's {name} configuration, not {steps}")
     if len(scheduler.timesteps) != entries:
         raise ValueError(
             f"the checkpoint's {name} configuration gives {len(scheduler.timesteps)} network calls for {steps} steps,"

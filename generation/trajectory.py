@@ -23,7 +23,7 @@ from generation import noise
 from generation.attention import guide_attention
 from generation.guidance import Guidance, combine
 from generation.network import Network, RowMaps, Texts, decode_latents, network_rows
-from generation.plan import PROMPT, Conditioning, Step, count_evaluations, named_arms, plan
+from generation.plan import PROMPT, Step, count_evaluations, named_arms, plan
 from generation.schedule import Scheduler, advance, build_scheduler
 from generation.text import check_prompts, encode_texts, own_tokens
 
@@ -76,9 +76,9 @@ def generate(
 
     arms: guidance by name. steps: T. scheduler: ddim, ddpm, dpm_solver, euler or pndm, from the checkpoint's own
     configuration. height, width: pixels, multiples of the pipeline's ``vae_scale_factor``; the checkpoint's own size by
-    default. batch_size: pictures a batch; every UNet call has ``network_rows(batch_size)`` rows, every VAE and text call
-    ``batch_size``, so a picture does not depend on its companions, its slot or the other arms (bit for bit in float32
-    on a CPU). progress: called with (evaluations done, evaluations in all) after every iteration of a batch.
+    default. batch_size: pictures a batch; every UNet call has ``network_rows(batch_size)`` rows, every VAE and text
+    call ``batch_size``, so a picture does not depend on its companions, its slot or the other arms (bit for bit in
+    float32 on a CPU). progress: called with (evaluations done, evaluations in all) after every iteration of a batch.
     intermediates: the numbers of iterations k in 0 … T after which the noisy latent is decoded (Fig. 8).
 
     The pipeline's attention processors become the guided ones, which change nothing in other uses of it.

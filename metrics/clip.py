@@ -45,8 +45,9 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
         if name not in open_clip.list_models():
             raise ClipError(f"there is neither a folder nor an open_clip model named {name!r}")
         if pretrained and (name, pretrained) not in open_clip.list_pretrained():
-            tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-            raise ClipError(f"{name} has no pretrained tag {pretrained!r}; its tags are {tags}")
+            raise ClipError(f"{name} has no pretrained tag {pretrained!r}; its tags are {_tags(name)}")
+        if not pretrained:  # open_clip would give random weights without a word
+            raise ClipError(f"{name} needs a pretrained tag; its tags are {_tags(name)}")
         identifier, tag = name, pretrained
     try:
         model, _, transform = open_clip.create_model_and_transforms(
@@ -56,6 +57,10 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
     except Exception as error:  # open_clip raises whatever its hub client, torch or json raise
         raise ClipError(f"the CLIP model {name!r} cannot be loaded: {error}") from error
     return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device))
+
+
+def _tags(name: str) -> str:
+    return ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
 
 
 def tokenize(clip: ClipModel, texts: Sequence[str]) -> torch.Tensor:
@@ -73,6 +78,10 @@ def clip_scores(
     """
     if len(images) != len(texts):
         raise ValueError(f"{len(images)} images but {len(texts)} texts")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    for index, image in enumerate(images):
+        _check_picture(index, image)
     scores = []
     for start in range(0, len(images), batch_size):
         pictures = [clip.transform(Image.fromarray(np.asarray(i))) for i in images[start : start + batch_size]]
@@ -84,3 +93,9 @@ def clip_scores(
         text_features = clip.model.encode_text(tokenize(clip, words).to(clip.device), normalize=True)
         scores.append((image_features * text_features).sum(dim=-1)[:count].float().cpu().numpy())
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+
+
+def _check_picture(index: int, image: NDArray[np.uint8]) -> None:
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ValueError(f"image {index} must be uint8 (H, W, 3), not {array.dtype} {array.shape}")

@@ -1,12 +1,12 @@
 """CLIP text features of prompts (METHOD §3 step 2).
 
-A causal tower that pools at the end-of-text token gives the same pooled vector when a batch is cut to its longest prompt,
-so prompts are sorted by length and encoded in short batches. Other towers are run at full length.
+A causal tower that pools at the end-of-text token gives the same pooled vector when a batch is cut to its longest
+prompt, so prompts are sorted by length and encoded in short batches. Other towers are run at full length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import open_clip
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metrics.clip import ClipError, ClipModel, load_clip, tokenize
 
 TextEncoder = ClipModel
-TOKENS_PER_BATCH = 256 * 16  # rows × length of one call
+TOKENS_PER_BATCH = 256 * 16  # rows × longest prompt of one call
 
 
 def load_text_encoder(name: str, pretrained: str | None = None, *, device: str = "cpu") -> TextEncoder:
@@ -56,6 +56,17 @@ def _encode_cut(model: open_clip.CLIP, ids: torch.Tensor) -> torch.Tensor:
     return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
 
 
+def _batches(size: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Indices of one call each, shortest prompts first: rows × longest prompt is at most TOKENS_PER_BATCH."""
+    order = torch.argsort(size, stable=True)
+    while len(order):
+        ahead = size[order[:TOKENS_PER_BATCH]]
+        fitting = int((ahead * torch.arange(1, len(ahead) + 1) <= TOKENS_PER_BATCH).sum())  # ascending, so a prefix
+        rows = max(1, fitting)
+        yield order[:rows]
+        order = order[rows:]
+
+
 @torch.inference_mode()
 def encode_prompts(
     texts: Sequence[str],
@@ -69,12 +80,9 @@ def encode_prompts(
     ids = torch.cat([tokenize(model, texts[i : i + 2048]) for i in range(0, len(texts), 2048)])
     cut = can_be_cut(model.model)
     size = lengths(model, ids) if cut else torch.full((len(ids),), ids.shape[1])
-    order = torch.argsort(size, stable=True)
     features: NDArray[np.float32] | None = None
     done = 0
-    while done < len(order):
-        rows = max(1, TOKENS_PER_BATCH // int(size[order[done]]))
-        chosen = order[done : done + rows]
+    for chosen in _batches(size):
         part = ids[chosen, : int(size[chosen].max())].to(model.device)
         encoded = _encode_cut(model.model, part) if cut else model.model.encode_text(part)
         if features is None:

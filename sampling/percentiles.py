@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,10 +32,8 @@ def minimum_prompts(percentiles: Sequence[float] = (90, 50, 10), per_stratum: in
     half = Fraction(per_stratum - 1, 2)
     spans = [Fraction(per_stratum - 1)]  # lower bounds of n − 1
     ordered = sorted(Fraction(p) / 100 for p in percentiles)
-    for p in ordered:
-        if 0 < p < 1:
-            spans.append(half / min(p, 1 - p))
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    spans += [half / min(p, 1 - p) for p in ordered if 0 < p < 1]
+    for low, high in pairwise(ordered):
         # a stratum that is cut to an end lies half a stratum further inside than its percentile
         shift = half * ((low == 0) + (high == 1))
         spans.append((per_stratum + shift) / (high - low))

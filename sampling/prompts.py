@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 PROMPT_COLUMNS = ("prompt", "caption", "text")
 ID_COLUMNS = ("image_id", "id")
 SEED_COLUMNS = ("evaluation_seed", "seed")
+SOURCE_ID_LIMIT = 100  # characters; a record holds no more
 
 
 class PromptFileError(ValueError):
@@ -59,6 +65,20 @@ def prompts_sha256(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def clean(raw: str) -> str:
+    """The prompt as it is kept: trimmed, inner white space one space. Raises ``ValueError`` for what is no prompt."""
+    text = " ".join(raw.split())
+    if not text:
+        raise ValueError("the prompt is empty")
+    if "\0" in text:
+        raise ValueError("the prompt holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise ValueError(f"the prompt's character {error.start} is no Unicode text") from error
+    return text
+
+
 def read_prompts(path: str | Path, column: str | None = None) -> PromptFile:
     """Read a prompt file; its kind is told by its ending (.csv, .tsv, anything else: one prompt a line).
 
@@ -67,26 +87,35 @@ def read_prompts(path: str | Path, column: str | None = None) -> PromptFile:
     """
     source = Path(path)
     result = PromptFile(source)
-    try:
-        with source.open(encoding="utf-8-sig", newline="") as lines:
-            rows = _table(source, lines, column) if source.suffix.lower() in {".csv", ".tsv"} else _lines(lines)
-            for line, raw, source_id, seed in rows:
-                text = " ".join(raw.split())
-                if not text:
-                    raise PromptFileError(f"{source}: line {line}: the prompt is empty")
-                if "\0" in text:
-                    raise PromptFileError(f"{source}: line {line}: the prompt holds a NUL character")
-                result.trimmed += text != raw
-                result.prompts.append(SourcePrompt(text, source_id, seed))
-    except OSError as error:
-        raise PromptFileError(f"{source}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise PromptFileError(f"{source}: is not UTF-8 (byte {error.start}: {error.reason})") from error
-    except csv.Error as error:
-        raise PromptFileError(f"{source}: {error}") from error
+    lines = io.StringIO(_decoded(source), newline="")
+    if source.suffix.lower() in {".csv", ".tsv"}:
+        rows = _table(source, lines, column)
+    elif column is None:
+        rows = _lines(lines)
+    else:
+        raise PromptFileError(f"{source}: plain text has no column {column!r}; a table ends in .csv or .tsv")
+    for line, raw, source_id, seed in rows:
+        try:
+            text = clean(raw)
+        except ValueError as error:
+            raise PromptFileError(f"{source}: line {line}: {error}") from error
+        result.trimmed += text != raw
+        result.prompts.append(SourcePrompt(text, source_id, seed))
     if not result.prompts:
         raise PromptFileError(f"{source}: holds no prompts")
     return result
+
+
+def _decoded(source: Path) -> str:
+    try:
+        data = source.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise PromptFileError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        # error.object: without the byte order mark, which the codec has taken off and does not count
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise PromptFileError(f"{source}: line {line}: is not UTF-8 ({error.reason})") from error
 
 
 Row = tuple[int, str, str, int | None]  # physical line, raw prompt, source id, seed
@@ -102,43 +131,71 @@ def _lines(lines: Iterable[str]) -> Iterator[Row]:
 
 def _table(source: Path, lines: Iterable[str], column: str | None) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    records = _records(source, reader)
+    header = [name.strip() for name in next(records, (1, []))[1]]
     if not any(header):
         raise PromptFileError(f"{source}: holds no prompts")
-    prompt = header.index(_prompt_column(source, header, column))
-    identity, seed = _first(header, ID_COLUMNS), _first(header, SEED_COLUMNS)
-    began = reader.line_num + 1
-    for row in reader:
-        line, began = began, reader.line_num + 1
+    prompt = _prompt_column(source, header, column)
+    identity, seed = _first(source, header, ID_COLUMNS), _first(source, header, SEED_COLUMNS)
+    for line, row in records:
         if not row:
             continue
         if len(row) != len(header):
             raise PromptFileError(f"{source}: line {line}: {len(row)} fields, the header has {len(header)}")
-        source_id = row[identity].strip() if identity is not None else str(line)
+        source_id = str(line) if identity is None else _source_id(source, line, header[identity], row[identity])
         yield line, row[prompt], source_id, _seed(source, line, row, seed)
 
 
-def _prompt_column(source: Path, header: list[str], column: str | None) -> str:
+def _records(source: Path, reader: Reader) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the physical line each begins on; a malformed row is named by that line."""
+    began = 1
+    try:
+        for row in reader:
+            yield began, row
+            began = reader.line_num + 1
+    except csv.Error as error:
+        raise PromptFileError(f"{source}: line {began}: {error}") from error
+
+
+def _prompt_column(source: Path, header: list[str], column: str | None) -> int:
     if column is not None:
-        if column in header:
-            return column
-        raise PromptFileError(f"{source}: there is no column {column!r}; the columns are {', '.join(header)}")
-    known = _first(header, PROMPT_COLUMNS)
+        chosen = _first(source, header, (column,))
+        if chosen is None:
+            raise PromptFileError(f"{source}: there is no column {column!r}; the columns are {', '.join(header)}")
+        return chosen
+    known = _first(source, header, PROMPT_COLUMNS)
     if known is not None:
-        return header[known]
+        return known
     if len(header) == 1:
-        return header[0]
+        return 0
     raise PromptFileError(f"{source}: which column holds the prompts? The columns are {', '.join(header)}")
 
 
-def _first(header: list[str], names: tuple[str, ...]) -> int | None:
-    return next((header.index(name) for name in names if name in header), None)
+def _first(source: Path, header: list[str], names: tuple[str, ...]) -> int | None:
+    """Where the first of these names stands in the header."""
+    name = next((name for name in names if name in header), None)
+    if name is None:
+        return None
+    if header.count(name) > 1:
+        raise PromptFileError(f"{source}: the column {name!r} occurs {header.count(name)} times")
+    return header.index(name)
+
+
+def _source_id(source: Path, line: int, column: str, value: str) -> str:
+    name = value.strip()
+    if len(name) > SOURCE_ID_LIMIT:
+        raise PromptFileError(
+            f"{source}: line {line}: the {column} has {len(name)} characters, at most {SOURCE_ID_LIMIT} are kept"
+        )
+    if "\0" in name:
+        raise PromptFileError(f"{source}: line {line}: the {column} holds a NUL character")
+    return name
 
 
 def _seed(source: Path, line: int, row: list[str], column: int | None) -> int | None:
     value = row[column].strip() if column is not None else ""
     if not value:
         return None
-    if not value.isdecimal() or int(value) >= 2**63:
+    if not value.isdecimal() or len(value) > 19 or int(value) >= 2**63:  # 2^63 has 19 digits
         raise PromptFileError(f"{source}: line {line}: the seed {value!r} is not a whole number from 0 to 2^63 − 1")
     return int(value)

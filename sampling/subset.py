@@ -17,9 +17,11 @@ class SubsetError(ValueError):
 
 
 def random_subset(count: int, size: int, seed: int) -> NDArray[np.intp]:
-    """``size`` of ``count`` indices, drawn without replacement and sorted; the same seed gives the same draw."""
+    """``size`` of ``count`` indices, drawn without replacement and sorted; the draws of one seed are nested."""
     if not 1 <= size <= count:
         raise SubsetError(f"{size} prompts cannot be drawn from {count}")
+    if seed < 0:
+        raise SubsetError(f"the seed must not be negative: {seed}")
     chosen: NDArray[np.intp] = np.sort(np.random.default_rng(seed).permutation(count)[:size])
     return chosen
 
@@ -75,6 +77,8 @@ def frechet_curve(
     if draws < 1:
         raise SubsetError(f"at least one draw is needed, not {draws}")
     ordered = sorted(set(sizes))
+    if not ordered:
+        raise SubsetError("the curve needs at least one subset size")
     distances = reference.curve(ordered, draws, np.random.default_rng(seed), progress)
     return FrechetCurve(
         count=reference.count,

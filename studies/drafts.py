@@ -29,14 +29,23 @@ def create_study(
     return study
 
 
-def change_draft(*, study: Study, actor: AbstractBaseUser, configuration: StudyConfiguration) -> None:
-    """Replace a draft's configuration; ``DraftError`` once the study is being prepared."""
+def change_draft(
+    *,
+    study: Study,
+    actor: AbstractBaseUser,
+    configuration: StudyConfiguration,
+    name: str | None = None,
+    prompt_set: PromptSet | None = None,
+) -> None:
+    """Replace a draft's configuration, and its name and prompts if given; ``DraftError`` once it is being prepared."""
     with transaction.atomic():
-        changed = StudyVersion.objects.filter(study=study, number=1, study__state=Study.State.DRAFT).update(
+        draft = Study.objects.filter(pk=study.pk, state=Study.State.DRAFT)
+        # The update takes the row's lock before anything is changed, so that preparation cannot begin in between.
+        if not draft.update(name=name or study.name, prompt_set=prompt_set or study.prompt_set):
+            raise DraftError(f"“{study.name}” is no draft any more: its configuration is frozen")
+        StudyVersion.objects.filter(study=study, number=1).update(
             configuration=configuration.to_json(), sha256=configuration.sha256
         )
-        if not changed:
-            raise DraftError(f"“{study.name}” is {study.state}: its configuration is frozen")
         audit.record(study, "changed", actor=actor, version_hash=configuration.sha256)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Count, Max
 from django.utils import timezone
 
 from studies.drafts import configuration_of
@@ -47,30 +47,34 @@ def consent(evaluator: Evaluator) -> Booklet:
     Evaluator.objects.filter(pk=evaluator.pk, consented_at=None).update(
         consented_at=timezone.now(), consent_text_sha256=hashlib.sha256(text.encode()).hexdigest()
     )
+    evaluator.refresh_from_db(fields=["consented_at", "consent_text_sha256"])
     return booklet
 
 
 def claim_booklet(evaluator: Evaluator) -> Booklet:
-    """The evaluator's booklet: the lowest free one, taken by a conditional update whose count is checked."""
+    """The evaluator's booklet: the lowest free one, taken by a conditional update whose count is checked.
+
+    Booklets are numbered from 0, and only those below the quota are given out, so no rush of people exceeds it.
+    """
     study = evaluator.study
+    quota = configuration_of(study).quota
     while True:
         held = Booklet.objects.filter(evaluator=evaluator).first()
         if held is not None:
             return held
-        free = Booklet.objects.filter(study=study, evaluator=None).order_by("number").values_list("pk", flat=True)
-        candidate = free.first()
+        free = Booklet.objects.filter(study=study, evaluator=None, number__lt=quota).order_by("number")
+        candidate = free.values_list("pk", flat=True).first()
         if candidate is None:
-            _build_more(study)
+            _build_more(study, quota)
             continue
         # Whoever comes second finds the booklet taken, or (the same person twice at once) holds one already.
         with contextlib.suppress(IntegrityError), transaction.atomic():
             Booklet.objects.filter(pk=candidate, evaluator=None).update(evaluator=evaluator, claimed_at=timezone.now())
 
 
-def _build_more(study: Study) -> None:
-    """Another block, while the quota leaves room for it."""
-    claimed = Booklet.objects.filter(study=study).exclude(evaluator=None).count()
-    if claimed >= configuration_of(study).quota:
+def _build_more(study: Study, quota: int) -> None:
+    """Another block, if the quota reaches beyond the booklets there are."""
+    built = Booklet.objects.filter(study=study).aggregate(count=Count("pk"), block=Max("block"))
+    if built["count"] >= quota:
         raise EnrolmentError("This study has all the participants it needs. Thank you for your interest.")
-    last = Booklet.objects.filter(study=study).aggregate(last=Max("block"))["last"]
-    build_blocks(study, (0 if last is None else last + 1) + 1)
+    build_blocks(study, (0 if built["block"] is None else built["block"] + 1) + 1)

@@ -1,4 +1,4 @@
-"""A tiny Stable Diffusion with random weights, made from nothing: 8×8 latents, 16×16 pictures."""
+"""The tiny Stable Diffusion of ``tiny.py`` in the forms that the tests need, and one thread for all."""
 
 from __future__ import annotations
 
@@ -7,79 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import StableDiffusionPipeline
 
-WORDS = "a red blue green circle square star above below left of and the on cat dog".split()
-CONTEXT = 77
-
-
-def tiny_tokenizer() -> CLIPTokenizer:
-    """Letters, letters that end a word, and one merged token for every word of WORDS."""
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    merges: dict[tuple[str, str], None] = {}
-    for word in WORDS:
-        pieces = [*word[:-1], f"{word[-1]}</w>"]
-        while len(pieces) > 1:
-            merges[(pieces[0], pieces[1])] = None
-            pieces = [pieces[0] + pieces[1], *pieces[2:]]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *(left + right for left, right in merges)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=list(merges), model_max_length=CONTEXT)
-
-
-def tiny_pipeline(dtype: torch.dtype = torch.float32, context: int = CONTEXT) -> StableDiffusionPipeline:
-    """The pipeline; cross-attention's projections are enlarged so that patches choose different tokens."""
-    torch.manual_seed(0)
-    tokenizer = tiny_tokenizer()
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=context,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=2,
-        norm_num_groups=8,
-    )
-    for name, parameter in unet.named_parameters():
-        if "attn2.to_q" in name or "attn2.to_k" in name:
-            parameter.data *= 3.0
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-    )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
-    )
-    pipeline = StableDiffusionPipeline(
-        vae=vae.eval(),
-        text_encoder=text_encoder.eval(),
-        tokenizer=tokenizer,
-        unet=unet.eval(),
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(dtype=dtype)
+from tests.generation.tiny import tiny_pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +31,12 @@ def pipeline() -> StableDiffusionPipeline:
 def pipeline64() -> StableDiffusionPipeline:
     """The same weights in float64."""
     return tiny_pipeline(torch.float64)
+
+
+@pytest.fixture(scope="session")
+def pipeline16() -> StableDiffusionPipeline:
+    """The same weights in bfloat16, the half precision that a CPU computes in."""
+    return tiny_pipeline(torch.bfloat16)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Segmentation-free guidance written out slowly: METHOD.md section 1 line by line, one arm and one picture at a time.
 
-Shares no code with ``generation``: explicit softmax, explicit loops over heads and patches, a stock diffusers scheduler,
-one network call for each prediction.
+Shares no code with ``generation``: explicit softmax, explicit loops over heads and patches, a stock diffusers
+scheduler, one network call for each prediction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 @dataclass(frozen=True)
 class Arm:
-    """w, negative prompt, and for segmentation-free guidance a, w̄, t_s; ``scale`` None is classifier-free throughout."""
+    """w, negative prompt, and for segmentation-free guidance a, w̄, t_s; ``scale`` None: classifier-free throughout."""
 
     strength: float = 7.5
     negative_prompt: str = ""
@@ -111,7 +111,7 @@ def noise_of(seed: int, number: int, shape: Sequence[int]) -> torch.Tensor:
 
 
 def ddpm_mean_and_noise(scheduler: DDPMScheduler, prediction, t, latents, noise):
-    """Ho et al. 2020, eq. 6 and 7, from the scheduler's table: posterior mean, plus the posterior's spread times noise."""
+    """Ho et al. 2020, eq. 6 and 7, from the scheduler's table: posterior mean, plus its spread times noise."""
     index = int((scheduler.timesteps == t).nonzero()[0])
     previous = int(scheduler.timesteps[index + 1]) if index + 1 < len(scheduler.timesteps) else -1
     bar = scheduler.alphas_cumprod[t]

@@ -20,7 +20,7 @@ CFG, A5, A10 = ClassifierFree(7.5), SegmentationFree(5.0), SegmentationFree(10.0
         ({"a10": A10}, 40),
         ({"cfg": CFG, "late": SegmentationFree(switch_after=20)}, 40),  # t_s = T: the same picture
         ({"a5": SegmentationFree(5, switch_after=0), "a10": SegmentationFree(10, switch_after=0)}, 3 + 4 * 19),
-        # t_s = 5 and 10 share five iterations; at 5 three rows, then four a time; no more sharing at 10, as latents differ
+        # t_s = 5 and 10 share five iterations; at 5 three rows, then four a time: the latents differ
         ({"five": SegmentationFree(switch_after=5), "ten": A10}, 2 * 5 + 3 + 4 * 14),
         # with CFG beside them: at iteration 10 the branch of cfg and ten needs three rows, the other two
         ({"cfg": CFG, "five": SegmentationFree(switch_after=5), "ten": A10}, 2 * 5 + 3 + 4 * 4 + 5 + 6 * 9),
@@ -47,10 +47,8 @@ def test_the_count_is_the_methods_formula(steps: int, data: st.DataObject, scale
     if baseline or not arms:
         arms["cfg"] = CFG
     k, b = scales, int("cfg" in arms)
-    if k == 0 or switch == steps:
-        expected = 2 * steps
-    else:
-        expected = 2 * switch + (b + 1 + k) + 2 * (k + b) * (steps - switch - 1)
+    parted = 2 * switch + (b + 1 + k) + 2 * (k + b) * (steps - switch - 1)
+    expected = 2 * steps if k == 0 or switch == steps else parted
     assert count_evaluations(arms, steps) == expected
 
 
@@ -59,7 +57,7 @@ def test_the_count_is_the_methods_formula(steps: int, data: st.DataObject, scale
     [(10, 2 * 11 + 4 + 6 * 9), (1, 2 * 2 + 4 + 6 * 18), (0, 4 + 6 * 20), (20, 2 * 21)],
 )
 def test_pndm_calls_the_network_21_times(switch: int, expected: int) -> None:
-    arms = {"cfg": CFG, "a5": SegmentationFree(5, switch_after=switch), "a10": SegmentationFree(10, switch_after=switch)}
+    arms: dict[str, Guidance] = {f"a{a}": SegmentationFree(a, switch_after=switch) for a in (5, 10)} | {"cfg": CFG}
     assert count_evaluations(arms, 20, "pndm") == expected
 
 

@@ -1,0 +1,211 @@
+"""Davidson's model of paired comparisons with ties (Davidson 1970): one strength an item, one parameter for ties.
+
+``P(i beats j) = π_i / (π_i + π_j + ν √(π_i π_j))``, ``P(tie) = ν √(π_i π_j) / (…)``, with θ = log π. The log-likelihood
+is concave in (θ, log ν), so Newton's method with step halving finds its one maximum, where there is one.
+
+Degenerate data, decided:
+
+- no comparisons, or items that no chain of comparisons connects: ``DavidsonError``, as they have no contrast;
+- no tie at all: log ν is −∞ and the strengths are those of Bradley and Terry, to which the likelihood tends;
+- only ties, or items whose lead nothing in the data bounds (one that never lost, say): ``DavidsonError`` that names
+  them, as the likelihood grows without end. An item that never lost may still have a finite strength: its ties bound
+  it, if other pairs' losses bound ν. Whether a maximum exists is therefore decided exactly, by a linear programme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, sparse
+
+Floats = NDArray[np.float64]
+
+
+class DavidsonError(ValueError):
+    """Comparisons that the model cannot be fitted to; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class DavidsonFit:
+    """The maximum of the likelihood. ``covariance`` (k+1, k+1) is of strengths and log ν; zero for the reference."""
+
+    items: tuple[Any, ...]
+    reference: Any  # the item whose strength is 0
+    strengths: Floats  # (k,) θ in the order of the items
+    log_nu: float
+    log_likelihood: float  # without the multinomial constant
+    covariance: Floats
+    comparisons: float
+
+    @property
+    def standard_errors(self) -> Floats:
+        """Of the strengths, (k,); 0 for the reference."""
+        errors: Floats = np.sqrt(np.diag(self.covariance)[:-1])
+        return errors
+
+    @property
+    def log_nu_standard_error(self) -> float:
+        """Of log ν; NaN where that is −∞."""
+        return float(np.sqrt(self.covariance[-1, -1]))
+
+    def relative_to(self, item: Any) -> DavidsonFit:
+        """The same fit with another item as the reference."""
+        index = _index(self.items, item)
+        shift = np.eye(len(self.items) + 1)
+        shift[:-1, index] -= 1.0
+        known = np.where(np.isnan(self.covariance), 0.0, self.covariance)
+        covariance = np.where(np.isnan(self.covariance), np.nan, shift @ known @ shift.T)
+        return replace(
+            self, reference=item, strengths=self.strengths - self.strengths[index], covariance=covariance
+        )
+
+    def probabilities(self, item: Any, other: Any) -> tuple[float, float, float]:
+        """That ``item`` wins, ties with, loses to ``other``."""
+        first, second = (self.strengths[_index(self.items, each)] for each in (item, other))
+        logits = np.array([first, self.log_nu + (first + second) / 2.0, second])
+        win, tie, loss = np.exp(logits - np.logaddexp.reduce(logits))
+        return (float(win), float(tie), float(loss))
+
+
+def fit_davidson(
+    items: Sequence[Hashable], wins: ArrayLike, ties: ArrayLike, *, reference: Hashable | None = None
+) -> DavidsonFit:
+    """Maximum likelihood from ``wins`` (k, k), row over column, and symmetric ``ties`` (k, k).
+
+    Strengths are relative to ``reference``, by default the last item. Counts may be weights, so they need not be whole.
+    Raises ``DavidsonError`` for tables that are none, and where no maximum exists (see above).
+    """
+    names = tuple(items)
+    won, tied = _checked(names, wins, ties)
+    anchor = _index(names, names[-1] if reference is None else reference)
+    _check_connected(names, won + won.T + tied)
+    with_ties = bool(tied.any())
+    counts, design = _outcomes(won, tied, anchor, with_ties)
+    _check_bounded(names, counts, design, anchor, with_ties)
+    parameters, log_likelihood, information = _maximum(counts, design)
+    strengths = np.insert(parameters[: len(names) - 1], anchor, 0.0)
+    free = [i for i in range(len(names)) if i != anchor] + ([len(names)] if with_ties else [])
+    covariance = np.zeros((len(names) + 1, len(names) + 1))
+    covariance[np.ix_(free, free)] = np.linalg.inv(information)
+    if not with_ties:
+        covariance[-1, :] = covariance[:, -1] = np.nan
+    return DavidsonFit(
+        items=names,
+        reference=names[anchor],
+        strengths=strengths,
+        log_nu=float(parameters[-1]) if with_ties else -np.inf,
+        log_likelihood=log_likelihood,
+        covariance=covariance,
+        comparisons=float(counts.sum()),
+    )
+
+
+def _checked(items: tuple[Hashable, ...], wins: ArrayLike, ties: ArrayLike) -> tuple[Floats, Floats]:
+    if len(items) < 2 or len(set(items)) < len(items):
+        raise DavidsonError(f"at least two items are needed, and all must differ: {list(items)}")
+    tables = []
+    for name, table in (("wins", wins), ("ties", ties)):
+        array = np.asarray(table, dtype=np.float64)
+        if array.shape != (len(items), len(items)):
+            raise DavidsonError(f"{name} must be a table of {len(items)} × {len(items)}, not of shape {array.shape}")
+        bad = np.argwhere(~(np.isfinite(array) & (array >= 0)))
+        if len(bad):
+            i, j = bad[0]
+            raise DavidsonError(f"{name} of {items[i]!r} and {items[j]!r} must be a count, not {array[i, j]}")
+        if np.diag(array).any():
+            raise DavidsonError(f"{name}: {items[int(np.diag(array).argmax())]!r} is compared with itself")
+        tables.append(array)
+    if not np.array_equal(tables[1], tables[1].T):
+        i, j = np.argwhere(tables[1] != tables[1].T)[0]
+        raise DavidsonError(f"ties must be symmetric; those of {items[i]!r} and {items[j]!r} differ both ways")
+    return tables[0], tables[1]
+
+
+def _index(items: tuple[Hashable, ...], item: Hashable) -> int:
+    if item not in items:
+        raise DavidsonError(f"{item!r} is none of the items {list(items)}")
+    return items.index(item)
+
+
+def _check_connected(items: tuple[Hashable, ...], compared: Floats) -> None:
+    if not compared.any():
+        raise DavidsonError("there are no comparisons")
+    groups, label = sparse.csgraph.connected_components(sparse.csr_array(compared), directed=False)
+    if groups > 1:
+        inside = [item for item, group in zip(items, label, strict=True) if group == label[0]]
+        outside = [item for item, group in zip(items, label, strict=True) if group != label[0]]
+        raise DavidsonError(f"no chain of comparisons connects {_named(inside)} with {_named(outside)}")
+
+
+def _outcomes(won: Floats, tied: Floats, anchor: int, with_ties: bool) -> tuple[Floats, Floats]:
+    """Outcomes of the compared pairs, (m, 3), and their logits' linear map (m, 3, p); two outcomes without ties."""
+    k = len(won)
+    first, second = np.nonzero(np.triu(won + won.T + tied))
+    counts = np.column_stack([won[first, second], won[second, first], tied[first, second]])
+    design = np.zeros((len(first), 3, k + 1))
+    rows = np.arange(len(first))
+    design[rows, 0, first] = design[rows, 1, second] = design[rows, 2, k] = 1.0
+    design[rows, 2, first] = design[rows, 2, second] = 0.5
+    design = np.delete(design, anchor, axis=2)
+    return (counts, design) if with_ties else (counts[:, :2], design[:, :2, :-1])
+
+
+def _check_bounded(
+    items: tuple[Hashable, ...], counts: Floats, design: Floats, anchor: int, with_ties: bool
+) -> None:
+    """``DavidsonError`` if the likelihood never falls along some direction (the data are separated).
+
+    Along such a direction no logit of a pair grows faster than the logit of any outcome that was seen: the direction
+    with the largest sum of these leads solves a linear programme, and the sum is 0 only where a maximum exists.
+    """
+    pairs, seen = np.nonzero(counts)
+    leads = np.concatenate([design[pairs, seen] - design[pairs, other] for other in range(counts.shape[1])])
+    found = optimize.linprog(-leads.sum(axis=0), A_ub=-leads, b_ub=np.zeros(len(leads)), bounds=(-1, 1))
+    if -found.fun < 1e-7:
+        return
+    if not counts[:, :2].any():
+        raise DavidsonError("every comparison is a tie: nothing bounds ν, and the strengths cannot be told apart")
+    direction = np.insert(found.x[: len(items) - 1], anchor, 0.0)
+    top = [item for item, d in zip(items, direction, strict=True) if d > direction.max() - 1e-7]
+    rest = [item for item, d in zip(items, direction, strict=True) if d <= direction.max() - 1e-7]
+    lead = f"the lead of {_named(top)} over {_named(rest)}"
+    raise DavidsonError(f"no finite estimate exists: nothing in the data bounds {lead}")
+
+
+def _named(items: Sequence[Hashable]) -> str:
+    return ", ".join(repr(item) for item in items)
+
+
+def _maximum(counts: Floats, design: Floats, *, tolerance: float = 1e-10) -> tuple[Floats, float, Floats]:
+    """Newton's method with step halving: parameters (p,), log-likelihood, information (p, p)."""
+    parameters = np.zeros(design.shape[2])
+    value, gradient, information = _likelihood(parameters, counts, design)
+    for _ in range(200):
+        step = np.linalg.solve(information, gradient)
+        if gradient @ step < tolerance**2 * max(1.0, counts.sum()):
+            return parameters, value, information
+        size = 1.0
+        while True:
+            trial = _likelihood(parameters + size * step, counts, design)
+            # near the maximum the gain drowns in rounding, and the full step is right
+            if trial[0] >= value - 1e-12 * abs(value) or size < 1e-8:
+                break
+            size /= 2.0
+        parameters = parameters + size * step
+        value, gradient, information = trial
+    raise DavidsonError("the likelihood has no maximum that Newton's method finds: the data are almost separated")
+
+
+def _likelihood(parameters: Floats, counts: Floats, design: Floats) -> tuple[float, Floats, Floats]:
+    """Log-likelihood, its gradient and the information (the negative Hessian)."""
+    logits = design @ parameters  # (m, outcomes)
+    logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    chances, totals = np.exp(logs), counts.sum(axis=1)
+    gradient = np.einsum("mo,mop->p", counts - totals[:, None] * chances, design)
+    centred = design - np.einsum("mo,mop->mp", chances, design)[:, None, :]
+    information = np.einsum("m,mo,mop,moq->pq", totals, chances, centred, centred, optimize=True)
+    return float((counts * logs).sum()), gradient, information

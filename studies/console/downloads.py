@@ -1,0 +1,92 @@
+"""What a study admin takes away: the CSV, the report, the figures, single pictures."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.shortcuts import get_object_or_404
+from django.utils.text import slugify
+from django.views.decorators.http import require_GET
+
+from studies.access import studies_of, study_of
+from studies.models import Image, Study
+from studies.pipeline.storage import image_path
+from studies.results import export, figures
+from studies.results.report import POPULATIONS
+from studies.results.report import report as study_report
+
+PICTURE_HEADERS = {"Cache-Control": "private, no-cache"}
+
+
+def population_of(request: HttpRequest) -> str | None:
+    """The kind of ratings asked for, or none for the report's own choice; ``Http404`` for an unknown one."""
+    wanted = request.GET.get("ratings") or None
+    if wanted is not None and wanted not in POPULATIONS:
+        raise Http404(f"ratings must be one of {', '.join(POPULATIONS)}")
+    return wanted
+
+
+@login_required
+@require_GET
+def preferences(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """The CSV, streamed."""
+    study = study_of(request.user, pk)
+    response = StreamingHttpResponse(export.csv_lines(study), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{file_name(study)}-preferences.csv"'
+    return response
+
+
+@login_required
+@require_GET
+def report(request: HttpRequest, pk: int) -> HttpResponse:
+    """The statistics as JSON."""
+    study = study_of(request.user, pk)
+    return JsonResponse(study_report(study, population=population_of(request)), json_dumps_params={"indent": 2})
+
+
+@login_required
+@require_GET
+def histogram(request: HttpRequest, pk: int) -> HttpResponse:
+    """The preference histogram (Fig. 11)."""
+    study = study_of(request.user, pk)
+    drawn = figures.histogram(study_report(study, population=population_of(request)))
+    return HttpResponse(drawn, content_type="image/svg+xml", headers=PICTURE_HEADERS)
+
+
+@login_required
+@require_GET
+def frechet(request: HttpRequest, pk: int) -> HttpResponse:
+    """The Fréchet curve (Fig. 10)."""
+    subset = study_of(request.user, pk).subset
+    if subset is None or subset.frechet_curve is None:
+        raise Http404("the curve has not been computed")
+    drawn = figures.frechet_curve(subset.frechet_curve, subset.size)
+    return HttpResponse(drawn, content_type="image/svg+xml", headers=PICTURE_HEADERS)
+
+
+@login_required
+@require_GET
+def image(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """One picture, made with a recipe of one of this admin's studies."""
+    found = get_object_or_404(
+        Image.objects.filter(recipe__in=studies_of(request.user).values("recipe"), state=Image.State.DONE), pk=pk
+    )
+    try:
+        response = FileResponse(image_path(found.sha256).open("rb"), content_type="image/png")
+    except FileNotFoundError as error:
+        raise Http404(f"the file of image {pk} is missing") from error
+    response["Cache-Control"] = "private, max-age=86400"
+    return response
+
+
+def file_name(study: Study) -> str:
+    """A study's name as the beginning of a file name."""
+    return slugify(study.name) or f"study-{study.pk}"

@@ -1,0 +1,156 @@
+"""The study admin's forms: a study's plan, a prompt file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
+from generation.plan import SCHEDULERS
+from studies.configuration import DEFAULT_CONSENT, DEFAULT_QUESTION, ConfigurationError, StudyConfiguration
+from studies.models import PromptSet, Study
+
+SCHEDULER_NAMES = {
+    "ddim": "DDIM, η = 0 (Algorithm 1 with Σ = 0)",
+    "ddpm": "DDPM, ancestral",
+    "dpm_solver": "DPM-Solver++ 2M",
+    "euler": "Euler",
+    "pndm": "PNDM",
+}
+DTYPES = (("float32", "float32 (CPU)"), ("float16", "float16 (GPU)"), ("bfloat16", "bfloat16"))
+
+
+class StudyForm(forms.Form):
+    """A study's configuration. The defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
+
+    name = forms.CharField(max_length=100)
+    prompt_set = forms.ModelChoiceField(PromptSet.objects.all(), label="Prompt set", empty_label=None)
+    subset_size = forms.IntegerField(label="First subset, prompts", initial=5000, help_text="The paper draws 5 000.")
+    per_stratum = forms.IntegerField(
+        label="Prompts per stratum", initial=50, help_text="Around the 90th, 50th and 10th percentile of the CLIP score."
+    )
+    seed = forms.IntegerField(initial=0, help_text="Decides draws, noise and assignment.")
+    encoder = forms.CharField(initial="demo", help_text="“demo”, a folder, or an open_clip model; the paper’s is ViT-g-14.")
+    encoder_pretrained = forms.CharField(required=False, label="Encoder’s weights", help_text="e.g. laion2b_s12b_b42k")
+
+    checkpoint = forms.CharField(
+        initial="demo", max_length=500, help_text="“demo”, a diffusers folder, or a hub id of a Stable Diffusion model."
+    )
+    scheduler = forms.ChoiceField(choices=[(name, SCHEDULER_NAMES[name]) for name in SCHEDULERS])
+    steps = forms.IntegerField(label="Iterations T", initial=20)
+    dtype = forms.ChoiceField(label="Precision", choices=DTYPES)
+    batch_size = forms.IntegerField(label="Pictures per batch", initial=8)
+
+    strength = forms.FloatField(
+        label="Baseline: strength w", initial=7.5, help_text="The paper’s w; diffusers’ guidance_scale is w + 1."
+    )
+    negative_prompt = forms.CharField(required=False, label="Baseline: negative prompt")
+    scales = forms.CharField(
+        label="Candidates: scales a", initial="5, 10", help_text="One comparison with the baseline for each, by commas."
+    )
+    sfg_strength = forms.FloatField(label="Candidates: strength w̄", initial=2.5)
+    switch_after = forms.IntegerField(
+        required=False, label="Candidates: switch after tₛ iterations", help_text="Empty: half of the iterations."
+    )
+
+    trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
+    quota = forms.IntegerField(label="Evaluators wanted", initial=17)
+    question = forms.CharField(initial=DEFAULT_QUESTION)
+    consent = forms.CharField(widget=forms.Textarea, initial=DEFAULT_CONSENT, label="Consent text")
+
+    groups = (
+        ("Prompts", ("prompt_set", "subset_size", "per_stratum", "seed", "encoder", "encoder_pretrained")),
+        ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
+        ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
+        ("Evaluators", ("trials_per_evaluator", "quota", "question", "consent")),
+    )
+    owners = {"baseline": "strength", "candidates": "scales"}  # the configuration's field -> the form's
+
+    def __init__(self, *args: Any, study: Study | None = None, **kwargs: Any) -> None:
+        self.study = study
+        super().__init__(*args, **kwargs)
+
+    @property
+    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """The fields under their headings."""
+        return [(title, [self[name] for name in names]) for title, names in self.groups]
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        others = Study.objects.filter(name=name)
+        if self.study is not None:
+            others = others.exclude(pk=self.study.pk)
+        if others.exists():
+            raise ValidationError(f"There is a study named “{name}” already.")
+        return name
+
+    def clean_scales(self) -> tuple[float, ...]:
+        words = [word.strip() for word in self.cleaned_data["scales"].split(",") if word.strip()]
+        try:
+            return tuple(float(word) for word in words)
+        except ValueError as error:
+            raise ValidationError("Give numbers, separated by commas.") from error
+
+    def clean(self) -> dict[str, Any]:
+        """Build the configuration, and give its complaints to the fields that they are about."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            cleaned["configuration"] = self._configuration(cleaned)
+        except ConfigurationError as error:
+            for name, text in error.errors.items():
+                field = self.owners.get(name, name)
+                self.add_error(field if field in self.fields else None, text)
+        except GuidanceError as error:
+            self.add_error("scales", str(error))
+        return cleaned
+
+    def _configuration(self, given: dict[str, Any]) -> StudyConfiguration:
+        baseline = ClassifierFree(given["strength"], given["negative_prompt"])
+        opening = ClassifierFree(given["strength"], given["negative_prompt"])
+        candidates = tuple(
+            SegmentationFree(scale, given["sfg_strength"], given["switch_after"], opening) for scale in given["scales"]
+        )
+        same = ("checkpoint scheduler steps dtype batch_size encoder encoder_pretrained subset_size seed per_stratum "
+                "trials_per_evaluator quota question consent").split()  # fmt: skip
+        return StudyConfiguration(
+            baseline=baseline, candidates=candidates, **{name: given[name] for name in same}
+        )
+
+    @classmethod
+    def values_of(cls, study: Study, configuration: StudyConfiguration) -> dict[str, Any]:
+        """Initial values that show a stored configuration; of its guidance, what this form can express."""
+        values: dict[str, Any] = {"name": study.name, "prompt_set": study.prompt_set_id}
+        values |= {name: getattr(configuration, name) for name in cls.base_fields if hasattr(configuration, name)}
+        if isinstance(configuration.baseline, ClassifierFree):
+            values |= {
+                "strength": configuration.baseline.strength,
+                "negative_prompt": configuration.baseline.negative_prompt,
+            }
+        segmentation_free = [c for c in configuration.candidates if isinstance(c, SegmentationFree)]
+        if segmentation_free:
+            first = segmentation_free[0]
+            values |= {
+                "scales": ", ".join(f"{c.scale:g}" for c in segmentation_free),
+                "sfg_strength": first.strength,
+                "switch_after": first.switch_after,
+            }
+        return values
+
+
+class PromptFileForm(forms.Form):
+    """An uploaded prompt file."""
+
+    name = forms.CharField(max_length=100)
+    file = forms.FileField(help_text="CSV, TSV, or plain text with one prompt a line; UTF-8.")
+    column = forms.CharField(required=False, help_text="The prompts’ column; empty: prompt, caption or text.")
+
+
+class InvitationForm(forms.Form):
+    """How many personal links to make, and a note to remember them by."""
+
+    count = forms.IntegerField(min_value=1, max_value=500, initial=1, label="New links")
+    note = forms.CharField(max_length=100, required=False, label="Note")

@@ -1,0 +1,110 @@
+"""A study's page as a story: Plan → Prompts → Pictures → Evaluators → Results, each with its state at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from studies.access import link_for
+from studies.configuration import StudyConfiguration, arm_label
+from studies.drafts import configuration_of
+from studies.models import Evaluator, Image, Stage, Study, SubsetPrompt
+from studies.pipeline.stages import DEFINITIONS
+from studies.rating import booklets
+from studies.results.report import report
+
+PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
+PICTURE_STAGES = ("baseline", "score", "strata", "arms", "pairs")
+EXAMPLES = 3  # pictures of each stratum
+LISTED = 200  # evaluators on the page; all of them are in the CSV
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """A stage as the page shows it. ``rate``: units a second; ``left``: seconds; none where nothing is known."""
+
+    stage: Stage
+    title: str
+    percent: int
+    rate: float | None
+    left: float | None
+
+
+def story(study: Study, *, population: str | None = None) -> dict[str, Any]:
+    """Everything that the page of a study shows."""
+    configuration = configuration_of(study)
+    lines = {stage.name: _line(stage) for stage in study.stages.all()}
+    failed = next((line for line in lines.values() if line.stage.state == Stage.State.FAILED), None)
+    prepared = study.state not in (Study.State.DRAFT, Study.State.PREPARING)
+    context: dict[str, Any] = {
+        "configuration": configuration,
+        "arms": [arm_label(guidance) for guidance in (configuration.baseline, *configuration.candidates)],
+        "prompt_lines": [lines[name] for name in PROMPT_STAGES if name in lines],
+        "picture_lines": [lines[name] for name in PICTURE_STAGES if name in lines],
+        "failed": failed,
+        "moving": study.state == Study.State.PREPARING and failed is None,
+        "prepared": prepared,
+    }
+    if prepared:
+        context |= {
+            "examples": _examples(study, configuration),
+            "guarantees": booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
+        }
+        context |= _evaluators(study)
+    if prepared and study.state != Study.State.READY:
+        context["report"] = report(study, population=population)
+    return context
+
+
+def _line(stage: Stage) -> StageLine:
+    percent = 100 * stage.done // stage.total if stage.total else (100 if stage.state == Stage.State.DONE else 0)
+    rate = left = None
+    if stage.started_at is not None and stage.done:
+        seconds = ((stage.finished_at or timezone.now()) - stage.started_at).total_seconds()
+        rate = stage.done / seconds if seconds > 0 else None
+    if rate and stage.state == Stage.State.RUNNING:
+        left = (stage.total - stage.done) / rate
+    return StageLine(stage, DEFINITIONS[stage.name].title, percent, rate, left)
+
+
+def _examples(study: Study, configuration: StudyConfiguration) -> dict[str, list[dict[str, Any]]]:
+    """A few baseline pictures of each stratum, with prompts and scores."""
+    chosen = SubsetPrompt.objects.filter(subset=study.subset_id).exclude(stratum="").select_related("prompt")
+    strata: dict[str, list[SubsetPrompt]] = {name: [] for name in configuration.strata.values()}
+    for member in chosen.order_by("prompt__index"):
+        strata.setdefault(member.stratum, []).append(member)
+    few = {name: members[:EXAMPLES] for name, members in strata.items()}
+    prompts = [member.prompt_id for members in few.values() for member in members]
+    first = study.comparisons.first()
+    images: dict[int, int] = {}
+    if first is not None:
+        images = dict(
+            Image.objects.filter(
+                prompt__in=prompts, recipe=study.recipe_id, arm=first.baseline_id, state=Image.State.DONE
+            ).values_list("prompt_id", "pk")
+        )
+    return {
+        name: [{"member": member, "image": images.get(member.prompt_id)} for member in members]
+        for name, members in few.items()
+    }
+
+
+def _evaluators(study: Study) -> dict[str, Any]:
+    people = (
+        Evaluator.objects.filter(study=study)
+        .annotate(
+            rated=Count("ratings", filter=Q(ratings__superseded=False, ratings__trial__kind="main"), distinct=True),
+        )
+        .order_by("simulated", "-pk")
+    )
+    counts = Evaluator.objects.filter(study=study).aggregate(
+        invited=Count("pk"),
+        begun=Count("pk", filter=Q(consented_at__isnull=False)),
+        finished=Count("pk", filter=Q(finished_at__isnull=False)),
+        simulated=Count("pk", filter=Q(simulated=True)),
+    )
+    listed = [{"person": person, "link": link_for(person)} for person in people[:LISTED]]
+    return {"people": listed, "counts": counts, "unlisted": max(0, counts["invited"] - LISTED)}

@@ -1,0 +1,28 @@
+"""Addresses of the study admin's side."""
+
+from __future__ import annotations
+
+from django.contrib.auth import views as auth
+from django.urls import path
+
+from studies.console import downloads, views
+
+app_name = "console"
+
+urlpatterns = [
+    path("login/", auth.LoginView.as_view(template_name="console/login.html"), name="login"),
+    path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("", views.studies, name="studies"),
+    path("prompts/", views.prompt_sets, name="prompt_sets"),
+    path("studies/new/", views.new_study, name="new_study"),
+    path("studies/<int:pk>/", views.study, name="study"),
+    path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
+    path("studies/<int:pk>/pairs/", views.pairs, name="pairs"),
+    path("studies/<int:pk>/invitations/", views.invite, name="invite"),
+    path("studies/<int:pk>/<slug:action>/", views.act, name="act"),
+    path("studies/<int:pk>/preferences.csv", downloads.preferences, name="preferences"),
+    path("studies/<int:pk>/report.json", downloads.report, name="report"),
+    path("studies/<int:pk>/histogram.svg", downloads.histogram, name="histogram"),
+    path("studies/<int:pk>/frechet.svg", downloads.frechet, name="frechet"),
+    path("images/<int:pk>.png", downloads.image, name="image"),
+]

@@ -1,0 +1,32 @@
+"""What an evaluator's page may send."""
+
+from __future__ import annotations
+
+from django import forms
+
+from studies.rating.answers import CHOICES
+
+LONGEST_MS = 2**31 - 1  # what the column holds
+LARGEST_VIEWPORT = 100_000
+
+
+class AnswerForm(forms.Form):
+    """The fields of ``POST /e/<token>/rate/``."""
+
+    trial = forms.UUIDField()
+    choice = forms.IntegerField(min_value=min(CHOICES), max_value=max(CHOICES))
+    elapsed_ms = forms.IntegerField(required=False, min_value=0, max_value=LONGEST_MS)
+    key = forms.UUIDField()
+    corrects = forms.UUIDField(required=False)
+    viewport_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
+    viewport_height = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
+    picture_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
+
+    def viewport(self) -> dict[str, int]:
+        """The window's and the displayed pictures' size in CSS pixels, as far as the page told them."""
+        names = ("viewport_width", "viewport_height", "picture_width")
+        return {name: value for name in names if (value := self.cleaned_data.get(name)) is not None}
+
+    def problems(self) -> str:
+        """What is wrong, field by field, on one line."""
+        return "; ".join(f"{name}: {' '.join(errors)}" for name, errors in self.errors.items())

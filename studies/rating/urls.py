@@ -1,0 +1,32 @@
+"""Addresses of the evaluator's side; the token in the path is the credential."""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+
+from studies.rating import views
+
+app_name = "rating"
+
+
+class TokenConverter:
+    """A token's characters; anything else is no address at all."""
+
+    regex = r"[A-Za-z0-9_.-]{1,80}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(TokenConverter, "token")
+
+urlpatterns = [
+    path("<token:token>/", views.home, name="home"),
+    path("<token:token>/consent/", views.give_consent, name="consent"),
+    path("<token:token>/rate/", views.rate, name="rate"),
+    path("<token:token>/t/<uuid:trial>/left", views.picture, {"side": "left"}, name="left"),
+    path("<token:token>/t/<uuid:trial>/right", views.picture, {"side": "right"}, name="right"),
+]

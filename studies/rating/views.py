@@ -1,0 +1,201 @@
+"""The evaluator's pages: GET shows where they stand and changes nothing, POST takes consent and answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
+
+from studies.access import evaluator_for
+from studies.drafts import configuration_of
+from studies.models import Evaluator, Trial
+from studies.pipeline.storage import image_path
+from studies.rating import answers, enrolment
+from studies.rating.answers import Standing
+from studies.rating.forms import AnswerForm
+
+SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
+View = Callable[..., HttpResponseBase]
+
+
+def for_evaluator(view: View) -> View:
+    """Resolve the token; keep the address out of referrers and shared caches; refuse in the form that was asked for."""
+
+    @csrf_exempt  # the token in the path is the credential, and no cookie is read
+    @wraps(view)
+    def wrapped(request: HttpRequest, token: str, **arguments: Any) -> HttpResponseBase:
+        try:
+            response = view(request, evaluator_for(token), token=token, **arguments)
+        except Http404:
+            response = refusal(request, 404, "unknown_link")
+        response["Referrer-Policy"] = "no-referrer"
+        response["X-Robots-Tag"] = "noindex"
+        response.setdefault("Cache-Control", "private, no-store")
+        return response
+
+    return wrapped
+
+
+@for_evaluator
+@require_GET
+def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Where the evaluator stands."""
+    return show(request, evaluator, token, answers.standing_of(evaluator))
+
+
+@for_evaluator
+@require_POST
+def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Take the consent and hand out a booklet; repeated, it changes nothing."""
+    standing = answers.standing_of(evaluator)
+    if standing.state == "consent":
+        if not request.POST.get("agree"):
+            return refusal(request, 400, "consent_missing", "Please tick the box if you agree to take part.")
+        try:
+            enrolment.consent(evaluator)
+        except enrolment.EnrolmentError as error:
+            return refusal(request, 403, "full", str(error))
+        standing = after_change(evaluator)
+    if wants_json(request):
+        return JsonResponse({"accepted": True, "next": body(token, standing)})
+    return redirect("rating:home", token=token)
+
+
+@for_evaluator
+@require_POST
+def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Take one answer; it is acknowledged after its transaction has been committed."""
+    form = AnswerForm(request.POST)
+    if not form.is_valid():
+        return refusal(request, 400, "invalid", form.problems())
+    given = form.cleaned_data
+    try:
+        answers.record_rating(
+            evaluator=evaluator,
+            trial_id=given["trial"],
+            choice=given["choice"],
+            key=given["key"],
+            elapsed_ms=given["elapsed_ms"],
+            corrects=given["corrects"],
+            viewport=form.viewport(),
+        )
+    except answers.UnknownTrial as error:
+        return refusal(request, 404, "unknown_trial", str(error))
+    except answers.NotCollecting as error:
+        return refusal(request, 403, "not_collecting", str(error))
+    except answers.Conflict as error:
+        if not wants_json(request):  # a stale page or a double click: show where they stand, nothing is lost
+            return redirect("rating:home", token=token)
+        return refusal(request, 409, "conflict", str(error), next=body(token, answers.standing_of(evaluator)))
+    standing = after_change(evaluator)
+    if wants_json(request):
+        return JsonResponse({"accepted": True, "next": body(token, standing)})
+    return redirect("rating:home", token=token)
+
+
+@for_evaluator
+@require_GET
+def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.UUID, side: str) -> HttpResponseBase:
+    """One picture of one of the evaluator's own trials; the address says only on which side it stands."""
+    found = (
+        Trial.objects.filter(public_id=trial, booklet__evaluator=evaluator)
+        .select_related("left_image", "right_image")
+        .first()
+    )
+    if found is None:
+        raise Http404("no such trial")
+    image = found.left_image if side == "left" else found.right_image
+    try:
+        response = FileResponse(image_path(image.sha256).open("rb"), content_type="image/png")
+    except (FileNotFoundError, ValueError) as error:
+        raise Http404("no such picture") from error
+    response["Content-Disposition"] = "inline"
+    response["Cache-Control"] = "private, max-age=86400, immutable"
+    return response
+
+
+# ------------------------------------------------------------------------------ what is shown
+
+
+def after_change(evaluator: Evaluator) -> Standing:
+    """The new standing after a POST, with its moments written down."""
+    standing = answers.standing_of(evaluator)
+    answers.note_shown(standing)
+    answers.finish_if_done(evaluator, standing)
+    return standing
+
+
+def show(request: HttpRequest, evaluator: Evaluator, token: str, standing: Standing) -> HttpResponse:
+    """The page, or the JSON, of a standing."""
+    if wants_json(request):
+        return JsonResponse(body(token, standing))
+    configuration = configuration_of(evaluator.study)
+    context: dict[str, Any] = {
+        "study": evaluator.study,
+        "configuration": configuration,
+        "standing": standing,
+        "token": token,
+    }
+    if standing.trial is not None:
+        context |= {
+            "trial": trial_body(token, standing.trial, standing.of),
+            "preload": body(token, standing)["preload"],
+            "options": list(zip(answers.CHOICES, configuration.options, "12345", strict=True)),
+            "key": uuid.uuid4(),
+            "minutes": max(1, round((standing.of - standing.trial.position + 1) * SECONDS_PER_TRIAL / 60)),
+            "seconds_per_trial": SECONDS_PER_TRIAL,
+        }
+    if standing.state == "consent":
+        context["minutes"] = max(1, round(configuration.trials_per_evaluator * SECONDS_PER_TRIAL / 60))
+    template = standing.state if standing.state in ("consent", "trial", "finished") else "message"
+    return render(request, f"rating/{template}.html", context | {"what": standing.state})
+
+
+def body(token: str, standing: Standing) -> dict[str, Any]:
+    """The JSON of a standing: nothing of kind, pair or arm. ``preload``: pictures that the page may fetch ahead."""
+    if standing.trial is None:
+        return {"state": standing.state, "trial": None}
+    return {
+        "state": standing.state,
+        "trial": trial_body(token, standing.trial, standing.of),
+        "preload": [list(picture_paths(token, trial)) for trial in standing.ahead],
+    }
+
+
+def trial_body(token: str, trial: Trial, of: int) -> dict[str, Any]:
+    """One trial as the page needs it."""
+    left, right = picture_paths(token, trial)
+    prompt = trial.pair.prompt if trial.pair is not None else trial.left_image.prompt
+    return {
+        "id": str(trial.public_id),
+        "prompt": prompt.text,
+        "left": left,
+        "right": right,
+        "position": trial.position,
+        "of": of,
+    }
+
+
+def picture_paths(token: str, trial: Trial) -> tuple[str, str]:
+    """The addresses of a trial's two pictures."""
+    left, right = (reverse(f"rating:{side}", args=[token, trial.public_id]) for side in ("left", "right"))
+    return left, right
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether the client asked for JSON (a browser that navigates asks for HTML)."""
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def refusal(request: HttpRequest, status: int, reason: str, text: str = "", **more: Any) -> HttpResponse:
+    """An answer that nothing was stored, as a page or as JSON."""
+    if wants_json(request):
+        return JsonResponse({"accepted": False, "reason": reason, "detail": text, **more}, status=status)
+    return render(request, "rating/message.html", {"what": reason, "detail": text}, status=status)

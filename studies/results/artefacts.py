@@ -1,0 +1,75 @@
+"""A study's results as files in a folder, and as a histogram for the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from analysis.preference import CATEGORIES
+from studies.models import Study
+from studies.results import figures
+from studies.results.export import csv_lines
+from studies.results.report import report
+
+__all__ = ["report", "terminal", "write"]
+
+BAR = 40  # cells of a bar of 100 %
+OPTIONS = ("much better", "slightly better", "no preference", "slightly better", "much better")
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; returns their paths."""
+    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report(study))]}
+    if study.subset is not None and study.subset.frechet_curve is not None:
+        contents["frechet.svg"] = [figures.frechet_curve(study.subset.frechet_curve, study.subset.size)]
+    folder.mkdir(parents=True, exist_ok=True)
+    contents["preferences.csv"] = csv_lines(study)
+    return [_replace(folder / name, parts) for name, parts in contents.items()]
+
+
+def _replace(path: Path, parts: Iterable[str]) -> Path:
+    """Write a file under another name first: nobody finds half of one."""
+    partial = path.with_name(path.name + ".part")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(parts)
+    os.replace(partial, path)
+    return path
+
+
+def terminal(study: Study) -> str:
+    """The histogram in text: bars, percentages, intervals, and the word SIMULATED wherever it is due."""
+    found = report(study)
+    mark = f"  [{found['mark'].upper()}]" if found["mark"] else ""
+    lines = [f"{found['study']}: {found['n']} ratings by {found['evaluators']['rated']} evaluators{mark}"]
+    for comparison in found["comparisons"]:
+        lines += ["", *_comparison(comparison, mark)]
+    return "\n".join(lines)
+
+
+def _comparison(comparison: dict[str, Any], mark: str) -> list[str]:
+    names = [comparison["baseline_name"]] * 2 + [""] + [comparison["candidate_name"]] * 2
+    labels = [f"{name} {option}".strip() for name, option in zip(names, OPTIONS, strict=True)]
+    width = max(map(len, labels))
+    lines = [f"{comparison['finding']}", f"n = {comparison['n']}, {comparison['pairs']} pairs{mark}"]
+    if not comparison["n"]:
+        return lines
+    for label, name in zip(labels, CATEGORIES, strict=True):
+        lines.append(f"  {label:{width}}  {_row(comparison, name)}")
+    for side in ("candidate", "baseline"):
+        label = f"{comparison[f'{side}_name']} in all"
+        lines.append(f"  {label:{width}}  {_row(comparison, side)}")
+    return lines
+
+
+def _row(comparison: dict[str, Any], name: str) -> str:
+    each = comparison["intervals"][name]
+    low, high = f"{100 * each['low']:.0f}", f"{100 * each['high']:.0f}"
+    return f"{bar(each['estimate'])} {100 * each['estimate']:3.0f} %  ({low}–{high})"
+
+
+def bar(share: float) -> str:
+    """A share as a bar of eighths of cells, padded to the width of 100 %."""
+    whole, eighths = divmod(round(8 * BAR * share), 8)
+    return f"{'█' * whole}{' ▏▎▍▌▋▊▉'[eighths]}".rstrip().ljust(BAR)

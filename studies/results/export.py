@@ -1,0 +1,222 @@
+"""The ratings as CSV, and the codebook that says what its columns mean: both from the one list ``COLUMNS``.
+
+One row a rating, of every kind of trial, superseded and uncounted ones too: the columns tell which count. Reports are
+made of the rows with ``trial_kind`` main, ``counted`` true, ``superseded`` false and ``excluded`` false.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import F
+
+from studies.models import Rating, Study, Trial
+
+CHUNK = 2000
+LABELS = {
+    -2: "baseline_much_better",
+    -1: "baseline_slightly_better",
+    0: "no_preference",
+    1: "candidate_slightly_better",
+    2: "candidate_much_better",
+}
+WITHDRAWN = "withdrawn"
+# What spreadsheets take for the beginning of a formula (OWASP, CSV injection), behind any apostrophes.
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: what it means, and how it is computed from a row of ``_rows``."""
+
+    name: str
+    kind: str  # type and unit
+    description: str
+    values: str
+    compute: Callable[[Mapping[str, Any]], object]
+
+
+def _of(name: str) -> Callable[[Mapping[str, Any]], object]:
+    return lambda row: row[name]
+
+
+def _text(name: str) -> Callable[[Mapping[str, Any]], object]:
+    return lambda row: None if row[name] is None else protected(row[name])
+
+
+def protected(text: str) -> str:
+    """Free text that no spreadsheet reads as a formula: one apostrophe in front where it could be one."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def unprotected(cell: str) -> str:
+    """The text that ``protected`` was given."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _preference(row: Mapping[str, Any]) -> int | None:
+    on_left = row["candidate_on_left"]
+    return None if on_left is None else -row["choice"] if on_left else row["choice"]
+
+
+def _label(row: Mapping[str, Any]) -> str | None:
+    preference = _preference(row)
+    return None if preference is None else LABELS[preference]
+
+
+def _candidate_side(row: Mapping[str, Any]) -> str | None:
+    return {None: None, True: "left", False: "right"}[row["candidate_on_left"]]
+
+
+def _comparison(row: Mapping[str, Any]) -> int | None:
+    return None if row["comparison"] is None else row["comparison"] + 1
+
+
+COLUMNS = (
+    Column("study", "text", "Name of the study.", "any text", _text("study")),
+    Column("version_hash", "text", "SHA-256 of the configuration under which the rating was given.",
+           "64 hex digits", _of("version_hash")),
+    Column("comparison", "integer", "Number of the comparison within the study.",
+           "1, 2, …; empty for a trial without a pair", _comparison),
+    Column("baseline_arm", "text", "Guidance of the baseline.",
+           "any text; empty for a trial without a pair", _text("baseline_arm")),
+    Column("candidate_arm", "text", "Guidance of the candidate.",
+           "any text; empty for a trial without a pair", _text("candidate_arm")),
+    Column("prompt_index", "integer", "Place of the prompt in the prompt set, from 0.", "0, 1, …", _of("prompt_index")),
+    Column("prompt", "text", "The prompt as the evaluator read it.", "any text", _text("prompt")),
+    Column("stratum", "text", "Stratum of the prompt by its CLIP score.",
+           "high, middle, low, or p and a percentile; empty for a trial without a pair", _of("stratum")),
+    Column("clip_score", "number, cosine", "CLIP score of the prompt's baseline picture, which ranked the prompt.",
+           "−1 … 1; empty where it was not scored", _of("clip_score")),
+    Column("seed", "integer", "Seed of both pictures.", "0, 1, …", _of("seed")),
+    Column("pair", "integer", "Identifier of the pair: the same in every rating of the same two pictures.",
+           "1, 2, …; empty for a trial without a pair", _of("pair")),
+    Column("evaluator", "text", "Pseudonym of the evaluator, the same in every export. It opens nothing.",
+           "e and a number", lambda row: f"e{row['evaluator']}"),
+    Column("trial_kind", "text", "What the trial was for.", ", ".join(Trial.Kind.values), _of("trial_kind")),
+    Column("position", "integer", "Place of the trial in the evaluator's series.", "1, 2, …", _of("position")),
+    Column("candidate_side", "text", "Where the candidate's picture stood.",
+           "left, right; empty for a trial without a candidate", _candidate_side),
+    Column("repeat_of", "integer", "Position of the earlier trial that this one repeats.",
+           "1, 2, …; empty for a trial that repeats none", _of("repeat_of")),
+    Column("choice", "integer", "What was pressed, towards the right picture.",
+           "-2 left much better … 0 no preference … 2 right much better", _of("choice")),
+    Column("preference", "integer", "The choice towards the candidate: its negative where the candidate stood left.",
+           "-2 … 2; empty for a trial without a candidate", _preference),
+    Column("label", "text", "The preference in words.", ", ".join(LABELS.values()), _label),
+    Column("elapsed_ms", "integer, milliseconds", "Time from both pictures being visible to the answer, by the page.",
+           "0, 1, …; empty where the page could not tell", _of("elapsed_ms")),
+    Column("shown_at", "time, UTC", "When the trial was first served.",
+           "ISO 8601; empty where unknown", _of("shown_at")),
+    Column("rated_at", "time, UTC", "When the answer arrived.", "ISO 8601", _of("rated_at")),
+    Column("counted", "boolean", "Whether the answer came while its pair still wanted ratings.", "true, false",
+           _of("counted")),
+    Column("superseded", "boolean", "Whether the evaluator corrected it later.", "true, false", _of("superseded")),
+    Column("simulated", "boolean", "Whether a simulation gave it, not a person.", "true, false", _of("simulated")),
+    Column("excluded", "boolean", "Whether the rating or its evaluator is excluded, or the evaluator has withdrawn.",
+           "true, false", lambda row: bool(row["exclusion_reason"])),
+    Column("exclusion_reason", "text", "Why it is excluded; several reasons are joined by semicolons.",
+           f"the admin's words, or {WITHDRAWN}; empty where it is not excluded", _text("exclusion_reason")),
+    Column("baseline_image_sha256", "text", "SHA-256 of the baseline's picture file.",
+           "64 hex digits; empty for a trial without a pair", _of("baseline_image_sha256")),
+    Column("candidate_image_sha256", "text", "SHA-256 of the candidate's picture file.",
+           "64 hex digits; empty for a trial without a pair", _of("candidate_image_sha256")),
+)  # fmt: skip
+
+
+def csv_lines(study: Study) -> Iterator[str]:
+    """The CSV, a header and one record a rating, each ending in a line feed. The number of queries is constant."""
+    yield _record([column.name for column in COLUMNS])
+    for row in _rows(study):
+        yield _record([_cell(column.compute(row)) for column in COLUMNS])
+
+
+def _rows(study: Study) -> Iterator[dict[str, Any]]:
+    by_rating, by_evaluator = _standing_exclusions(study)
+    scores = dict(study.subset.members.values_list("prompt", "clip_score")) if study.subset else {}
+    ratings = Rating.objects.filter(evaluator__study=study).order_by("pk").values(*OWN, **SOURCES)
+    row: dict[str, Any]
+    for row in ratings.iterator(CHUNK):
+        reasons = [*by_rating.get(row["pk"], ()), *by_evaluator.get(row["evaluator"], ())]
+        if row["withdrawn_at"] is not None:
+            reasons.append(WITHDRAWN)
+        yield row | {"clip_score": scores.get(row["prompt_id"]), "exclusion_reason": "; ".join(reasons)}
+
+
+OWN = ("pk", "evaluator", "choice", "elapsed_ms", "rated_at", "counted", "superseded")
+SOURCES = {
+    "study": F("evaluator__study__name"),
+    "version_hash": F("version__sha256"),
+    "comparison": F("trial__pair__comparison__position"),
+    "baseline_arm": F("trial__pair__comparison__baseline__label"),
+    "candidate_arm": F("trial__pair__comparison__candidate__label"),
+    "prompt_id": F("trial__left_image__prompt"),
+    "prompt_index": F("trial__left_image__prompt__index"),
+    "prompt": F("trial__left_image__prompt__text"),
+    "stratum": F("trial__pair__stratum"),
+    "seed": F("trial__left_image__seed"),
+    "pair": F("trial__pair"),
+    "trial_kind": F("trial__kind"),
+    "position": F("trial__position"),
+    "candidate_on_left": F("trial__candidate_on_left"),
+    "repeat_of": F("trial__repeat_of__position"),
+    "shown_at": F("trial__shown_at"),
+    "simulated": F("evaluator__simulated"),
+    "withdrawn_at": F("evaluator__withdrawn_at"),
+    "baseline_image_sha256": F("trial__pair__baseline_image__sha256"),
+    "candidate_image_sha256": F("trial__pair__candidate_image__sha256"),
+}
+
+
+def _standing_exclusions(study: Study) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """Reasons of the exclusions that stand, by rating and by evaluator."""
+    by_rating: dict[int, list[str]] = {}
+    by_evaluator: dict[int, list[str]] = {}
+    standing = study.exclusions.filter(lifted_at=None).order_by("pk")
+    for rating, evaluator, reason in standing.values_list("rating", "evaluator", "reason"):
+        target, key = (by_rating, rating) if rating is not None else (by_evaluator, evaluator)
+        target.setdefault(key, []).append(reason or "no reason given")
+    return by_rating, by_evaluator
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return "" if value is None else value
+
+
+def _record(cells: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def codebook() -> str:
+    """``docs/codebook.md``: the columns, in order."""
+    rows = [f"| `{c.name}` | {c.kind} | {c.description} | {c.values} |" for c in COLUMNS]
+    return "\n".join([CODEBOOK, "| column | type, unit | meaning | values |", "|---|---|---|---|", *rows, ""])
+
+
+CODEBOOK = """\
+# Codebook of the preference export
+
+`manage.py export_preferences STUDY` and the console's CSV download write one row a rating, in the order in which the
+answers arrived: UTF-8, comma-separated, quoted as RFC 4180 says, lines ending in a line feed. This page is written by
+`manage.py export_preferences --codebook`, from the same definition as the CSV itself.
+
+Every rating is there: of every kind of trial, corrected and uncounted ones too. Reports are made of the rows with
+`trial_kind` main, `counted` true, `superseded` false and `excluded` false, either of people (`simulated` false) or of
+simulations (`simulated` true), never of both unless they say so.
+
+A missing value is an empty cell. Free text (study, arms, prompt, exclusion reason) that a spreadsheet could take for a
+formula carries one apostrophe in front: any text that begins with `=`, `+`, `-`, `@`, a tab or a line break, behind any
+number of apostrophes. To get the text back, remove one apostrophe from such a cell. Numbers are never touched.
+"""

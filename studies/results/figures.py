@@ -1,0 +1,202 @@
+"""The two figures, as SVG: the preference histogram (paper Fig. 11) and the Fréchet curve (Fig. 10).
+
+Figures are drawn object by object, without pyplot's global state; matplotlib itself is not thread-safe, so one figure
+is drawn at a time. Text stays text, and the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from analysis.preference import CATEGORIES
+from sampling.subset import FrechetCurve
+
+# The SVG backend reads these from nowhere else. They are set once for the process and never changed.
+mpl.rcParams["svg.fonttype"] = "none"
+mpl.rcParams["svg.hashsalt"] = "evenhand"
+
+Floats = NDArray[np.float64]
+
+PALETTE = ("#B35806", "#F1A340", "#D8D8D8", "#998EC3", "#542788")  # baseline strong … candidate strong
+INK, QUIET = "#222222", "#5A5A5A"
+ACROSS = 2  # comparisons side by side
+_one_at_a_time = threading.Lock()
+
+
+def histogram(report: Mapping[str, Any]) -> str:
+    """Five bars a comparison, with percentages and interval whiskers; the finding is the title."""
+    comparisons = report["comparisons"]
+    if not comparisons:
+        raise ValueError(f"“{report['study']}” has no comparisons yet: prepare it first")
+    columns = min(ACROSS, len(comparisons))
+    rows = -(-len(comparisons) // columns)
+    highest = max((_top(each) for each in comparisons), default=0.0)
+    with _one_at_a_time:
+        figure = Figure(figsize=(5.4 * columns + 0.6, 4.9 * rows), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.04)  # type: ignore[union-attr, call-arg]
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel, comparison in zip(panels, comparisons, strict=False):
+            _bars(panel, comparison, max(100 * highest, 10.0), report["mark"])
+        for panel in panels[len(comparisons) :]:
+            panel.set_axis_off()
+        return _svg(figure, report["finding"])
+
+
+def _top(comparison: Mapping[str, Any]) -> float:
+    return max((comparison["intervals"][name]["high"] or 0.0) for name in CATEGORIES)
+
+
+def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> None:
+    """One comparison; ``top`` is the highest whisker of the whole figure, in percent."""
+    shares = [100 * (comparison["shares"][name] or 0.0) for name in CATEGORIES]
+    panel.bar(range(5), shares, width=0.82, color=PALETTE, edgecolor="#8A8A8A", linewidth=0.5)
+    if comparison["n"]:
+        _whiskers(panel, comparison, top)
+        _sums(panel, comparison, top)
+    panel.set_xticks(
+        range(5), ("much\nbetter", "slightly\nbetter", "no\npreference", "slightly\nbetter", "much\nbetter")
+    )
+    for place, side in ((0.5, "baseline"), (3.5, "candidate")):
+        panel.annotate(
+            comparison[f"{side}_name"], (place, 0), xycoords=("data", "axes fraction"), xytext=(0, -40),
+            textcoords="offset points", ha="center", va="top", size=11, weight="bold", color=INK,
+        )  # fmt: skip
+    ratings = f"{mark} ratings" if mark else "ratings"
+    if mark:
+        panel.text(
+            2, 1.29 * top, ratings.upper().replace(" ", "\n").replace("REAL\nAND", "REAL AND"), ha="center", va="top",
+            size=9, weight="bold", color="#9B1C1C",
+        )  # fmt: skip
+    given = f"n = {comparison['n']} {ratings} of {comparison['pairs']} pairs by {comparison['evaluators']} evaluators"
+    panel.set_xlabel(given, size=10, color=QUIET, labelpad=30)
+    panel.set_ylabel(f"share of {ratings} (%)", size=10, color=QUIET)
+    panel.set_ylim(0, 1.3 * top)
+    panel.set_yticks(range(0, int(min(top, 100)) + 1, 10 if top <= 60 else 20))
+    panel.set_xlim(-0.6, 4.6)
+    panel.set_title(_two_lines(comparison["finding"]), size=12, color=INK, loc="left", pad=12, linespacing=1.35)
+    _quiet(panel)
+
+
+def _whiskers(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
+    for place, name in enumerate(CATEGORIES):
+        share, low, high = (100 * comparison["intervals"][name][key] for key in ("estimate", "low", "high"))
+        panel.vlines(place, low, high, color=INK, linewidth=1.0)
+        panel.hlines([low, high], place - 0.06, place + 0.06, color=INK, linewidth=1.0)
+        panel.text(place, high + 0.02 * top, f"{share:.0f} %", ha="center", va="bottom", color=INK, size=11)
+
+
+def _sums(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
+    """Brackets over either side with its joint share."""
+    for place, side, colour in ((0.5, "baseline", PALETTE[0]), (3.5, "candidate", PALETTE[4])):
+        panel.hlines(1.15 * top, place - 0.9, place + 0.9, color=colour, linewidth=2.0)
+        text = f"{100 * comparison[f'{side}_share']:.0f} % in all"
+        panel.text(place, 1.165 * top, text, ha="center", va="bottom", size=10, color=colour)
+
+
+def _two_lines(finding: str) -> str:
+    """A finding broken before its interval."""
+    head, comma, tail = finding.partition(", ")
+    return f"{head}{comma.rstrip()}\n{tail}" if comma else finding
+
+
+def frechet_curve(curve: Mapping[str, Any], chosen: int) -> str:
+    """Distance of random subsets to the whole set over their size, log–log; ``curve`` is ``FrechetCurve.to_dict()``."""
+    drawn = FrechetCurve.from_dict(curve)
+    distances = np.asarray(drawn.distances, float)
+    shown = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
+    if not shown.any():
+        raise ValueError("the curve has no positive distance: nothing can be drawn on a logarithmic axis")
+    title = _curve_title(drawn, chosen)
+    with _one_at_a_time:
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        panel = figure.subplots()
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        _curves(panel, np.asarray(drawn.sizes, float)[shown], distances[shown], np.asarray(drawn.mean_term)[shown])
+        _chosen(panel, drawn, shown, chosen)
+        ticks = _spaced(drawn.sizes, chosen)
+        panel.set_xticks(ticks, [_thousands(size) for size in ticks])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlabel("subset size n (prompts)", size=10, color=QUIET)
+        panel.set_ylabel("squared Fréchet distance (feature units²)", size=10, color=QUIET)
+        panel.set_title(title, size=12, color=INK, loc="left", pad=12, linespacing=1.35)
+        panel.legend(frameon=False, fontsize=10, labelcolor=INK, loc="upper right")
+        _quiet(panel)
+        return _svg(figure, title.replace("\n", " "))
+
+
+def _curves(panel: Axes, sizes: Floats, distances: Floats, mean_term: Floats) -> None:
+    draws = distances.shape[1]
+    if draws > 1:
+        low, high = distances.min(axis=1), distances.max(axis=1)
+        panel.fill_between(sizes, low, high, color=PALETTE[3], alpha=0.5, linewidth=0, label=f"range of {draws} draws")
+    label = f"mean of {draws} draws" if draws > 1 else "one draw"
+    panel.plot(sizes, distances.mean(axis=1), color=PALETTE[4], marker="o", markersize=4, linewidth=1.5, label=label)
+    known = mean_term > 0
+    label = "its mean term as expected, (1/n − 1/N) tr Σ"
+    panel.plot(sizes[known], mean_term[known], color=QUIET, linestyle=(0, (5, 3)), linewidth=1.2, label=label)
+
+
+def _chosen(panel: Axes, curve: FrechetCurve, shown: NDArray[np.bool_], chosen: int) -> None:
+    """A line from the axis up to the curve at the chosen size."""
+    sizes = np.log(np.asarray(curve.sizes, float)[shown])
+    height = math.exp(np.interp(math.log(chosen), sizes, np.log(curve.mean[shown])))
+    bottom = panel.get_ylim()[0]
+    panel.vlines(chosen, bottom, height, color=PALETTE[0], linewidth=1.2, zorder=1)
+    panel.plot([chosen], [height], marker="o", markersize=8, color=PALETTE[0], zorder=3)
+    panel.set_ylim(bottom=bottom)
+    right = math.log(chosen) > (sizes[0] + sizes[-1]) / 2
+    panel.annotate(
+        f"chosen: {_thousands(chosen)}", (chosen, 0.03), xycoords=("data", "axes fraction"),
+        xytext=(-6 if right else 6, 0), textcoords="offset points", ha="right" if right else "left",
+        color=PALETTE[0], size=10,
+    )  # fmt: skip
+
+
+def _spaced(sizes: Sequence[int], chosen: int) -> list[int]:
+    """The sizes whose labels do not run into each other on the axis; the chosen one first of all."""
+    span = math.log(max(*sizes, chosen) / min(*sizes, chosen)) or 1.0
+    kept: list[int] = []
+    for size in (chosen, *sizes):
+        if all(abs(math.log(size / other)) > 0.055 * span for other in kept):
+            kept.append(size)
+    return sorted(kept)
+
+
+def _curve_title(curve: FrechetCurve, chosen: int) -> str:
+    """What the curve says of the chosen size (of the largest, if that was not drawn) and of the smallest."""
+    size = chosen if chosen in curve.sizes else curve.sizes[-1]
+    distance = curve.mean[curve.sizes.index(size)]
+    found = f"Random subsets of {_thousands(size)} prompts lie {distance:.3g} from all {_thousands(curve.count)}"
+    smallest = curve.sizes[0]
+    return found if smallest == size else f"{found},\nthose of {_thousands(smallest)} lie {curve.mean[0]:.3g}"
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def _quiet(panel: Axes) -> None:
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color("#8A8A8A")
+    panel.tick_params(colors=INK, labelsize=10, length=3, color="#8A8A8A")
+
+
+def _svg(figure: Figure, title: str) -> str:
+    output = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(output, metadata={"Date": None, "Creator": "Evenhand", "Title": title})
+    return output.getvalue()

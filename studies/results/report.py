@@ -1,0 +1,239 @@
+"""What a study has found: its records into arrays, the arrays through ``analysis``, the numbers into plain JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from django.db.models import Count, Q, QuerySet
+from numpy.typing import NDArray
+
+from analysis.agreement import krippendorff_alpha
+from analysis.preference import CATEGORIES, PreferenceShares, clustered_intervals, preference_shares, sign_test
+from generation.guidance import ClassifierFree, Guidance
+from studies.drafts import configuration_of
+from studies.models import Arm, Comparison, Rating, Study, Trial
+
+POPULATIONS = ("real", "simulated", "all")
+BOOTSTRAP_SEED = 0
+LEVEL = 0.95
+
+
+class PopulationError(ValueError):
+    """A kind of ratings that is none."""
+
+
+def counting_ratings(study: Study) -> QuerySet[Rating]:
+    """The ratings that results count: main trials, standing, under their pair's cap, not excluded, not withdrawn."""
+    return Rating.objects.filter(
+        evaluator__study=study,
+        evaluator__withdrawn_at=None,
+        trial__kind=Trial.Kind.MAIN,
+        superseded=False,
+        counted=True,
+    ).exclude(
+        Q(pk__in=study.exclusions.filter(lifted_at=None, rating__isnull=False).values("rating"))
+        | Q(evaluator__in=study.exclusions.filter(lifted_at=None, evaluator__isnull=False).values("evaluator"))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class RatingsTable:
+    """Counting ratings as columns of one length, in the order in which they were given."""
+
+    comparison: NDArray[np.int64]  # position in the study
+    pair: NDArray[np.int64]
+    prompt: NDArray[np.int64]
+    stratum: NDArray[np.str_]
+    evaluator: NDArray[np.int64]
+    preference: NDArray[np.int64]  # −2 … +2 towards the candidate
+    elapsed_ms: NDArray[np.float64]  # NaN where the page could not tell
+
+    def __len__(self) -> int:
+        return len(self.preference)
+
+    def where(self, mask: NDArray[np.bool_]) -> RatingsTable:
+        """The rows that a mask picks."""
+        return replace(self, **{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+
+
+def ratings_table(study: Study, *, population: str) -> RatingsTable:
+    """The counting ratings of a population, in one query."""
+    if population not in POPULATIONS:
+        raise PopulationError(f"population {population!r} is none of {', '.join(POPULATIONS)}")
+    rows = counting_ratings(study)
+    if population != "all":
+        rows = rows.filter(evaluator__simulated=population == "simulated")
+    columns = (
+        "trial__pair__comparison__position",
+        "trial__pair",
+        "trial__pair__prompt",
+        "trial__pair__stratum",
+        "evaluator",
+        "choice",
+        "trial__candidate_on_left",
+        "elapsed_ms",
+    )
+    read = list(zip(*rows.order_by("pk").values_list(*columns), strict=True)) or [()] * len(columns)
+    comparison, pair, prompt, stratum, evaluator, choice, on_left, elapsed = read
+    return RatingsTable(
+        comparison=np.array(comparison, np.int64),
+        pair=np.array(pair, np.int64),
+        prompt=np.array(prompt, np.int64),
+        stratum=np.array(stratum, np.str_),
+        evaluator=np.array(evaluator, np.int64),
+        preference=np.where(np.array(on_left, np.bool_), -1, 1) * np.array(choice, np.int64),
+        elapsed_ms=np.array(elapsed, np.float64),  # None becomes NaN
+    )
+
+
+def report(study: Study, *, population: str | None = None) -> dict[str, Any]:
+    """Everything that pages, figures and files say about a study's ratings, as plain JSON (NaN is null).
+
+    A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
+    """
+    kinds = dict(counting_ratings(study).values_list("evaluator__simulated").annotate(n=Count("pk")).order_by())
+    real, simulated = kinds.get(False, 0), kinds.get(True, 0)
+    if population is None:
+        population = "simulated" if simulated and not real else "real"
+    table = ratings_table(study, population=population)
+    strata = [name for _, name in sorted(configuration_of(study).strata.items(), reverse=True)]
+    comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
+    names = short_names([arm for each in comparisons for arm in (each.baseline, each.candidate)])
+    mark = _mark(population, real, simulated)
+    found = [
+        _comparison(each, table.where(table.comparison == each.position), strata, names, mark) for each in comparisons
+    ]
+    recipe, version = study.recipe, study.current_version
+    result = {
+        "study": study.name,
+        "version_hash": version.sha256 if version else None,
+        "checkpoint": recipe.checkpoint if recipe else configuration_of(study).checkpoint,
+        "checkpoint_revision": recipe.revision if recipe else None,
+        "population": population,
+        "mark": mark,
+        "ratings": {"real": real, "simulated": simulated},  # of those that count
+        "n": len(table),
+        "level": LEVEL,
+        "evaluators": _evaluators(study, population) | {"rated": len(np.unique(table.evaluator))},
+        "mean_elapsed_ms": _mean(table.elapsed_ms),
+        "comparisons": found,
+        "finding": "; ".join(each["finding"] for each in found) if len(table) else "No ratings yet",
+    }
+    return _plain(result)
+
+
+def _mark(population: str, real: int, simulated: int) -> str:
+    """What must be said beside every number of a population; nothing where all ratings are real."""
+    if population == "real" or (population == "all" and not simulated):
+        return ""
+    return "real and simulated" if population == "all" and real else "simulated"
+
+
+def _evaluators(study: Study, population: str) -> dict[str, int]:
+    """How many were invited and how many finished, of the same population."""
+    people = study.evaluators.all()
+    if population != "all":
+        people = people.filter(simulated=population == "simulated")
+    return people.aggregate(invited=Count("pk"), finished=Count("pk", filter=Q(finished_at__isnull=False)))
+
+
+def _comparison(
+    comparison: Comparison, table: RatingsTable, strata: list[str], names: Mapping[int, str], mark: str
+) -> dict[str, Any]:
+    rng = np.random.default_rng([BOOTSTRAP_SEED, comparison.position])
+    intervals = clustered_intervals(table.preference, table.evaluator, table.prompt, rng, level=LEVEL)
+    found = {
+        "number": comparison.position + 1,
+        "baseline": comparison.baseline.label,
+        "candidate": comparison.candidate.label,
+        "baseline_name": names[comparison.baseline.pk],
+        "candidate_name": names[comparison.candidate.pk],
+        **_shares(preference_shares(table.preference)),
+        "pairs": len(np.unique(table.pair)),
+        "evaluators": len(np.unique(table.evaluator)),
+        "intervals": {
+            name: {"estimate": each.estimate, "low": each.low, "high": each.high} for name, each in intervals.items()
+        },
+        "sign_test_p": sign_test(table.preference),
+        "alpha": _agreement(table),
+        "strata": {
+            name: _shares(preference_shares(table.preference[table.stratum == name]))
+            for name in [*strata, *sorted(set(table.stratum.tolist()) - set(strata))]
+        },
+    }
+    return found | {"finding": _marked(_finding(found), mark)}
+
+
+def _shares(found: PreferenceShares) -> dict[str, Any]:
+    baseline_strong, baseline_slight, none, candidate_slight, candidate_strong = found.shares.tolist()
+    return {
+        "n": found.n,
+        "counts": dict(zip(CATEGORIES, found.counts, strict=True)),
+        "shares": dict(zip(CATEGORIES, found.shares.tolist(), strict=True)),
+        "candidate_share": found.candidate,
+        "baseline_share": found.baseline,
+        "none_share": none,
+        "strong": {"candidate": candidate_strong, "baseline": baseline_strong},
+        "slight": {"candidate": candidate_slight, "baseline": baseline_slight},
+    }
+
+
+def _agreement(table: RatingsTable) -> float:
+    """Krippendorff's α of preferences, ordinal; the units are pairs."""
+    if not len(table):
+        return math.nan
+    pairs, unit = np.unique(table.pair, return_inverse=True)
+    people, rater = np.unique(table.evaluator, return_inverse=True)
+    answers = np.full((len(pairs), len(people)), np.nan)
+    answers[unit, rater] = table.preference
+    return krippendorff_alpha(answers, "ordinal")
+
+
+def _finding(found: Mapping[str, Any]) -> str:
+    """The result in one sentence, from the side of whichever arm was preferred more often."""
+    candidate, baseline, n = found["candidate_name"], found["baseline_name"], found["n"]
+    if not n:
+        return f"{candidate} has no ratings yet"
+    share, other = found["candidate_share"], found["baseline_share"]
+    if share == other:
+        return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {n} ratings"
+    winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
+    each = {name: f"{100 * value:.0f}" for name, value in found["intervals"][winner].items()}
+    interval = f"{100 * LEVEL:.0f} % interval {each['low']}–{each['high']}"
+    return f"{subject} preferred in {each['estimate']} % of {n} ratings, {interval}"
+
+
+def _marked(text: str, mark: str) -> str:
+    return f"{text} ({mark})" if mark else text
+
+
+def short_names(arms: list[Arm]) -> dict[int, str]:
+    """Names for figures, "a = 10" for segmentation-free arms; the full label where two arms would share one."""
+    names = {arm.pk: _short(arm.to_guidance()) for arm in arms}
+    shared = Counter(names.values())
+    return {arm.pk: names[arm.pk] if shared[names[arm.pk]] == 1 else arm.label for arm in arms}
+
+
+def _short(guidance: Guidance) -> str:
+    if isinstance(guidance, ClassifierFree):
+        return f"CFG w = {guidance.strength:g}"
+    return f"a = {guidance.scale:g}"
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _plain(value: Any) -> Any:
+    """NaN as null: JSON knows none."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from generation.guidance import ClassifierFree, SegmentationFree
+from generation.text import PromptTruncated, check_prompts, encode_texts, own_tokens, words_beyond_limit
+from generation.trajectory import generate
+from tests.generation.tiny import WORDS
+
+sentences = st.lists(st.sampled_from(WORDS), min_size=1, max_size=75)
+
+
+@given(sentences)
+@settings(max_examples=30, deadline=None)
+def test_a_prompts_own_tokens_are_its_words(pipeline: StableDiffusionPipeline, words: list[str]) -> None:
+    """Every word of the tiny vocabulary is one token: 0 < i ≤ number of words."""
+    own = own_tokens(pipeline, " ".join(words))
+    assert own.dtype == torch.bool
+    assert own.nonzero().flatten().tolist() == list(range(1, len(words) + 1))
+    assert len(own) == 77
+
+
+def test_letters_are_tokens_where_the_vocabulary_has_no_word(pipeline: StableDiffusionPipeline) -> None:
+    assert int(own_tokens(pipeline, "a zzz dog").sum()) == 5
+
+
+def test_a_prompt_that_fills_the_limit_is_all_its_own(pipeline: StableDiffusionPipeline) -> None:
+    full, beyond = " ".join(["dog"] * 75), " ".join(["dog"] * 75 + ["cat"])
+    for prompt in (full, beyond):
+        assert own_tokens(pipeline, prompt).nonzero().flatten().tolist() == list(range(1, 76))
+    assert words_beyond_limit(pipeline, full) == ""
+    assert words_beyond_limit(pipeline, beyond) == "cat"
+
+
+def test_words_that_are_cut_are_named_in_a_warning(pipeline: StableDiffusionPipeline) -> None:
+    long = " ".join(["dog"] * 75 + ["red", "star"])
+    with pytest.warns(PromptTruncated, match="prompt 1 is longer than the model's 77 tokens.*'red star'") as caught:
+        check_prompts(pipeline, ["a cat", long])
+    assert len(caught) == 1
+    with pytest.warns(PromptTruncated, match="prompt 0"):
+        generate(pipeline, [long], [1], {"cfg": ClassifierFree()}, steps=1, batch_size=1)
+
+
+def test_prompts_that_fit_warn_of_nothing(pipeline: StableDiffusionPipeline) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_prompts(pipeline, ["a cat", " ".join(["dog"] * 75)])
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", None, 7])
+def test_prompts_without_a_word_are_refused_by_number(pipeline: StableDiffusionPipeline, prompt: object) -> None:
+    with pytest.raises(ValueError, match="prompt 1 ") as caught:
+        check_prompts(pipeline, ["a cat", prompt])  # type: ignore[list-item]
+    assert repr(prompt) in str(caught.value)
+
+
+@given(st.lists(sentences.map(" ".join), min_size=1, max_size=6), st.integers(1, 4))
+@settings(max_examples=10, deadline=None)
+def test_texts_are_encoded_as_the_pipeline_does_whatever_their_companions(
+    pipeline: StableDiffusionPipeline, texts: list[str], rows: int
+) -> None:
+    with torch.no_grad():
+        together = encode_texts(pipeline, texts, rows)
+        for states, text in zip(together, texts, strict=True):
+            assert torch.equal(states, encode_texts(pipeline, [text], rows)[0])
+            theirs, _ = pipeline.encode_prompt(text, "cpu", 1, False)
+            torch.testing.assert_close(states, theirs[0], rtol=0, atol=1e-5)
+    assert together.shape == (len(texts), 77, 32)
+
+
+def test_the_empty_text_is_the_pipelines_own_negative(pipeline: StableDiffusionPipeline) -> None:
+    with torch.no_grad():
+        _, negative = pipeline.encode_prompt(["a dog"], "cpu", 1, True)
+        assert torch.equal(encode_texts(pipeline, [""], 1), negative)
+
+
+def test_learned_words_count_with_all_their_vectors(stock: StableDiffusionPipeline) -> None:
+    """Textual inversion: a word of two vectors is two tokens, for the network and for the prompt's own."""
+    vectors = torch.randn((2, 32), generator=torch.Generator().manual_seed(1))
+    stock.load_textual_inversion({"<ada>": vectors})
+    assert own_tokens(stock, "a <ada> dog").nonzero().flatten().tolist() == [1, 2, 3, 4]
+    arms = {"a": SegmentationFree(switch_after=0, tokens="prompt")}
+    result = generate(stock, ["<ada>"], [1], arms, steps=1, batch_size=1, semantic_maps=True)
+    assert {int(token) for grid in result.semantic_maps["a"][0].values() for token in grid.flatten()} <= {1, 2}

@@ -1,0 +1,108 @@
+"""The CLIP score, and what loading a CLIP model refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metrics.clip import ClipError, ClipModel, clip_scores, load_clip, tokenize
+from tests.sampling.tiny_clip import tiny_clip, write_clip
+
+TEXTS = ["a red circle", "a blue square on the left", "a dog", "a cat and a dog", "the green star above a circle"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> ClipModel:
+    return tiny_clip(tmp_path_factory.mktemp("score") / "clip")
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (20 + i, 24, 3), dtype=np.uint8) for i in range(count)]
+
+
+@torch.inference_mode()
+def test_a_score_is_the_raw_cosine(clip: ClipModel) -> None:
+    scores = clip_scores(pictures(5), TEXTS, clip)
+    assert scores.dtype == np.float32
+    assert scores.shape == (5,)
+    for score, picture, text in zip(scores, pictures(5), TEXTS, strict=True):
+        image = clip.model.encode_image(clip.transform(Image.fromarray(picture))[None]).double().numpy()[0]
+        words = clip.model.encode_text(tokenize(clip, [text])).double().numpy()[0]
+        cosine = image @ words / np.sqrt((image @ image) * (words @ words))
+        assert score == pytest.approx(cosine, abs=1e-6)
+    assert np.abs(scores).max() <= 1 + 1e-6
+    assert np.ptp(scores) > 1e-3  # they do differ
+
+
+def test_a_score_does_not_depend_on_its_companions(clip: ClipModel) -> None:
+    """Bit for bit: every call has the same number of rows, and each row is computed for itself."""
+    together = clip_scores(pictures(5), TEXTS, clip, batch_size=4)
+    alone = [float(clip_scores([p], [t], clip, batch_size=4)[0]) for p, t in zip(pictures(5), TEXTS, strict=True)]
+    assert together.tolist() == alone
+    turned = clip_scores(pictures(5)[::-1], TEXTS[::-1], clip, batch_size=4)
+    assert turned[::-1].tolist() == together.tolist()
+
+
+def test_no_pictures_have_no_scores(clip: ClipModel) -> None:
+    assert clip_scores([], [], clip).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("images", "texts", "message"),
+    [
+        (pictures(2), TEXTS[:3], "2 images but 3 texts"),
+        ([pictures(1)[0].astype(np.float32)], TEXTS[:1], "image 0 must be uint8"),
+        ([*pictures(1), pictures(1)[0][..., 0]], TEXTS[:2], r"image 1 must be .*\(20, 24\)"),
+        ([np.zeros((4, 4, 4), np.uint8)], TEXTS[:1], r"image 0 .*\(4, 4, 4\)"),
+        ([np.zeros((0, 4, 3), np.uint8)], TEXTS[:1], r"image 0 .*\(0, 4, 3\)"),
+    ],
+)
+def test_bad_pictures_are_named(clip: ClipModel, images: list, texts: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        clip_scores(images, texts, clip)
+
+
+def test_an_empty_batch_is_refused(clip: ClipModel) -> None:
+    with pytest.raises(ValueError, match=r"batch_size.*-1"):
+        clip_scores(pictures(1), TEXTS[:1], clip, batch_size=-1)
+
+
+# ------------------------------------------------------------------------------ loading
+
+
+def test_a_folder_without_its_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match=r"open_clip_config\.json, open_clip_model\.safetensors is missing") as caught:
+        load_clip(str(tmp_path))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_spoilt_weights_are_named(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "clip")
+    weights = folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ClipError, match="clip' cannot be loaded"):
+        load_clip(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("no-such-model", None, "neither a folder nor an open_clip model named 'no-such-model'"),
+        ("ViT-B-32", "nonsense", "ViT-B-32 has no pretrained tag 'nonsense'; its tags are .*laion2b_s34b_b79k"),
+        ("ViT-B-32", None, "ViT-B-32 needs a pretrained tag"),
+    ],
+)
+def test_an_unknown_model_or_tag_is_named(name: str, pretrained: str | None, message: str) -> None:
+    with pytest.raises(ClipError, match=message):
+        load_clip(name, pretrained)
+
+
+def test_loading_twice_gives_the_same_scores(tmp_path: Path) -> None:
+    folder = str(write_clip(tmp_path / "clip"))
+    first, second = (clip_scores(pictures(2), TEXTS[:2], load_clip(folder)) for _ in range(2))
+    assert first.tolist() == second.tolist()

@@ -1,0 +1,117 @@
+"""Assignment: every pair once a block, no prompt twice for one person, cells and sides balanced."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studies.models import Booklet, Trial
+from studies.rating.booklets import (
+    PairCell,
+    balance,
+    booklets_needed,
+    build_blocks,
+    guarantees,
+    mirror,
+    plan_block,
+)
+from tests.factories import make_ready_study
+
+
+def cells(comparisons: int, strata: dict[str, int]) -> list[PairCell]:
+    """Pairs of every prompt in every comparison."""
+    prompts = [(stratum, f"{stratum}{i}") for stratum, count in strata.items() for i in range(count)]
+    numbers = {name: k for k, (_, name) in enumerate(prompts)}
+    return [
+        PairCell(pair=c * len(prompts) + numbers[name], comparison=c, stratum=stratum, prompt=numbers[name])
+        for c in range(comparisons)
+        for stratum, name in prompts
+    ]
+
+
+PAPER = cells(2, {"high": 50, "middle": 50, "low": 50})
+
+
+def test_the_papers_study_is_ten_booklets_of_thirty_with_five_of_each_cell() -> None:
+    plan = plan_block(PAPER, 30, np.random.default_rng(0))
+    assert [len(booklet) for booklet in plan] == [30] * 10
+    for booklet in plan:
+        assert set(Counter(showing.cell.cell for showing in booklet).values()) == {5}
+        assert len({showing.cell.prompt for showing in booklet}) == 30
+        assert sum(showing.candidate_on_left for showing in booklet) == 15
+    assert balance(plan) == {"cells": 0, "sides": 0}
+
+
+def test_a_mirror_shows_the_same_pairs_with_the_sides_swapped() -> None:
+    plan = plan_block(PAPER, 30, np.random.default_rng(0))
+    for booklet, other in zip(plan, mirror(plan, np.random.default_rng(1)), strict=True):
+        sides = {showing.cell.pair: showing.candidate_on_left for showing in booklet}
+        assert {showing.cell.pair: not showing.candidate_on_left for showing in other} == sides
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    comparisons=st.integers(1, 5),
+    strata=st.lists(st.integers(1, 17), min_size=1, max_size=4),
+    trials=st.integers(1, 40),
+    seed=st.integers(0, 2**32),
+)
+def test_any_shape_is_dealt_fairly(comparisons: int, strata: list[int], trials: int, seed: int) -> None:
+    pairs = cells(comparisons, {f"s{i}": count for i, count in enumerate(strata)})
+    plan = plan_block(pairs, trials, np.random.default_rng(seed))
+    shown = [showing.cell.pair for booklet in plan for showing in booklet]
+    assert sorted(shown) == sorted(cell.pair for cell in pairs)
+    for booklet in plan:
+        assert len(booklet) <= trials
+        assert len({showing.cell.prompt for showing in booklet}) == len(booklet)
+        assert abs(2 * sum(showing.candidate_on_left for showing in booklet) - len(booklet)) <= 1
+    lengths = [len(booklet) for booklet in plan]
+    assert len(plan) >= booklets_needed(pairs, trials)
+    assert balance(plan)["cells"] <= 1
+    assert max(lengths) - min(lengths) <= max(1, comparisons)
+
+
+def test_orders_avoid_long_runs() -> None:
+    for booklet in plan_block(PAPER, 30, np.random.default_rng(5)):
+        for values in ([s.cell.comparison for s in booklet], [s.candidate_on_left for s in booklet]):
+            longest = max(len(run) for run in "".join("AB"[int(v)] for v in values).replace("AB", "A B").replace("BA", "B A").split())
+            assert longest <= 4
+
+
+def test_an_uneven_shape_is_told_before_opening() -> None:
+    told = guarantees(cells(2, {"high": 5, "low": 3}), 7)
+    assert any("differ by one" in sentence for sentence in told)
+    assert guarantees(PAPER, 30)[1].startswith("Every booklet holds the same number")
+
+
+@pytest.mark.parametrize(("pairs", "trials", "message"), [([], 30, "no pairs"), (PAPER, 0, "at least 1, not 0")])
+def test_shapes_that_cannot_be_dealt_are_named(pairs: list[PairCell], trials: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        booklets_needed(pairs, trials)
+
+
+@pytest.mark.django_db
+def test_blocks_are_written_once_and_the_second_mirrors_the_first() -> None:
+    study = make_ready_study()
+    assert build_blocks(study, 2) == 2
+    assert build_blocks(study, 2) == 0
+    sides = Counter(Trial.objects.filter(booklet__study=study).values_list("pair", "candidate_on_left"))
+    assert set(sides.values()) == {1}
+    assert len(sides) == 2 * 24
+    numbers = list(Booklet.objects.filter(study=study).order_by("number").values_list("number", flat=True))
+    assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.django_db
+def test_a_trials_pictures_stand_on_the_sides_that_it_says() -> None:
+    study = make_ready_study()
+    build_blocks(study, 1)
+    for trial in Trial.objects.filter(booklet__study=study).select_related("pair"):
+        assert trial.pair is not None
+        left = trial.pair.candidate_image_id if trial.candidate_on_left else trial.pair.baseline_image_id
+        right = trial.pair.baseline_image_id if trial.candidate_on_left else trial.pair.candidate_image_id
+        assert (trial.left_image_id, trial.right_image_id) == (left, right)

@@ -1,0 +1,59 @@
+"""A study with booklets, and people who rate in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from studies.models import Booklet, Evaluator, Rating, Study, Trial
+from studies.rating.booklets import build_blocks
+from tests.factories import make_ready_study
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def study(db: None) -> Study:
+    """24 pairs (2 comparisons × 12 prompts), two booklets of 12 a block, five blocks."""
+    made = make_ready_study()
+    build_blocks(made, 5)
+    return made
+
+
+def invite(study: Study, note: str, **values: Any) -> Evaluator:
+    """An evaluator with the next free booklet."""
+    evaluator = Evaluator.objects.create(study=study, version=study.current_version, note=note, **values)
+    booklet = Booklet.objects.filter(study=study, evaluator=None).order_by("number").first()
+    assert booklet is not None
+    Booklet.objects.filter(pk=booklet.pk).update(evaluator=evaluator)
+    return evaluator
+
+
+def rate(trial: Trial, preference: int, **values: Any) -> Rating:
+    """An answer that means ``preference`` towards the candidate, on whichever side it stands."""
+    choice = -preference if trial.candidate_on_left else preference
+    given = {"key": uuid.uuid4(), "elapsed_ms": 4000, "version": trial.booklet.study.current_version} | values
+    return Rating.objects.create(trial=trial, evaluator=trial.booklet.evaluator, choice=choice, **given)
+
+
+def rate_booklet(evaluator: Evaluator, preference: Callable[[Trial], int], **values: Any) -> list[Rating]:
+    """Every main trial of an evaluator's booklet, answered by a rule."""
+    trials = Trial.objects.filter(booklet__evaluator=evaluator).select_related("pair__comparison", "booklet__study")
+    return [rate(trial, preference(trial), **values) for trial in trials]
+
+
+def always(preference: int) -> Callable[[Trial], int]:
+    return lambda trial: preference
+
+
+def queries_of(work: Callable[[], object]) -> int:
+    """How many database queries some work takes."""
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    return len(captured)

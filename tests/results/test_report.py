@@ -1,0 +1,223 @@
+"""Which ratings count, and what a report says of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from django.utils import timezone
+
+from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from studies.models import Arm, Exclusion, Rating, Study, Trial
+from studies.results.report import PopulationError, ratings_table, report, short_names
+from tests.factories import make_ready_study
+from tests.results.conftest import always, invite, queries_of, rate, rate_booklet
+
+
+def by_stratum(trial: Trial) -> int:
+    """High: candidate strongly. Middle: none. Low: baseline slightly."""
+    assert trial.pair is not None
+    return {"high": 2, "middle": 0, "low": -1}[trial.pair.stratum]
+
+
+def test_a_block_rated_by_rule_gives_the_rule_s_shares(study: Study) -> None:
+    """Two booklets cover the 24 pairs once: in each comparison 4 of 12 high, 4 middle, 4 low."""
+    for name in ("ada", "grace"):
+        rate_booklet(invite(study, name, finished_at=timezone.now()), by_stratum)
+    found = report(study)
+    assert (found["population"], found["mark"], found["n"]) == ("real", "", 24)
+    assert found["evaluators"] == {"invited": 2, "finished": 2, "rated": 2}
+    for number, comparison in enumerate(found["comparisons"], 1):
+        assert comparison["number"] == number
+        assert (comparison["n"], comparison["pairs"], comparison["evaluators"]) == (12, 12, 2)
+        assert comparison["counts"] == {
+            "baseline_strong": 0, "baseline_slight": 4, "none": 4, "candidate_slight": 0, "candidate_strong": 4,
+        }  # fmt: skip
+        assert comparison["candidate_share"] == pytest.approx(1 / 3)
+        assert comparison["baseline_share"] == pytest.approx(1 / 3)
+        assert comparison["none_share"] == pytest.approx(1 / 3)
+        assert comparison["strong"] == pytest.approx({"candidate": 1 / 3, "baseline": 0})
+        assert comparison["slight"] == pytest.approx({"candidate": 0, "baseline": 1 / 3})
+        assert comparison["sign_test_p"] == pytest.approx(1.0)
+        assert list(comparison["strata"]) == ["high", "middle", "low"]
+        assert comparison["strata"]["high"]["candidate_share"] == 1.0
+        assert comparison["strata"]["low"]["counts"]["baseline_slight"] == 4
+
+
+def test_preferences_are_towards_the_candidate_on_either_side(study: Study) -> None:
+    ada = invite(study, "ada")
+    rate_booklet(ada, always(1))
+    assert {trial.candidate_on_left for trial in ada.booklet.trials.all()} == {True, False}
+    assert set(ratings_table(study, population="real").preference.tolist()) == {1}
+    assert {rating.preference for rating in Rating.objects.all()} == {1}
+
+
+def test_comparisons_are_kept_apart_and_named(study: Study) -> None:
+    rate_booklet(invite(study, "ada"), lambda trial: 2 if trial.pair and trial.pair.comparison.position else -1)
+    first, second = report(study)["comparisons"]
+    assert (first["baseline_name"], first["candidate_name"]) == ("CFG w = 2", "a = 5")
+    assert second["candidate"] == "SFG a=10, w̄=2.5, after T/2"
+    assert first["finding"] == "CFG w = 2 (baseline) preferred in 100 % of 6 ratings, 95 % interval 100–100"
+    assert second["finding"] == "a = 10 preferred in 100 % of 6 ratings, 95 % interval 100–100"
+
+
+def test_the_finding_gives_share_number_and_interval(study: Study) -> None:
+    rng = np.random.default_rng(5)
+    for name in ("ada", "grace", "alan", "joan"):
+        rate_booklet(invite(study, name), lambda trial: int(rng.choice([-1, 0, 1, 2])))
+    found = report(study)
+    for comparison in found["comparisons"]:
+        each = comparison["intervals"]["candidate"]
+        assert each["low"] < each["estimate"] == comparison["candidate_share"] < each["high"]
+        assert comparison["finding"] == (
+            f"{comparison['candidate_name']} preferred in {100 * each['estimate']:.0f} % of 24 ratings, "
+            f"95 % interval {100 * each['low']:.0f}–{100 * each['high']:.0f}"
+        )
+    assert found["finding"] == "; ".join(comparison["finding"] for comparison in found["comparisons"])
+
+
+def test_agreement_is_over_pairs_and_evaluators(study: Study) -> None:
+    """The second block shows the same pairs mirrored: whoever follows the same rule agrees perfectly."""
+    for name in ("ada", "grace", "alan", "joan"):
+        rate_booklet(invite(study, name), by_stratum)
+    assert [comparison["alpha"] for comparison in report(study)["comparisons"]] == pytest.approx([1.0, 1.0])
+    Rating.objects.filter(evaluator__note="joan").delete()
+    joan = study.evaluators.get(note="joan")
+    rate_booklet(joan, lambda trial: -by_stratum(trial))
+    assert all(comparison["alpha"] < 0.9 for comparison in report(study)["comparisons"])
+
+
+def _exclude(study: Study, **target: Any) -> None:
+    Exclusion.objects.create(study=study, reason="pressed one key throughout", **target)
+
+
+def _superseded(rating: Rating) -> None:
+    Rating.objects.filter(pk=rating.pk).update(superseded=True)
+
+
+def _late(rating: Rating) -> None:
+    Rating.objects.filter(pk=rating.pk).update(counted=False)
+
+
+def _practice(rating: Rating) -> None:
+    Trial.objects.filter(pk=rating.trial_id).update(kind="practice")
+
+
+def _repeat(rating: Rating) -> None:
+    Trial.objects.filter(pk=rating.trial_id).update(kind="repeat", repeat_of=rating.trial.booklet.trials.first())
+
+
+def _excluded(rating: Rating) -> None:
+    _exclude(rating.evaluator.study, rating=rating)
+
+
+@pytest.mark.parametrize("change", [_superseded, _late, _practice, _repeat, _excluded])
+def test_a_rating_does_not_count_if_it_is(change: Any, study: Study) -> None:
+    ratings = rate_booklet(invite(study, "ada"), always(1))
+    change(ratings[3])
+    table = ratings_table(study, population="real")
+    assert len(table) == 11
+    assert report(study)["n"] == report(study)["ratings"]["real"] == 11
+
+
+def test_an_excluded_or_withdrawn_evaluator_does_not_count(study: Study) -> None:
+    ada, grace, alan = (invite(study, name) for name in ("ada", "grace", "alan"))
+    for evaluator in (ada, grace, alan):
+        rate_booklet(evaluator, always(1))
+    _exclude(study, evaluator=ada)
+    grace.withdrawn_at = timezone.now()
+    grace.save()
+    assert set(ratings_table(study, population="real").evaluator.tolist()) == {alan.pk}
+
+
+def test_a_lifted_exclusion_counts_again(study: Study) -> None:
+    ada = invite(study, "ada")
+    ratings = rate_booklet(ada, always(1))
+    _exclude(study, evaluator=ada)
+    _exclude(study, rating=ratings[0])
+    assert report(study)["n"] == 0
+    Exclusion.objects.update(lifted_at=timezone.now())
+    assert report(study)["n"] == 12
+
+
+def test_real_and_simulated_ratings_are_never_mixed_unasked(study: Study) -> None:
+    rate_booklet(invite(study, "ada"), always(1))
+    rate_booklet(invite(study, "", simulated=True), always(-2))
+    found = report(study)
+    assert (found["population"], found["mark"], found["n"]) == ("real", "", 12)
+    assert found["ratings"] == {"real": 12, "simulated": 12}
+    assert all(comparison["candidate_share"] == 1 for comparison in found["comparisons"])
+    assert "simulated" not in found["finding"]
+    simulated = report(study, population="simulated")
+    assert all(comparison["baseline_share"] == 1 for comparison in simulated["comparisons"])
+    assert simulated["finding"].count("(simulated)") == 2
+    both = report(study, population="all")
+    assert (both["n"], both["mark"], both["evaluators"]["invited"]) == (24, "real and simulated", 2)
+    assert all(c["finding"].endswith("(real and simulated)") for c in both["comparisons"])
+
+
+def test_simulated_ratings_alone_are_shown_and_marked(study: Study) -> None:
+    invite(study, "ada")  # invited, but has rated nothing
+    rate_booklet(invite(study, "", simulated=True), always(1))
+    found = report(study)
+    assert (found["population"], found["mark"]) == ("simulated", "simulated")
+    assert found["evaluators"] == {"invited": 1, "finished": 0, "rated": 1}
+    assert report(study, population="all")["mark"] == "simulated"
+    assert report(study, population="real")["n"] == 0
+
+
+def test_a_study_without_ratings_reports_nulls_that_json_knows(study: Study) -> None:
+    found = json.loads(json.dumps(report(study), allow_nan=False))
+    assert (found["population"], found["mark"], found["finding"]) == ("real", "", "No ratings yet")
+    assert found["mean_elapsed_ms"] is None
+    for comparison in found["comparisons"]:
+        assert (comparison["n"], comparison["candidate_share"], comparison["alpha"]) == (0, None, None)
+        assert comparison["intervals"]["candidate"] == {"estimate": None, "low": None, "high": None}
+
+
+def test_the_report_names_the_study_its_version_and_its_checkpoint(study: Study) -> None:
+    ada = invite(study, "ada")
+    trials = list(ada.booklet.trials.all())
+    rate(trials[0], 1, elapsed_ms=2000)
+    rate(trials[1], 1, elapsed_ms=5000)
+    rate(trials[2], 1, elapsed_ms=None)
+    found = report(study)
+    assert study.current_version is not None
+    assert (found["study"], found["version_hash"]) == ("Shapes", study.current_version.sha256)
+    assert (found["checkpoint"], found["checkpoint_revision"]) == ("demo", "0" * 64)
+    assert found["mean_elapsed_ms"] == 3500
+
+
+def test_the_same_ratings_give_the_same_report(study: Study) -> None:
+    rate_booklet(invite(study, "ada"), by_stratum)
+    assert report(study) == report(study)
+
+
+def test_another_study_s_ratings_stay_there(study: Study) -> None:
+    other = make_ready_study(name="Others")
+    rate_booklet(invite(study, "ada"), always(1))
+    assert report(other)["n"] == 0
+
+
+def test_the_number_of_queries_does_not_grow_with_the_ratings(study: Study) -> None:
+    rate_booklet(invite(study, "ada"), by_stratum)
+    few = queries_of(lambda: report(Study.objects.get(pk=study.pk)))
+    for name in ("grace", "alan", "joan", "mary"):
+        rate_booklet(invite(study, name), by_stratum)
+    assert queries_of(lambda: report(Study.objects.get(pk=study.pk))) == few <= 8
+    assert queries_of(lambda: ratings_table(study, population="all")) == 1
+
+
+def test_an_unknown_population_is_named(study: Study) -> None:
+    with pytest.raises(PopulationError, match="'people' is none of real, simulated, all"):
+        report(study, population="people")
+
+
+def test_arms_that_would_share_a_short_name_keep_their_labels() -> None:
+    guidances = [ClassifierFree(7.5), SegmentationFree(5.0), SegmentationFree(10.0), SegmentationFree(10.0, strength=7.5)]
+    arms = [
+        Arm(pk=i, label=f"arm {i}", guidance=g.to_dict(), fingerprint=fingerprint(g)) for i, g in enumerate(guidances)
+    ]
+    assert list(short_names(arms).values()) == ["CFG w = 7.5", "a = 5", "arm 2", "arm 3"]

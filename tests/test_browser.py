@@ -1,0 +1,163 @@
+"""In a real Chromium: rate by keyboard, without JavaScript, after a lost connection; the console's way through a study."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from studies.access import link_for
+from studies.lifecycle import open_study
+from studies.models import Evaluator, Rating, Study
+from studies.rating.enrolment import enrol
+from tests.factories import make_admin, make_ready_study
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+# Playwright's synchronous interface runs an event loop in this thread, which Django takes for an asynchronous caller.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not executable:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail("REQUIRE_SERVICES=1, but there is no Chromium")
+        pytest.skip("there is no Chromium on this machine")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    yield opened
+    context.close()
+
+
+@pytest.fixture
+def study() -> Study:
+    study = make_ready_study(owner=make_admin("ada"))
+    open_study(study)
+    return study
+
+
+@pytest.fixture
+def grace(study: Study) -> Evaluator:
+    return enrol(study, note="Grace")
+
+
+def begin(page: Page, live_server: LiveServer, evaluator: Evaluator) -> None:
+    page.goto(live_server.url + link_for(evaluator))
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_text("1 of 12")).to_be_visible()
+
+
+def test_pairs_are_rated_with_the_keyboard(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    begin(page, live_server, grace)
+    for n, key in enumerate("12345543211", 2):
+        expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+        page.keyboard.press(key)
+        expect(page.get_by_text(f"{n} of 12")).to_be_visible()
+    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    page.keyboard.press("5")
+    expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+    ratings = Rating.objects.filter(evaluator=grace).order_by("trial__position")
+    assert [rating.choice for rating in ratings] == [-2, -1, 0, 1, 2, 2, 1, 0, -1, -2, -2, 2]
+    assert all(rating.elapsed_ms is not None and rating.viewport["viewport_width"] == 1440 for rating in ratings)
+    assert problems == []
+
+
+def test_options_wait_for_both_pictures(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    begin(page, live_server, grace)
+    page.route("**/right", lambda route: route.abort())
+    page.reload()
+    page.wait_for_timeout(300)
+    page.keyboard.press("1")
+    assert page.locator(".option[aria-disabled=true]").count() == 5
+    assert Rating.objects.count() == 0
+    page.unroute("**/right")
+    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true", timeout=10_000)
+    page.keyboard.press("1")
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+
+
+def test_an_answer_survives_a_lost_connection_and_a_reload(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    begin(page, live_server, grace)
+    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    page.route("**/rate/", lambda route: route.abort())
+    page.keyboard.press("4")
+    expect(page.get_by_text("Your answer is kept here and will be sent")).to_be_visible()
+    assert Rating.objects.count() == 0
+    page.unroute("**/rate/")
+    page.reload()
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+    assert [rating.choice for rating in Rating.objects.all()] == [1]
+
+
+def test_it_works_without_javascript(browser: Browser, live_server: LiveServer, grace: Evaluator) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    begin(page, live_server, grace)
+    page.get_by_role("button", name="Right is much better").click()
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+    assert [rating.choice for rating in Rating.objects.all()] == [2]
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 700), (390, 844)])
+def test_the_whole_trial_fits_its_window(
+    browser: Browser, live_server: LiveServer, grace: Evaluator, width: int, height: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    begin(page, live_server, grace)
+    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    size = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    assert size[0] <= width
+    if width > 390:
+        assert size[1] <= height
+    widths = page.evaluate("[...document.querySelectorAll('.pictures img')].map((image) => image.clientWidth)")
+    assert widths[0] == widths[1]
+    assert widths[0] % 64 == 0  # crisp: whole multiples of the pictures' own size
+    context.close()
+
+
+def test_an_admin_logs_in_plans_invites_and_closes(page: Page, live_server: LiveServer, study: Study) -> None:
+    page.goto(f"{live_server.url}/console/")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill("a long password")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="New study").click()
+    page.get_by_label("Name").fill("Corgis")
+    page.get_by_label("First subset, prompts").fill("24")
+    page.get_by_label("Prompts per stratum").fill("4")
+    page.get_by_label("Candidates: scales a").fill("5, ten")
+    page.get_by_role("button", name="Save the plan").click()
+    expect(page.get_by_text("Give numbers, separated by commas.")).to_be_visible()
+    page.get_by_label("Candidates: scales a").fill("5, 10")
+    page.get_by_role("button", name="Save the plan").click()
+    expect(page.get_by_role("heading", name="Corgis")).to_be_visible()
+    page.get_by_role("link", name="Studies").click()
+    page.get_by_role("link", name="Shapes", exact=True).click()
+    page.get_by_label("New links").fill("2")
+    page.get_by_role("button", name="Make invitation links").click()
+    expect(page.get_by_text("2 invited")).to_be_visible()
+    page.get_by_label("to confirm").fill("Shapes")
+    page.get_by_role("button", name="Close the study").click()
+    expect(page.get_by_text("Closed", exact=True)).to_be_visible()
+    study.refresh_from_db()
+    assert study.state == Study.State.CLOSED
