@@ -1,7 +1,7 @@
 """Train the demo model from nothing but the renderer: ``python -m demo.train --work var/train``.
 
 Stages: tokenizer, then clip and autoencoder (independent of each other, so they may run side by side in two
-processes), then denoiser, then export. Each stage resumes from its saved state, and logs to ``<stage>.jsonl``.
+processes), then denoiser and decoder (likewise), then export. Each stage resumes from its saved state, and logs to ``<stage>.jsonl``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("tokenizer", "clip", "autoencoder", "denoiser", "export")
-DEFAULT_STEPS = {"clip": 900, "autoencoder": 4200, "denoiser": 6000}
+STAGES = ("tokenizer", "clip", "autoencoder", "denoiser", "decoder", "export")
+DEFAULT_STEPS = {"clip": 1600, "autoencoder": 4200, "denoiser": 8000, "decoder": 4000}
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
@@ -30,6 +30,9 @@ def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
         autoencoder.train_autoencoder(stage).save_pretrained(work / "vae")
     elif name == "denoiser":
         denoiser.train_denoiser(work, stage)
+    elif name == "decoder":
+        trained = autoencoder.load_autoencoder(work / "vae")
+        autoencoder.tune_decoder(trained, stage).save_pretrained(work / "vae_tuned")
     else:
         export.export(work, output)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 
 from generation.attention import AttentionError, cross_attention_modules
 
@@ -18,6 +19,8 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 CLASSES = ("StableDiffusionPipeline", "SegmentationFreeStableDiffusionPipeline")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
+
+_LOADING_ERRORS = (OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError, SafetensorError)
 
 
 class CheckpointError(ValueError):
@@ -43,13 +46,14 @@ def load_pipeline(
     try:
         pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(
             str(name_or_path),
-            torch_dtype=dtype,
+            dtype=dtype,
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-    except (OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError) as error:
+    except _LOADING_ERRORS as error:
         raise CheckpointError(f"checkpoint {name_or_path} cannot be loaded: {error}") from error
+    _check_weights(str(name_or_path), pipeline)
     _check_network(str(name_or_path), pipeline)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
@@ -93,6 +97,10 @@ def _device(device: str | torch.device) -> torch.device:
         present = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (wanted.index or 0) >= present:
             raise DeviceError(f"device {str(device)!r} was asked for, but this machine offers {present} CUDA GPUs")
+    try:
+        torch.ones(1, device=wanted).item()
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise DeviceError(f"device {str(device)!r} cannot compute on this machine: {error}") from error
     return wanted
 
 
@@ -108,6 +116,10 @@ def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype
 
 def _check_declaration(name: str) -> None:
     """The cheap failures first: is it there, what does it call itself, does it have its parts."""
+    if not name:
+        raise CheckpointError("a checkpoint must be named, and the name is empty")
+    if Path(name).is_file():
+        raise CheckpointError(f"checkpoint {name} is a file, not a folder")
     if Path(name).is_dir():
         declared = _read_index(Path(name))
     elif _HUB_ID.fullmatch(name) and not name.startswith("."):
@@ -142,6 +154,16 @@ def _hub_index(name: str) -> dict[str, Any]:
     return declared
 
 
+def _check_weights(name: str, pipeline: StableDiffusionPipeline) -> None:
+    for part in PARTS:
+        if getattr(pipeline, part) is None:
+            raise CheckpointError(f"checkpoint {name} has no {part}")
+    for part in ("unet", "vae"):  # diffusers leaves a tensor that it does not find without storage
+        empty = [key for key, tensor in getattr(pipeline, part).state_dict().items() if tensor.is_meta]
+        if empty:
+            raise CheckpointError(f"checkpoint {name}: the weights of its {part} lack {', '.join(empty)}")
+
+
 def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
     unet, vae = pipeline.unet, pipeline.vae
     try:
@@ -152,6 +174,12 @@ def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
         raise CheckpointError(
             f"checkpoint {name} is no text-to-image model: its network takes {unet.config.in_channels} channels,"
             f" its latents have {vae.config.latent_channels}"
+        )
+    widths, given = unet.config.cross_attention_dim, pipeline.text_encoder.config.hidden_size
+    if unet.config.encoder_hid_dim is None and {given} != set(widths if isinstance(widths, list | tuple) else [widths]):
+        raise CheckpointError(
+            f"checkpoint {name} does not fit together: its network reads texts of width {widths},"
+            f" its text encoder gives {given}"
         )
     if unet.config.time_cond_proj_dim is not None:
         raise CheckpointError(f"checkpoint {name} has its guidance distilled in, and cannot be guided again")

@@ -351,5 +351,7 @@ def _provenance(run: _Run, scheduler: str, steps: int) -> dict[str, Any]:
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
+            **({"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if on_gpu else {}),
         },
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -26,6 +28,12 @@ def new_autoencoder() -> AutoencoderKL:
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
+
+
+def load_autoencoder(folder: Path) -> AutoencoderKL:
+    """The autoencoder saved in ``folder``."""
+    model: AutoencoderKL = AutoencoderKL.from_pretrained(folder)
+    return model.eval()
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -53,6 +61,25 @@ def train_autoencoder(stage: Stage, *, batch: int = 4, learning_rate: float = 1.
     run(stage, {"vae": model}, optimizer, learning_rate, step_loss)
     # The posterior's variance is not trained: sampling would be noise, so it is pinned to (almost) none.
     normalise_latents(model)
+    return model.eval()
+
+
+def tune_decoder(model: AutoencoderKL, stage: Stage, *, batch: int = 8, learning_rate: float = 6e-4) -> AutoencoderKL:
+    """Train the decoder alone, on latents as the denoiser leaves them: with a little noise, the encoder unchanged."""
+    torch.manual_seed(14)
+    model.requires_grad_(False)
+    decoding = torch.nn.ModuleList([model.decoder, model.post_quant_conv]).requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(decoding.parameters(), lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
+
+    def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        pictures, _ = data.rendered_batch(data.step_rng(106, step), batch)
+        with torch.no_grad():
+            latent = model.encode(pictures).latent_dist.mean
+        output = model.decode(latent + 0.03 * torch.randn_like(latent)).sample
+        error = F.mse_loss(output.detach().clamp(-1, 1), pictures)
+        return reconstruction_loss(output, pictures), {"psnr": float(10 * torch.log10(4 / error))}
+
+    run(stage, {"decoding": decoding}, optimizer, learning_rate, step_loss)
     return model.eval()
 
 

@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel
 
 from demo.training import clip as clip_training
+from demo.training.autoencoder import load_autoencoder
 from demo.training.data import SIZE
 from demo.training.denoiser import new_scheduler
 from demo.training.tokenizer import load_tokenizer
@@ -22,7 +23,7 @@ def export(work: Path, output: Path) -> None:
     tokenizer = load_tokenizer(work / "tokenizer")
     model = CLIPModel.from_pretrained(work / "clip")
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(work / "vae"),
+        vae=load_autoencoder(work / "vae_tuned"),
         text_encoder=_text_encoder(model),
         tokenizer=tokenizer,
         unet=UNet2DConditionModel.from_pretrained(work / "unet"),

@@ -11,7 +11,7 @@ from analysis.preference import CATEGORIES
 from studies.models import Study
 from studies.results import figures
 from studies.results.export import csv_lines
-from studies.results.report import report
+from studies.results.report import counted, report
 
 __all__ = ["report", "terminal", "write"]
 
@@ -42,7 +42,8 @@ def terminal(study: Study) -> str:
     """The histogram in text: bars, percentages, intervals, and the word SIMULATED wherever it is due."""
     found = report(study)
     mark = f"  [{found['mark'].upper()}]" if found["mark"] else ""
-    lines = [f"{found['study']}: {found['n']} ratings by {found['evaluators']['rated']} evaluators{mark}"]
+    ratings, people = counted(found["n"], "rating"), counted(found["evaluators"]["rated"], "evaluator")
+    lines = [f"{found['study']}: {ratings} by {people}{mark}"]
     for comparison in found["comparisons"]:
         lines += ["", *_comparison(comparison, mark)]
     return "\n".join(lines)
@@ -52,7 +53,7 @@ def _comparison(comparison: dict[str, Any], mark: str) -> list[str]:
     names = [comparison["baseline_name"]] * 2 + [""] + [comparison["candidate_name"]] * 2
     labels = [f"{name} {option}".strip() for name, option in zip(names, OPTIONS, strict=True)]
     width = max(map(len, labels))
-    lines = [f"{comparison['finding']}", f"n = {comparison['n']}, {comparison['pairs']} pairs{mark}"]
+    lines = [comparison["finding"], f"n = {comparison['n']}, {counted(comparison['pairs'], 'pair')}{mark}"]
     if not comparison["n"]:
         return lines
     for label, name in zip(labels, CATEGORIES, strict=True):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from analysis.preference import CATEGORIES
 from sampling.subset import FrechetCurve
+from studies.results.report import counted
 
 # The SVG backend reads these from nowhere else. They are set once for the process and never changed.
 mpl.rcParams["svg.fonttype"] = "none"
@@ -79,7 +80,8 @@ def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> 
             2, 1.29 * top, ratings.upper().replace(" ", "\n").replace("REAL\nAND", "REAL AND"), ha="center", va="top",
             size=9, weight="bold", color="#9B1C1C",
         )  # fmt: skip
-    given = f"n = {comparison['n']} {ratings} of {comparison['pairs']} pairs by {comparison['evaluators']} evaluators"
+    rated = counted(comparison["n"], f"{mark} rating".strip())
+    given = f"n = {rated} of {counted(comparison['pairs'], 'pair')} by {counted(comparison['evaluators'], 'evaluator')}"
     panel.set_xlabel(given, size=10, color=QUIET, labelpad=30)
     panel.set_ylabel(f"share of {ratings} (%)", size=10, color=QUIET)
     panel.set_ylim(0, 1.3 * top)
@@ -92,8 +94,9 @@ def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> 
 def _whiskers(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
     for place, name in enumerate(CATEGORIES):
         share, low, high = (100 * comparison["intervals"][name][key] for key in ("estimate", "low", "high"))
-        panel.vlines(place, low, high, color=INK, linewidth=1.0)
-        panel.hlines([low, high], place - 0.06, place + 0.06, color=INK, linewidth=1.0)
+        for colour, width in (("white", 2.8), (INK, 1.0)):  # a white edge, seen on the dark bars
+            panel.vlines(place, low, high, color=colour, linewidth=width)
+            panel.hlines([low, high], place - 0.06, place + 0.06, color=colour, linewidth=width)
         panel.text(place, high + 0.02 * top, f"{share:.0f} %", ha="center", va="bottom", color=INK, size=11)
 
 

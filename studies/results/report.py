@@ -196,16 +196,21 @@ def _agreement(table: RatingsTable) -> float:
 
 def _finding(found: Mapping[str, Any]) -> str:
     """The result in one sentence, from the side of whichever arm was preferred more often."""
-    candidate, baseline, n = found["candidate_name"], found["baseline_name"], found["n"]
-    if not n:
+    candidate, baseline = found["candidate_name"], found["baseline_name"]
+    if not found["n"]:
         return f"{candidate} has no ratings yet"
-    share, other = found["candidate_share"], found["baseline_share"]
+    share, other, ratings = found["candidate_share"], found["baseline_share"], counted(found["n"], "rating")
     if share == other:
-        return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {n} ratings"
+        return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {ratings}"
     winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
     each = {name: f"{100 * value:.0f}" for name, value in found["intervals"][winner].items()}
     interval = f"{100 * LEVEL:.0f} % interval {each['low']}–{each['high']}"
-    return f"{subject} preferred in {each['estimate']} % of {n} ratings, {interval}"
+    return f"{subject} preferred in {each['estimate']} % of {ratings}, {interval}"
+
+
+def counted(number: int, noun: str) -> str:
+    """"1 rating", "2 ratings"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _marked(text: str, mark: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -14,16 +16,24 @@ CONTEXT = 77
 def tiny_tokenizer() -> CLIPTokenizer:
     """Letters, letters that end a word, and one merged token for every word of WORDS."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    merges: dict[tuple[str, str], None] = {}
+    merges: list[tuple[str, str]] = []
     for word in WORDS:
-        pieces = [*word[:-1], f"{word[-1]}</w>"]
-        while len(pieces) > 1:
-            merges[(pieces[0], pieces[1])] = None
-            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+        while len(pieces := _pieces(word, merges)) > 1:
+            merges.append((pieces[0], pieces[1]))
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), *(left + right for left, right in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=list(merges), model_max_length=CONTEXT)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT)
+
+
+def _pieces(word: str, merges: list[tuple[str, str]]) -> list[str]:
+    """Byte-pair encoding: the earliest merge that fits, again and again."""
+    pieces = [*word[:-1], f"{word[-1]}</w>"]
+    while fitting := [merges.index(pair) for pair in pairwise(pieces) if pair in merges]:
+        left, right = merges[min(fitting)]
+        at = next(i for i, pair in enumerate(pairwise(pieces)) if pair == (left, right))
+        pieces[at : at + 2] = [left + right]
+    return pieces
 
 
 def tiny_pipeline(dtype: torch.dtype = torch.float32, context: int = CONTEXT) -> StableDiffusionPipeline:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -140,7 +142,8 @@ def test_a_subset_too_small_for_its_strata_is_refused() -> None:
     assert study.state == Study.State.DRAFT
 
 
-def test_a_folder_that_is_no_checkpoint_stops_the_first_stage(tmp_path: object) -> None:
+def test_a_folder_that_is_no_checkpoint_stops_the_first_stage(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no model here")
     study = make_draft(checkpoint=str(tmp_path))
     stages.prepare(study)
     stages.work_through()

@@ -216,7 +216,8 @@ def test_an_unknown_population_is_named(study: Study) -> None:
 
 
 def test_arms_that_would_share_a_short_name_keep_their_labels() -> None:
-    guidances = [ClassifierFree(7.5), SegmentationFree(5.0), SegmentationFree(10.0), SegmentationFree(10.0, strength=7.5)]
+    twins = (SegmentationFree(10.0), SegmentationFree(10.0, strength=7.5))
+    guidances = [ClassifierFree(7.5), SegmentationFree(5.0), *twins]
     arms = [
         Arm(pk=i, label=f"arm {i}", guidance=g.to_dict(), fingerprint=fingerprint(g)) for i, g in enumerate(guidances)
     ]

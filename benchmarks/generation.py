@@ -1,0 +1,300 @@
+"""What the shared trajectory saves: ``python -m benchmarks.generation [--prompts 8] [--json FILE]``.
+
+A triple of pictures (CFG, a = 5, a = 10; T = 20, t_s = 10) of every prompt is made twice on the CPU: by ``generate``,
+and by three runs as one would write them without it: the stock pipeline for CFG, and for each scale the stock loop
+with explicit cross-attention (after the switch only, which flatters it). Each side lives in a process of its own, which
+gives it its own peak memory, and they take turns, so that a busy machine slows both. They must make the same pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+
+from generation.checkpoint import load_pipeline
+from generation.guidance import ClassifierFree, SegmentationFree
+from generation.trajectory import generate
+
+DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
+STEPS, SWITCH, BATCH = 20, 10, 8
+STRENGTH, SFG_STRENGTH = 7.5, 2.5
+SCALES = (5.0, 10.0)
+SIDES = ("shared", "naive")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides do. checkpoint: None for the tiny pipeline with random weights."""
+
+    checkpoint: str | None
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One side's triple of every prompt: seconds, network rows (padding included), evaluations, latents by arm."""
+
+    with_decoding: float
+    decoding: float
+    network_rows: int
+    evaluations: int
+    peak_memory_mib: float
+    latents: dict[str, np.ndarray]
+
+
+def prompts_of(count: int) -> tuple[str, ...]:
+    """Prompts whose words the demo model and the tiny one both know."""
+    colours, shapes = ("red", "blue", "green"), ("circle", "square", "star")
+    things = [f"a {colour} {shape}" for colour, shape in product(colours, shapes)]
+    pairs = [f"{one} {place} {other}" for one, other in product(things, things) for place in ("above", "left of")]
+    return tuple(pairs[(7 * i) % len(pairs)] for i in range(count))
+
+
+def run_shared(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
+    """The triple from one trajectory."""
+    arms = {"cfg": ClassifierFree(STRENGTH)} | {
+        f"a{scale:g}": SegmentationFree(scale, SFG_STRENGTH, SWITCH, ClassifierFree(STRENGTH)) for scale in SCALES
+    }
+    size = min(BATCH, len(prompts))  # a batch that is not full is padded, at full cost
+    result = generate(
+        pipeline, prompts, range(len(prompts)), arms, steps=STEPS, batch_size=size, return_latents=True
+    )
+    assert result.latents is not None
+    return result.latents, result.evaluations
+
+
+def run_naive(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
+    """The triple from three separate runs, in batches of the same size."""
+    arms: dict[str, list[np.ndarray]] = {name: [] for name in ("cfg", *(f"a{scale:g}" for scale in SCALES))}
+    for start in range(0, len(prompts), BATCH):
+        part = prompts[start : start + BATCH]
+        seeds = range(start, start + len(part))
+        arms["cfg"].append(stock_classifier_free(pipeline, part, seeds))
+        for scale in SCALES:
+            arms[f"a{scale:g}"].append(explicit_segmentation_free(pipeline, part, seeds, scale))
+    return {name: np.concatenate(parts) for name, parts in arms.items()}, 2 * STEPS * len(arms) * len(prompts)
+
+
+def stock_classifier_free(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int]
+) -> np.ndarray:
+    """diffusers' own pipeline; its final latents are kept on the way to the pictures."""
+    kept: dict[str, torch.Tensor] = {}
+
+    def keep(_: object, __: int, ___: object, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        kept.update(values)
+        return values
+
+    pipeline.scheduler = new_scheduler(pipeline)
+    pipeline(
+        list(prompts),
+        num_inference_steps=STEPS,
+        guidance_scale=1.0 + STRENGTH,
+        latents=first_noise(pipeline, seeds),
+        callback_on_step_end=keep,
+        output_type="np",
+    )
+    return kept["latents"].numpy()
+
+
+@torch.no_grad()
+def explicit_segmentation_free(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], scale: float
+) -> np.ndarray:
+    """The stock loop with a second kind of guidance after the switch, and the pictures of its latents."""
+    unet, scheduler = pipeline.unet, new_scheduler(pipeline)
+    explicit = ExplicitAttention(scale, len(prompts))
+    stock = AttnProcessor2_0()
+    unet.set_attn_processor({name: explicit if "attn2" in name else stock for name in unet.attn_processors})
+    text, empty = pipeline.encode_prompt(list(prompts), "cpu", 1, True)
+    scheduler.set_timesteps(STEPS)
+    latents = first_noise(pipeline, seeds) * scheduler.init_noise_sigma
+    for iteration, timestep in enumerate(scheduler.timesteps):
+        explicit.active = iteration >= SWITCH
+        strength = SFG_STRENGTH if explicit.active else STRENGTH
+        states = torch.cat([text if explicit.active else empty, text])
+        subtracted, predicted = unet(torch.cat([latents] * 2), timestep, states).sample.chunk(2)
+        latents = scheduler.step(subtracted + (1 + strength) * (predicted - subtracted), timestep, latents).prev_sample
+    unet.set_attn_processor(stock)
+    pipeline.image_processor.postprocess(
+        pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample, output_type="np"
+    )
+    return latents.numpy()
+
+
+class ExplicitAttention:
+    """Cross-attention with its weights written out, those of the first ``rows`` rows changed (paper eq. 9, 10)."""
+
+    def __init__(self, scale: float, rows: int) -> None:
+        self.scale, self.rows, self.active = scale, rows, False
+        self._stock = AttnProcessor2_0()
+
+    def __call__(
+        self, attn: Attention, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, **_: object
+    ) -> torch.Tensor:
+        if not self.active:
+            return self._stock(attn, hidden_states, encoder_hidden_states)
+        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
+        key, value = (attn.head_to_batch_dim(part(encoder_hidden_states)) for part in (attn.to_k, attn.to_v))
+        weights = attn.get_attention_scores(query, key).unflatten(0, (-1, attn.heads))  # (B, heads, patches, tokens)
+        changed = weights[: self.rows]
+        semantic = changed[..., 1:].mean(dim=1, keepdim=True).argmax(dim=-1, keepdim=True) + 1
+        changed *= torch.ones_like(changed).scatter_(-1, semantic.expand(-1, attn.heads, -1, -1), -self.scale)
+        merged = attn.batch_to_head_dim(weights.flatten(0, 1) @ value)
+        return attn.to_out[1](attn.to_out[0](merged)) / attn.rescale_output_factor
+
+
+def new_scheduler(pipeline: StableDiffusionPipeline) -> DDIMScheduler:
+    """DDIM with METHOD's settings: its last step is the x0 prediction."""
+    settings = {"set_alpha_to_one": True, "steps_offset": 1, "timestep_spacing": "leading", "clip_sample": False}
+    return DDIMScheduler.from_config(pipeline.scheduler.config, **settings)
+
+
+def first_noise(pipeline: StableDiffusionPipeline, seeds: Sequence[int]) -> torch.Tensor:
+    """(B, C, h, w), each row from its own seed."""
+    side, channels = pipeline.unet.config.sample_size, pipeline.unet.config.in_channels
+    shape = (1, channels, side, side)
+    return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+# ------------------------------------------------------------------------------ measuring
+
+
+@lru_cache(maxsize=1)
+def pipeline_of(checkpoint: str | None) -> StableDiffusionPipeline:
+    """Loaded once in the process of each side."""
+    if checkpoint is not None:
+        return load_pipeline(checkpoint, device="cpu", dtype=torch.float32)
+    from tests.generation.tiny import tiny_pipeline
+
+    return tiny_pipeline()
+
+
+def measure(side: str, work: Work) -> Round:
+    """One round of one side, in that side's process."""
+    pipeline = pipeline_of(work.checkpoint)
+    run: Callable[..., tuple[dict[str, np.ndarray], int]] = {"shared": run_shared, "naive": run_naive}[side]
+    rows = 0
+
+    def count(_: object, args: tuple[torch.Tensor, ...]) -> None:
+        nonlocal rows
+        rows += len(args[0])
+
+    hook = pipeline.unet.register_forward_pre_hook(count)
+    with decoding_time(pipeline) as decoding:
+        start = time.perf_counter()
+        latents, evaluations = run(pipeline, work.prompts)
+        total = time.perf_counter() - start
+    hook.remove()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if platform.system() == "Darwin" else 2**10)
+    return Round(total, sum(decoding), rows, evaluations, peak, latents)
+
+
+@contextmanager
+def decoding_time(pipeline: StableDiffusionPipeline) -> Iterator[list[float]]:
+    """Seconds of each call of the VAE's decoder, as they come."""
+    spent: list[float] = []
+    decode = pipeline.vae.decode
+
+    def timed(*args: Any, **keywords: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return decode(*args, **keywords)
+        finally:
+            spent.append(time.perf_counter() - start)
+
+    pipeline.vae.decode = timed
+    try:
+        yield spent
+    finally:
+        del pipeline.vae.decode
+
+
+def compare(work: Work, rounds: int) -> dict[str, Any]:
+    """All rounds of both sides in turn, after one of each on a single prompt to warm up; medians and ratios."""
+    workers = {side: ProcessPoolExecutor(1, mp_context=get_context("spawn")) for side in SIDES}
+    try:
+        for side, worker in workers.items():
+            worker.submit(measure, side, Work(work.checkpoint, work.prompts[:1])).result()
+        measured: dict[str, list[Round]] = {side: [] for side in SIDES}
+        for _ in range(rounds):
+            for side, worker in workers.items():
+                measured[side].append(worker.submit(measure, side, work).result())
+    finally:
+        for worker in workers.values():
+            worker.shutdown()
+    sides = {side: summary(done) for side, done in measured.items()}
+    shared, naive = (measured[side][0].latents for side in SIDES)
+    return {
+        "work": asdict(work) | {"steps": STEPS, "switch_after": SWITCH, "batch_size": BATCH, "rounds": rounds},
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        **sides,
+        "ratios": {name: sides["naive"][name] / value for name, value in sides["shared"].items()},
+        "largest_difference": {name: float(np.abs(shared[name] - naive[name]).max()) for name in shared},
+    }
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, float]:
+    """Medians of the seconds; the rest is the same every round."""
+    return {
+        "denoising_loop_s": statistics.median(each.with_decoding - each.decoding for each in rounds),
+        "with_decoding_s": statistics.median(each.with_decoding for each in rounds),
+        "peak_memory_mib": rounds[-1].peak_memory_mib,
+        "evaluations": rounds[0].evaluations,
+        "network_rows": rounds[0].network_rows,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The comparison for a terminal."""
+    work = result["work"]
+    lines = [
+        f"{len(work['prompts'])} prompts, CFG + a=5 + a=10, T={work['steps']}, t_s={work['switch_after']}, CPU,"
+        f" {result['machine']['threads']} threads, median of {work['rounds']} rounds",
+        f"{'':<20}{'naive':>12}{'shared':>12}{'naive/shared':>14}",
+    ]
+    for name, ratio in result["ratios"].items():
+        lines.append(f"{name:<20}{result['naive'][name]:>12.2f}{result['shared'][name]:>12.2f}{ratio:>14.3f}")
+    apart = ", ".join(f"{name} {value:.1e}" for name, value in result["largest_difference"].items())
+    return "\n".join([*lines, f"largest difference of final latents: {apart}"])
+
+
+def main() -> None:
+    """Print the table; with ``--json`` also write the numbers."""
+    parser = argparse.ArgumentParser(description="What one shared trajectory saves over three separate runs.")
+    parser.add_argument("--checkpoint", type=Path, help="a diffusers folder (default: demo/checkpoint)")
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    options = parser.parse_args()
+    if options.prompts < 1 or options.rounds < 1:
+        parser.error("--prompts and --rounds must be at least 1")
+    checkpoint = options.checkpoint or (DEMO if DEMO.is_dir() else None)
+    if checkpoint is None:
+        print(f"{DEMO} is not there: measured is a tiny pipeline with random weights, whose calls cost little")
+    result = compare(Work(checkpoint and str(checkpoint), prompts_of(options.prompts)), options.rounds)
+    print(table(result))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
