@@ -59,9 +59,7 @@ class DavidsonFit:
         shift[:-1, index] -= 1.0
         known = np.where(np.isnan(self.covariance), 0.0, self.covariance)
         covariance = np.where(np.isnan(self.covariance), np.nan, shift @ known @ shift.T)
-        return replace(
-            self, reference=item, strengths=self.strengths - self.strengths[index], covariance=covariance
-        )
+        return replace(self, reference=item, strengths=self.strengths - self.strengths[index], covariance=covariance)
 
     def probabilities(self, item: Any, other: Any) -> tuple[float, float, float]:
         """That ``item`` wins, ties with, loses to ``other``."""
@@ -154,9 +152,7 @@ def _outcomes(won: Floats, tied: Floats, anchor: int, with_ties: bool) -> tuple[
     return (counts, design) if with_ties else (counts[:, :2], design[:, :2, :-1])
 
 
-def _check_bounded(
-    items: tuple[Hashable, ...], counts: Floats, design: Floats, anchor: int, with_ties: bool
-) -> None:
+def _check_bounded(items: tuple[Hashable, ...], counts: Floats, design: Floats, anchor: int, with_ties: bool) -> None:
     """``DavidsonError`` if the likelihood never falls along some direction (the data are separated).
 
     Along such a direction no logit of a pair grows faster than the logit of any outcome that was seen: the direction

@@ -191,8 +191,10 @@ def judge(picture: np.ndarray, description: Description) -> Verdict:
     for relation in description.relations:
         subject = centres[relation.subject]
         references = [centre for i in relation.reference if (centre := centres[i]) is not None]
-        complete = subject is not None and len(references) == len(relation.reference)
-        places.append(complete and _place(relation.kind, subject, references, margin))
+        if subject is None or len(references) < len(relation.reference):
+            places.append(False)
+        else:
+            places.append(_place(relation.kind, subject, references, margin))
     return Verdict(things, tuple(places), ground_name == description.background)
 
 

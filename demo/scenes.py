@@ -381,7 +381,7 @@ def render(scene: Scene, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     grid = np.arange(size, dtype=np.float32) + 0.5
     xs, ys = grid[None, :], grid[:, None]
     ground = _shifted(BACKGROUNDS[scene.description.background], scene.tints[-1])
-    picture = np.broadcast_to(ground, (size, size, 3)).astype(np.float32)
+    picture: np.ndarray = np.broadcast_to(ground, (size, size, 3)).astype(np.float32)
     masks = np.zeros((len(scene.placements), size, size), dtype=bool)
     for k, (thing, spot) in enumerate(zip(scene.description.things, scene.placements, strict=True)):
         dx, dy = xs - spot.x * size, ys - spot.y * size

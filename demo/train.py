@@ -1,7 +1,8 @@
 """Train the demo model from nothing but the renderer: ``python -m demo.train --work var/train``.
 
 Stages: tokenizer, then clip and autoencoder (independent of each other, so they may run side by side in two
-processes), then denoiser and decoder (likewise), then export. Each stage resumes from its saved state, and logs to ``<stage>.jsonl``.
+processes), then denoiser and decoder (likewise), then export. Each stage resumes from its saved state, and logs to
+``<stage>.jsonl``.
 """
 
 from __future__ import annotations

@@ -226,8 +226,7 @@ class _Run:
     def _record(self, state: _State, step: Step, entry: int, maps: RowMaps | None) -> None:
         """Keep the scaled latent where it is wanted, and the semantic maps where they were made."""
         last = entry + 1 == len(self.steps)
-        iteration_done = last or self.steps[entry + 1].iteration > step.iteration
-        if iteration_done and step.iteration + 1 in self.wanted:
+        if step.iteration + 1 in self.wanted:  # of the two calls of PNDM's first iteration the second one stays
             scale = state.scheduler.scale_model_input
             following = None if last else self.scheduler.timesteps[entry + 1]
             state.kept[step.iteration + 1] = state.latents if following is None else scale(state.latents, following)

@@ -1,3 +1,4 @@
+# ruff: noqa: UP031
 """Before anything is installed: is this machine fit for it? Runs on any Python 3, with nothing installed."""
 
 import shutil

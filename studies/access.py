@@ -37,7 +37,7 @@ def evaluator_for(token: str) -> Evaluator:
     """The evaluator whom a token names; ``Http404`` for anything else, without saying what is wrong with it."""
     public_id, _, signature = token.partition(SEPARATOR)
     evaluator = (
-        Evaluator.objects.select_related("study", "version").filter(public_id=public_id).first()
+        Evaluator.objects.select_related("study__current_version").filter(public_id=public_id).first()
         if 0 < len(public_id) <= 16
         else None
     )

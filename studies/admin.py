@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from studies import models
 
 
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnly(admin.ModelAdmin):
     """Records that only the application writes."""
 
     show_full_result_count = False

@@ -42,9 +42,7 @@ def close_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
         _step(study, "closed", Study.State.COLLECTING, Study.State.CLOSED, actor)
 
 
-def _step(
-    study: Study, action: str, before: Study.State, after: Study.State, actor: AbstractBaseUser | None
-) -> None:
+def _step(study: Study, action: str, before: Study.State, after: Study.State, actor: AbstractBaseUser | None) -> None:
     if not Study.objects.filter(pk=study.pk, state=before).update(state=after):
         study.refresh_from_db(fields=["state"])
         raise LifecycleError(f"“{study.name}” is {study.state}; only a study that is {before.value} can be {action}")

@@ -63,7 +63,14 @@ def make_ready_study(owner: AbstractBaseUser | None = None, name: str = "Shapes"
     study = make_draft(owner, name, **changes)
     configuration = small_configuration(**changes)
     study.recipe = Recipe.objects.get_or_create(
-        checkpoint="demo", revision="0" * 64, scheduler="ddim", steps=4, height=64, width=64, dtype="float32", batch_size=4
+        checkpoint="demo",
+        revision="0" * 64,
+        scheduler="ddim",
+        steps=4,
+        height=64,
+        width=64,
+        dtype="float32",
+        batch_size=4,
     )[0]
     study.subset = PromptSubset.objects.create(
         prompt_set=study.prompt_set, encoder="demo", size=24, seed=0, percentiles=[90, 50, 10], per_stratum=4
@@ -105,5 +112,12 @@ def flat_image(prompt: Prompt, arm: Arm, recipe: Recipe) -> Image:
     colour = np.array([(37 * prompt.index) % 256, (91 * arm.pk) % 256, 128], np.uint8)
     data = encode_png(np.broadcast_to(colour, (64, 64, 3)).copy())
     return Image.objects.create(
-        prompt=prompt, arm=arm, recipe=recipe, seed=prompt.index, state="done", sha256=store_image(data), width=64, height=64
+        prompt=prompt,
+        arm=arm,
+        recipe=recipe,
+        seed=prompt.index,
+        state="done",
+        sha256=store_image(data),
+        width=64,
+        height=64,
     )

@@ -1,4 +1,4 @@
-"""In a real Chromium: rate by keyboard, without JavaScript, after a lost connection; the console's way through a study."""
+"""In a real Chromium: rating by keyboard, without JavaScript, after a lost connection; the console's way."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_options_wait_for_both_pictures(page: Page, live_server: LiveServer, gra
     expect(page.get_by_text("2 of 12")).to_be_visible()
 
 
-def test_an_answer_survives_a_lost_connection_and_a_reload(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+def test_an_answer_survives_a_lost_connection_and_a_reload(
+    page: Page, live_server: LiveServer, grace: Evaluator
+) -> None:
     begin(page, live_server, grace)
     expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
     page.route("**/rate/", lambda route: route.abort())

@@ -108,9 +108,7 @@ def test_bad_texts_are_named_and_leave_nothing(texts: list[str], source: str, me
         (TABLE, "captions", "no column 'captions'"),
     ],
 )
-def test_a_bad_file_is_named_and_leaves_nothing(
-    tmp_path: Path, content: str, column: str | None, message: str
-) -> None:
+def test_a_bad_file_is_named_and_leaves_nothing(tmp_path: Path, content: str, column: str | None, message: str) -> None:
     path = write(tmp_path, content)
     with pytest.raises(PromptFileError, match=message) as caught:
         import_file(path, name="Pets", column=column)

@@ -108,7 +108,9 @@ def expected_evaluations(study: Study) -> dict[str, int]:
     final = 3 * configuration.per_stratum
     candidates = {str(i): guidance for i, guidance in enumerate(configuration.candidates)}
     return {
-        "baseline": count_evaluations({"b": configuration.baseline}, configuration.steps, prompts=configuration.subset_size),
+        "baseline": count_evaluations(
+            {"b": configuration.baseline}, configuration.steps, prompts=configuration.subset_size
+        ),
         "arms": count_evaluations(candidates, configuration.steps, prompts=final),
     }
 

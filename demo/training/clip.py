@@ -92,7 +92,11 @@ def train_clip(tokenizer: CLIPTokenizer, stage: Stage, *, batch: int = 48, learn
                 things.append(thing)
         words = heads.loss(text.last_hidden_state[rows, places], things)
         right = (logits.argmax(dim=1) == target).float().mean()
-        return contrastive + 0.5 * words, {"contrastive": float(contrastive), "words": float(words), "top1": float(right)}
+        return contrastive + 0.5 * words, {
+            "contrastive": float(contrastive),
+            "words": float(words),
+            "top1": float(right),
+        }
 
     run(stage, modules, optimizer, learning_rate, step_loss)
     return model.eval()

@@ -45,7 +45,7 @@ def export(work: Path, output: Path) -> None:
 
 def _text_encoder(model: CLIPModel) -> CLIPTextModel:
     encoder = CLIPTextModel(model.config.text_config)
-    state = {name: value for name, value in model.text_model.state_dict().items()}
+    state = model.text_model.state_dict()
     target = encoder.state_dict()
     prefix = "text_model." if any(name.startswith("text_model.") for name in target) else ""
     encoder.load_state_dict({prefix + name: value for name, value in state.items()})

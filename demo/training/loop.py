@@ -92,9 +92,7 @@ def _save(
     temporary.replace(stage.state_path)
 
 
-def _resume(
-    stage: Stage, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
+def _resume(stage: Stage, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     if not stage.state_path.exists():
         return 0, 0.0
     state = torch.load(stage.state_path, weights_only=True)

@@ -18,9 +18,7 @@ def train_tokenizer(captions: int = 20_000, seed: int = 1) -> CLIPTokenizer:
     """Learn merges from captions until every word is one token; unknown words fall back to their bytes."""
     rng = np.random.default_rng(seed)
     everything = tuple(scenes.all_things())
-    corpus = [
-        scenes.describe(scenes.sample_description(rng, pool=everything), rng).lower() for _ in range(captions)
-    ]
+    corpus = [scenes.describe(scenes.sample_description(rng, pool=everything), rng).lower() for _ in range(captions)]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.Sequence(

@@ -31,7 +31,7 @@ function fit() {
   const stacked = matchMedia("(max-width: 48rem)").matches;
   const width = page.querySelector(".pictures").clientWidth;
   const room = stacked
-    ? { width, height: Math.max(200, innerHeight * 0.34) }
+    ? { width, height: Math.max(128, (innerHeight - chromeHeight() - 4) / 2) }
     : { width: (width - 2) / 2, height: Math.max(128, innerHeight - chromeHeight()) };
   for (const image of Object.values(images)) {
     if (!image.naturalWidth) continue;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django import forms
@@ -23,16 +24,20 @@ DTYPES = (("float32", "float32 (CPU)"), ("float16", "float16 (GPU)"), ("bfloat16
 
 
 class StudyForm(forms.Form):
-    """A study's configuration. The defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
+    """A study's configuration. Defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
 
     name = forms.CharField(max_length=100)
     prompt_set = forms.ModelChoiceField(PromptSet.objects.all(), label="Prompt set", empty_label=None)
     subset_size = forms.IntegerField(label="First subset, prompts", initial=5000, help_text="The paper draws 5 000.")
     per_stratum = forms.IntegerField(
-        label="Prompts per stratum", initial=50, help_text="Around the 90th, 50th and 10th percentile of the CLIP score."
+        label="Prompts per stratum",
+        initial=50,
+        help_text="Around the 90th, 50th and 10th percentile of the CLIP score.",
     )
     seed = forms.IntegerField(initial=0, help_text="Decides draws, noise and assignment.")
-    encoder = forms.CharField(initial="demo", help_text="“demo”, a folder, or an open_clip model; the paper’s is ViT-g-14.")
+    encoder = forms.CharField(
+        initial="demo", help_text="“demo”, a folder, or an open_clip model; the paper’s is ViT-g-14."
+    )
     encoder_pretrained = forms.CharField(required=False, label="Encoder’s weights", help_text="e.g. laion2b_s12b_b42k")
 
     checkpoint = forms.CharField(
@@ -110,15 +115,13 @@ class StudyForm(forms.Form):
 
     def _configuration(self, given: dict[str, Any]) -> StudyConfiguration:
         baseline = ClassifierFree(given["strength"], given["negative_prompt"])
-        opening = ClassifierFree(given["strength"], given["negative_prompt"])
         candidates = tuple(
-            SegmentationFree(scale, given["sfg_strength"], given["switch_after"], opening) for scale in given["scales"]
+            SegmentationFree(scale, given["sfg_strength"], given["switch_after"], opening=baseline)
+            for scale in given["scales"]
         )
-        same = ("checkpoint scheduler steps dtype batch_size encoder encoder_pretrained subset_size seed per_stratum "
-                "trials_per_evaluator quota question consent").split()  # fmt: skip
-        return StudyConfiguration(
-            baseline=baseline, candidates=candidates, **{name: given[name] for name in same}
-        )
+        known = {field.name for field in dataclasses.fields(StudyConfiguration)}
+        same = {name: value for name, value in given.items() if name in known}
+        return StudyConfiguration(baseline=baseline, candidates=candidates, **same)
 
     @classmethod
     def values_of(cls, study: Study, configuration: StudyConfiguration) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from studies.console.downloads import population_of
 from studies.console.forms import InvitationForm, PromptFileForm, StudyForm
 from studies.console.story import story
 from studies.drafts import DraftError, change_draft, configuration_of, create_study
-from studies.models import Pair, PromptSet, Study
+from studies.models import Pair, PromptSet
 from studies.pipeline import stages
 from studies.prompt_import import import_file
 from studies.rating.enrolment import EnrolmentError, enrol
@@ -34,9 +34,13 @@ PAIRS_PER_PAGE = 24
 @require_GET
 def studies(request: HttpRequest) -> HttpResponse:
     """The studies that this admin may see."""
-    found = studies_of(request.user).select_related("prompt_set").annotate(
-        people=Count("evaluators", filter=Q(evaluators__consented_at__isnull=False), distinct=True),
-        finished=Count("evaluators", filter=Q(evaluators__finished_at__isnull=False), distinct=True),
+    found = (
+        studies_of(request.user)
+        .select_related("prompt_set")
+        .annotate(
+            people=Count("evaluators", filter=Q(evaluators__consented_at__isnull=False), distinct=True),
+            finished=Count("evaluators", filter=Q(evaluators__finished_at__isnull=False), distinct=True),
+        )
     )
     return render(request, "console/studies.html", {"studies": found, "any_prompts": PromptSet.objects.exists()})
 
@@ -137,7 +141,8 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
     found = study_of(request.user, pk)
     form = InvitationForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "; ".join(f"{name}: {' '.join(texts)}" for name, texts in form.errors.items()))
+        complaints = [f"{name}: {' '.join(map(str, texts))}" for name, texts in form.errors.items()]
+        messages.error(request, "; ".join(complaints))
         return redirect("console:study", pk=pk)
     try:
         for _ in range(form.cleaned_data["count"]):

@@ -21,9 +21,7 @@ def watch_preparation(study: Study, worker: subprocess.Popen[bytes], log: Path, 
         time.sleep(interval)
 
 
-def _watch_stage(
-    stage: Stage, title: str, worker: subprocess.Popen[bytes], log: Path, interval: float
-) -> None:
+def _watch_stage(stage: Stage, title: str, worker: subprocess.Popen[bytes], log: Path, interval: float) -> None:
     layout = "{desc:32} {percentage:3.0f} % |{bar:24}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
     with tqdm(total=stage.total or 1, desc=title, bar_format=layout) as bar:
         while True:

@@ -29,7 +29,9 @@ class Study(models.Model):
     prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="studies")
     recipe = models.ForeignKey(Recipe, on_delete=models.PROTECT, null=True, blank=True, related_name="studies")
     subset = models.OneToOneField(PromptSubset, on_delete=models.PROTECT, null=True, blank=True, related_name="study")
-    current_version = models.ForeignKey("StudyVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    current_version = models.ForeignKey(
+        "StudyVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -135,7 +137,7 @@ class Stage(models.Model):
 
 
 class Batch(models.Model):
-    """A piece of a stage's work, claimed with a lease. ``holder`` names the claim, so that a late worker sees it lost."""
+    """A piece of a stage's work, claimed with a lease. ``holder`` names the claim: a late worker sees it lost."""
 
     class State(models.TextChoices):
         WAITING = "waiting"

@@ -126,7 +126,9 @@ class Rating(models.Model):
     version = models.ForeignKey(StudyVersion, on_delete=models.PROTECT, related_name="ratings")
     choice = models.SmallIntegerField(validators=[MinValueValidator(-2), MaxValueValidator(2)])
     key = models.UUIDField(help_text="made by the page; the same key is the same answer")
-    corrects = models.OneToOneField("self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrected_by")
+    corrects = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrected_by"
+    )
     superseded = models.BooleanField(default=False)
     counted = models.BooleanField(default=True, help_text="false: came after its pair had enough")
     elapsed_ms = models.PositiveIntegerField(null=True, blank=True, help_text="since both pictures were visible")

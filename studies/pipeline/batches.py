@@ -70,16 +70,16 @@ def report_progress(batch: Batch, progress: int) -> None:
 
 
 def _sum_up(stage_id: int) -> None:
-    total = Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("progress")).values("n")
+    total = (
+        Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("progress")).values("n")
+    )
     Stage.objects.filter(pk=stage_id).update(done=Coalesce(Subquery(total), 0))
 
 
 def finish(batch: Batch) -> bool:
     """Mark a batch done. False if the lease was lost: then another holder finishes it."""
     with transaction.atomic():
-        done = _held(batch).update(
-            state=Batch.State.DONE, progress=F("size"), error="", holder=None, lease_until=None
-        )
+        done = _held(batch).update(state=Batch.State.DONE, progress=F("size"), error="", holder=None, lease_until=None)
         if done:
             _sum_up(batch.stage_id)
     return bool(done)

@@ -101,9 +101,7 @@ def curve(context: Context) -> None:
     reference = FrechetReference(load_features(context))
     count = study.prompt_set.count
     sizes = sorted({size for size in configuration.curve_sizes if size < count} | {configuration.subset_size})
-    result = frechet_curve(
-        reference, sizes, configuration.curve_draws, configuration.seed, progress=context.progress
-    )
+    result = frechet_curve(reference, sizes, configuration.curve_draws, configuration.seed, progress=context.progress)
     chosen = random_subset(count, configuration.subset_size, configuration.seed)
     values = {
         "frechet_curve": result.to_dict(),
@@ -129,7 +127,8 @@ def subset(context: Context) -> None:
     study, configuration = context.study, context.configuration
     chosen = random_subset(study.prompt_set.count, configuration.subset_size, configuration.seed)
     pk_of = dict(study.prompt_set.prompts.values_list("index", "pk"))
-    members = [SubsetPrompt(subset_id=study.subset_id, prompt_id=pk_of[int(index)]) for index in chosen]
+    assert study.subset is not None  # the curve stage made it
+    members = [SubsetPrompt(subset=study.subset, prompt_id=pk_of[int(index)]) for index in chosen]
     SubsetPrompt.objects.bulk_create(members, ignore_conflicts=True, batch_size=2000)
 
 

@@ -66,7 +66,9 @@ def standing_of(evaluator: Evaluator) -> Standing:
 def open_trials(evaluator: Evaluator) -> QuerySet[Trial]:
     """The evaluator's trials without a standing answer, in order."""
     answered = Rating.objects.filter(evaluator=evaluator, superseded=False).values("trial")
-    return Trial.objects.filter(booklet__evaluator=evaluator, released=False).exclude(pk__in=answered).order_by("position")
+    return (
+        Trial.objects.filter(booklet__evaluator=evaluator, released=False).exclude(pk__in=answered).order_by("position")
+    )
 
 
 def _trial_count(evaluator: Evaluator) -> int:
@@ -91,7 +93,7 @@ def record_rating(
 ) -> Rating:
     """Store an answer, or find that it is stored already.
 
-    Raises ``NotCollecting``, ``UnknownTrial`` (not this evaluator's), or ``Conflict``: the same key with another body, a
+    Raises ``NotCollecting``, ``UnknownTrial``, or ``Conflict``: the same key with another body, a
     second answer that does not say what it corrects, or a trial whose turn has not come.
     """
     if choice not in CHOICES:
@@ -121,6 +123,8 @@ def _store(
     trial = Trial.objects.filter(public_id=trial_id, booklet__evaluator=evaluator).first()
     if trial is None:
         raise UnknownTrial("this trial is not among yours")
+    version = evaluator.study.current_version
+    assert version is not None  # a study that collects has one
     earlier = _corrected(evaluator, trial, corrects)
     if earlier is None:
         _check_turn(evaluator, trial)
@@ -130,7 +134,7 @@ def _store(
         return Rating.objects.create(
             trial=trial,
             evaluator=evaluator,
-            version_id=evaluator.study.current_version_id,
+            version=version,
             choice=choice,
             key=key,
             corrects=earlier,

@@ -59,8 +59,8 @@ def booklets_needed(pairs: Sequence[PairCell], trials_per_evaluator: int) -> int
 def plan_block(pairs: Sequence[PairCell], trials_per_evaluator: int, rng: np.random.Generator) -> Plan:
     """A fresh block: every pair once, no prompt twice in a booklet, cells and sides balanced in each booklet.
 
-    Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), each booklet holds the same number
-    of every cell; where it does not, within one.
+    Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), each booklet holds the same
+    number of every cell; where it does not, within one.
     """
     count = booklets_needed(pairs, trials_per_evaluator)
     hands = _deal(pairs, count, rng)

@@ -41,7 +41,7 @@ def enrol(
 
 
 def consent(evaluator: Evaluator) -> Booklet:
-    """Write down the consent and claim a booklet; called again, it finds both. ``EnrolmentError`` if the study is full."""
+    """Write down the consent and claim a booklet; again, it finds both. ``EnrolmentError`` if the study is full."""
     booklet = claim_booklet(evaluator)
     text = configuration_of(evaluator.study).consent
     Evaluator.objects.filter(pk=evaluator.pk, consented_at=None).update(

@@ -29,4 +29,4 @@ class AnswerForm(forms.Form):
 
     def problems(self) -> str:
         """What is wrong, field by field, on one line."""
-        return "; ".join(f"{name}: {' '.join(errors)}" for name, errors in self.errors.items())
+        return "; ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in self.errors.items())

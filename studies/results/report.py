@@ -209,7 +209,7 @@ def _finding(found: Mapping[str, Any]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """"1 rating", "2 ratings"."""
+    """ "1 rating", "2 ratings"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

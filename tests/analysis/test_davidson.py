@@ -63,9 +63,7 @@ def test_springall_s_data_give_the_numbers_of_psychotools() -> None:
     assert fit.log_likelihood == pytest.approx(-732.067255, abs=1e-6)
 
 
-@given(
-    wins=st.integers(1, 500), losses=st.integers(1, 500), ties=st.integers(1, 500)
-)
+@given(wins=st.integers(1, 500), losses=st.integers(1, 500), ties=st.integers(1, 500))
 def test_two_items_have_the_closed_form(wins: int, losses: int, ties: int) -> None:
     """Two items saturate the model: the fitted chances are the shares, so θ = log(w/l) and ν = t/√(w l)."""
     fit = fit_davidson(["sfg", "cfg"], [[0, wins], [losses, 0]], [[0, ties], [ties, 0]])
@@ -145,9 +143,7 @@ def test_without_ties_it_is_the_model_of_bradley_and_terry() -> None:
 
 def test_an_item_that_never_loses_has_no_finite_strength() -> None:
     with pytest.raises(DavidsonError, match=r"lead of 'champion' over 'a', 'b'"):
-        fit_davidson(
-            ["champion", "a", "b"], [[0, 4, 5], [0, 0, 3], [0, 2, 0]], [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
-        )
+        fit_davidson(["champion", "a", "b"], [[0, 4, 5], [0, 0, 3], [0, 2, 0]], [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
 def test_two_items_of_which_one_never_loses_are_unbounded_in_spite_of_ties() -> None:

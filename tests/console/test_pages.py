@@ -79,7 +79,9 @@ def test_a_study_is_planned_with_the_papers_defaults(console: Client) -> None:
         ({"per_stratum": "-1"}, "per_stratum"),
     ],
 )
-def test_a_bad_plan_is_refused_field_by_field(console: Client, study: Study, change: dict[str, str], field: str) -> None:
+def test_a_bad_plan_is_refused_field_by_field(
+    console: Client, study: Study, change: dict[str, str], field: str
+) -> None:
     form = StudyForm()
     given = {name: each.initial for name, each in form.fields.items() if each.initial is not None}
     given |= {"name": "Corgis", "prompt_set": study.prompt_set_id, "scheduler": "ddim", "dtype": "float32"}

@@ -130,7 +130,7 @@ def test_only_a_draft_is_prepared(study: Study) -> None:
 
 
 def test_a_subset_larger_than_the_set_is_refused() -> None:
-    with pytest.raises(stages.PreparationError, match="61 prompts are asked for, .* has 60"):
+    with pytest.raises(stages.PreparationError, match=r"61 prompts are asked for, .* has 60"):
         stages.prepare(make_draft(subset_size=61))
 
 

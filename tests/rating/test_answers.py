@@ -80,7 +80,10 @@ def test_the_database_itself_refuses_what_the_code_would(rater: Evaluator) -> No
         Rating.objects.create(choice=3, key=uuid.uuid4(), **values)
     Rating.objects.create(choice=1, key=uuid.uuid4(), **values)
     # SQLite names the column of a partial unique index, PostgreSQL the constraint
-    with pytest.raises(IntegrityError, match=r"one_standing_rating_per_trial|studies_rating.trial_id"), transaction.atomic():
+    with (
+        pytest.raises(IntegrityError, match=r"one_standing_rating_per_trial|studies_rating.trial_id"),
+        transaction.atomic(),
+    ):
         Rating.objects.create(choice=0, key=uuid.uuid4(), **values)
 
 

@@ -78,7 +78,10 @@ def test_any_shape_is_dealt_fairly(comparisons: int, strata: list[int], trials: 
 def test_orders_avoid_long_runs() -> None:
     for booklet in plan_block(PAPER, 30, np.random.default_rng(5)):
         for values in ([s.cell.comparison for s in booklet], [s.candidate_on_left for s in booklet]):
-            longest = max(len(run) for run in "".join("AB"[int(v)] for v in values).replace("AB", "A B").replace("BA", "B A").split())
+            longest = max(
+                len(run)
+                for run in "".join("AB"[int(v)] for v in values).replace("AB", "A B").replace("BA", "B A").split()
+            )
             assert longest <= 4
 
 

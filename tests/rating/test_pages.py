@@ -59,14 +59,20 @@ def test_a_trial_carries_nothing_but_the_contracts_fields(visitor: Visitor) -> N
 def test_nothing_served_names_an_arm_or_a_kind(client: Client, visitor: Visitor) -> None:
     page = client.get(visitor.path).content.decode() + json.dumps(visitor.status())
     page = page.replace(visitor.path, "")  # random characters may spell anything
-    assert not re.search(r"baseline|candidate|\bCFG\b|\bSFG\b|\barm\b|guidance|attention|repeat_of|stratum", page, re.IGNORECASE)
-    trial = Trial.objects.select_related("left_image", "right_image").get(booklet__evaluator=visitor.evaluator, position=1)
+    assert not re.search(
+        r"baseline|candidate|\bCFG\b|\bSFG\b|\barm\b|guidance|attention|repeat_of|stratum", page, re.IGNORECASE
+    )
+    trial = Trial.objects.select_related("left_image", "right_image").get(
+        booklet__evaluator=visitor.evaluator, position=1
+    )
     for image in (trial.left_image, trial.right_image):
         assert image.sha256 not in page
 
 
 def test_the_pictures_are_the_trials_own_bytes_and_private(client: Client, visitor: Visitor) -> None:
-    trial = Trial.objects.select_related("left_image", "right_image").get(booklet__evaluator=visitor.evaluator, position=1)
+    trial = Trial.objects.select_related("left_image", "right_image").get(
+        booklet__evaluator=visitor.evaluator, position=1
+    )
     body = visitor.status()["trial"]
     for side, image in (("left", trial.left_image), ("right", trial.right_image)):
         response = client.get(body[side])

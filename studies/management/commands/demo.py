@@ -137,7 +137,9 @@ class Command(BaseCommand):
         if not waiting:
             return
         self._say(f"{len(waiting)} simulated evaluators rate over HTTP, by what the pictures show of their prompts")
-        with tqdm(total=len(waiting), desc="Simulated evaluators", bar_format="{desc:32} |{bar:24}| {n_fmt}/{total_fmt}") as bar:
+        with tqdm(
+            total=len(waiting), desc="Simulated evaluators", bar_format="{desc:32} |{bar:24}| {n_fmt}/{total_fmt}"
+        ) as bar:
             rate_all(
                 base_url,
                 [link_for(evaluator) for evaluator in waiting],
@@ -173,7 +175,9 @@ class Command(BaseCommand):
         from studies.rating.enrolment import enrol
 
         guest = study.evaluators.filter(simulated=False, finished_at=None).first() or enrol(study, note="demo visitor")
-        self._say(f"\nStudy admin:  {base_url}/console/   (login “{ADMIN}”; lost the password? manage.py changepassword)")
+        self._say(
+            f"\nStudy admin:  {base_url}/console/   (login “{ADMIN}”; lost the password? manage.py changepassword)"
+        )
         self._say(f"Evaluator:    {base_url}{link_for(guest)}")
         self._say("Ctrl-C ends the server.")
         try:
@@ -209,13 +213,13 @@ def measurements(study: Study, timings: dict[str, float]) -> dict[str, Any]:
     arms = {str(i): guidance for i, guidance in enumerate(configuration.candidates)}
     made = {stage.name: stage for stage in study.stages.all()}
     first, final = made["baseline"].total, made["arms"].total
-    sampler = {"steps": configuration.steps, "scheduler": configuration.scheduler}
+    steps, scheduler = configuration.steps, configuration.scheduler
     return {
         "evaluations": {
             "baseline": made["baseline"].evaluations,
-            "baseline_per_prompt": count_evaluations({"baseline": configuration.baseline}, **sampler),
+            "baseline_per_prompt": count_evaluations({"baseline": configuration.baseline}, steps, scheduler),
             "arms": made["arms"].evaluations,
-            "arms_per_prompt": count_evaluations(arms, **sampler),
+            "arms_per_prompt": count_evaluations(arms, steps, scheduler),
             "naive_per_prompt": 2 * configuration.steps * (1 + len(arms)),
             "first_subset": first,
             "final_subset": final,

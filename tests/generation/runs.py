@@ -1,0 +1,32 @@
+"""The short run that several test modules make: two prompts, four iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from generation.guidance import ClassifierFree, Guidance
+from generation.trajectory import Generated, generate
+from tests.generation.reference import scheduler_of
+
+STEPS = 4
+PROMPTS = ["a red circle above the blue square", "a dog left of a cat"]
+SEEDS = [3, 11]
+CFG = ClassifierFree()
+
+
+def run(pipeline: StableDiffusionPipeline, arms: Mapping[str, Guidance], **options: object) -> Generated:
+    settings: dict = {"steps": STEPS, "batch_size": 2, "return_latents": True} | options
+    return generate(pipeline, PROMPTS, SEEDS, arms, **settings)
+
+
+def first_noise(seeds: Sequence[int]) -> torch.Tensor:
+    """(len(seeds), 4, 8, 8), as diffusers draws it from one generator a picture."""
+    return torch.cat([torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def use_scheduler(stock: StableDiffusionPipeline, scheduler: str) -> None:
+    """Give a stock pipeline the scheduler with METHOD's settings."""
+    stock.scheduler = scheduler_of(scheduler, dict(stock.scheduler.config))

@@ -1,0 +1,87 @@
+"""``manage.py demo`` as a newcomer runs it, at a smaller size: once, and again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studies.demonstration.processes import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = ("--subset", "60", "--per-stratum", "5", "--prompts", "2000")
+
+
+def run_demo(var: Path, *arguments: str) -> str:
+    environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment.pop("DATABASE_URL", None)
+    environment.pop("CELERY_BROKER_URL", None)
+    command = [sys.executable, "manage.py", "demo", "--no-serve", *SIZE, *arguments]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One run of the demo, and what it printed."""
+    var = tmp_path_factory.mktemp("demo")
+    return var, run_demo(var)
+
+
+def report_of(var: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((var / "demo" / "report.json").read_text())
+    return report
+
+
+def test_it_makes_a_login_and_says_the_password_once(demo: tuple[Path, str]) -> None:
+    assert len(re.findall(r"with the password \S{16}", demo[1])) == 1
+
+
+def test_the_evaluations_are_methods_count_and_not_the_naive_one(demo: tuple[Path, str]) -> None:
+    evaluations = report_of(demo[0])["demo"]["evaluations"]
+    assert (evaluations["first_subset"], evaluations["final_subset"]) == (60, 15)
+    assert evaluations["baseline"] == 40 * 60
+    assert evaluations["arms"] == 59 * 15
+    assert evaluations["naive_per_prompt"] == 120
+
+
+def test_its_ratings_are_marked_as_simulated_everywhere(demo: tuple[Path, str]) -> None:
+    var, printed = demo
+    report = report_of(var)
+    assert report["population"] == "simulated"
+    assert report["ratings"]["real"] == 0
+    with (var / "demo" / "preferences.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == report["n"] == 17 * 15  # fifteen prompts, and nobody sees one twice
+    assert {row["simulated"] for row in rows} == {"true"}
+    assert "SIMULATED" in printed
+    assert "simulated" in (var / "demo" / "histogram.svg").read_text().lower()
+    assert (var / "demo" / "frechet.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_a_second_run_reuses_everything(demo: tuple[Path, str]) -> None:
+    var, _ = demo
+    before = report_of(var)
+    printed = run_demo(var)
+    assert "password" not in printed
+    after = report_of(var)
+    assert after["demo"]["evaluations"] == before["demo"]["evaluations"]
+    assert after["comparisons"] == before["comparisons"]
+
+
+def test_a_busy_port_is_left_to_who_has_it() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        busy = taken.getsockname()[1]
+        assert free_port(busy) != busy
+    assert free_port(busy) == busy
