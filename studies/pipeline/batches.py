@@ -21,12 +21,15 @@ BACKOFF = timedelta(seconds=5)
 
 
 def claimable(now: datetime) -> QuerySet[Batch]:
-    """Batches that a worker may take: waiting ones whose time has come, and those whose lease ran out."""
+    """Batches that a worker may take: waiting ones whose time has come, and those whose lease ran out.
+
+    The conditions on the batch are its own columns and not a subquery: an update that had to wait for another one checks
+    those again on PostgreSQL, while a subquery would still see the batch as it was before.
+    """
     waiting = Q(state=Batch.State.WAITING) & (Q(not_before=None) | Q(not_before__lte=now))
     abandoned = Q(state=Batch.State.LEASED, lease_until__lt=now)
-    return Batch.objects.filter(
-        waiting | abandoned, stage__state=Stage.State.RUNNING, stage__study__state=Study.State.PREPARING
-    )
+    running = Stage.objects.filter(state=Stage.State.RUNNING, study__state=Study.State.PREPARING)
+    return Batch.objects.filter(waiting | abandoned, stage__in=running.values("pk"))
 
 
 def claim(queue: str) -> Batch | None:
@@ -38,7 +41,7 @@ def claim(queue: str) -> Batch | None:
             return None
         for pk in pks:
             holder = uuid.uuid4()
-            taken = Batch.objects.filter(pk__in=claimable(now).filter(pk=pk).values("pk")).update(
+            taken = claimable(now).filter(pk=pk).update(
                 state=Batch.State.LEASED,
                 holder=holder,
                 lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
