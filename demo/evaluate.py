@@ -1,4 +1,4 @@
-"""Measure the demo model: ``python -m demo.evaluate`` prints the table that the model card carries.
+"""Measure the demo model: ``python -m demo.evaluate`` prints the tables that the model card carries.
 
 Every arm makes a picture of every prompt, from the same seeds; the judge says what each shows of its caption.
 """
@@ -6,17 +6,18 @@ Every arm makes a picture of every prompt, from the same seeds; the judge says w
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from demo import judge, scenes
+from demo import measures, scenes
 from generation.guidance import ClassifierFree, Guidance, SegmentationFree
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
-MARKS = ("colour", "shape", "surface", "place", "background")
 
 
 def held_out_captions(count: int, seed: int = 77) -> list[str]:
@@ -26,77 +27,103 @@ def held_out_captions(count: int, seed: int = 77) -> list[str]:
     return [scenes.describe(scenes.sample_description(rng, pool=everything), rng) for _ in range(count)]
 
 
-def arms_of_the_card(strength: float) -> dict[str, Guidance]:
-    """Classifier-free guidance at several strengths, and segmentation-free guidance at several settings."""
-    arms: dict[str, Guidance] = {f"CFG w={w:g}": ClassifierFree(w) for w in (0, 1, 2, 4, 7.5)}
-    opening = ClassifierFree(strength)
-    for scale in (1.0, 5.0, 10.0):
-        for guidance in (0.5, 1.0, 2.5):
-            label = f"SFG a={scale:g} w̄={guidance:g} t_s=10"
-            arms[label] = SegmentationFree(scale, guidance, switch_after=10, opening=opening)
+def arms_of_the_card(
+    strengths: list[float], opening: float, scales: list[float], sfg_strengths: list[float], switches: list[int]
+) -> dict[str, Guidance]:
+    """Classifier-free guidance at several strengths, and every combination of segmentation-free settings."""
+    arms: dict[str, Guidance] = {f"CFG w={w:g}": ClassifierFree(w) for w in strengths}
+    for switch, scale, strength in itertools.product(switches, scales, sfg_strengths):
+        label = f"SFG a={scale:g} w̄={strength:g} t_s={switch}"
+        arms[label] = SegmentationFree(scale, strength, switch_after=switch, opening=ClassifierFree(opening))
     return arms
 
 
 def generate_pictures(
-    checkpoint: Path, captions: list[str], arms: Mapping[str, Guidance], steps: int = 20
+    pipeline: Any, captions: list[str], arms: Mapping[str, Guidance], steps: int = 20
 ) -> dict[str, np.ndarray]:
     """uint8 (N, H, W, 3) for each arm; the seed of caption i is 5000 + i."""
-    import torch
-
-    from generation.checkpoint import load_pipeline
     from generation.trajectory import generate
 
-    pipeline = load_pipeline(str(checkpoint), device="cpu", dtype=torch.float32)
     seeds = [5000 + i for i in range(len(captions))]
     return dict(generate(pipeline, captions, seeds, arms, steps=steps).images)
 
 
-def rates(pictures: np.ndarray, captions: list[str]) -> dict[str, float]:
-    """Share of right findings of each kind, of whole captions, and of one-object captions."""
-    found: dict[str, list[bool]] = {name: [] for name in (*MARKS, "bound", "all", "all, one thing")}
-    for picture, caption in zip(pictures, captions, strict=True):
-        verdict = judge.judge(picture, scenes.parse(caption))
-        for thing in verdict.things:
-            found["colour"].append(thing.colour)
-            found["shape"].append(thing.shape)
-            found["surface"].append(thing.surface)
-            found["bound"].append(thing.colour and thing.shape)
-        found["place"].extend(verdict.places)
-        found["background"].append(verdict.background)
-        found["all"].append(verdict.all_right)
-        if len(verdict.things) == 1:
-            found["all, one thing"].append(verdict.all_right)
-    return {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
+def measure(pictures: Mapping[str, np.ndarray], captions: list[str], clip: Any) -> dict[str, dict[str, Any]]:
+    """All measures of every arm, and of true renders of the same captions for comparison."""
+    truth = measures.rendered(captions)
+    table = {}
+    for label, images in {"(renders)": truth, **pictures}.items():
+        row: dict[str, Any] = dict(measures.judged(images, captions))
+        row["sharpness"] = measures.sharpness(images) / measures.sharpness(truth)
+        row["distance"] = measures.distance_to_renders(images, truth, clip)
+        table[label] = row
+    return table
 
 
-def contact_sheet(pictures: Mapping[str, np.ndarray], count: int, scale: int = 2) -> np.ndarray:
-    """One row an arm, one column a caption, uint8."""
-    rows = [np.concatenate(list(images[:count]), axis=1) for images in pictures.values()]
-    return np.kron(np.concatenate(rows, axis=0), np.ones((scale, scale, 1), np.uint8))
+def markdown(table: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table as the model card carries it: percentages with 95 % intervals."""
+    names = [*measures.KINDS, "sharpness", "distance"]
+    lines = ["| arm | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for label, row in table.items():
+        cells = [str(row[name]) if name in measures.KINDS else f"{row[name]:.2f}" for name in names]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plain(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The table as JSON."""
+    return {
+        label: {
+            name: {"hits": value.hits, "total": value.total} if isinstance(value, measures.Rate) else value
+            for name, value in row.items()
+        }
+        for label, row in table.items()
+    }
 
 
 def main() -> None:
-    """Print the table; with ``--sheet`` also save a contact sheet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("--prompts", type=int, default=96)
-    parser.add_argument("--strength", type=float, default=2.0, help="CFG strength of the opening")
-    parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    """Print the tables; ``--sheet`` and ``--json`` also save a contact sheet and the numbers."""
+    options = _options()
+    import torch
+
+    from generation.checkpoint import load_pipeline
+    from metrics.clip import load_clip
+
+    pipeline = load_pipeline(str(options.checkpoint), device=options.device, dtype=torch.float32)
+    clip = load_clip(str(options.checkpoint / "clip"))
     captions = held_out_captions(options.prompts)
-    pictures = generate_pictures(options.checkpoint, captions, arms_of_the_card(options.strength))
-    table = {label: rates(images, captions) for label, images in pictures.items()}
-    names = list(next(iter(table.values())))
-    print(f"{'arm':28}" + "".join(f"{name:>15}" for name in names))
-    for label, row in table.items():
-        print(f"{label:28}" + "".join(f"{100 * row[name]:14.1f}%" for name in names))
+    arms = arms_of_the_card(
+        options.strengths, options.opening, options.scales, options.sfg_strengths, options.switch_after
+    )
+    print(f"CLIP prefers the matching caption: {measures.caption_preference(clip, 400)} % of 400\n")
+    print("| cross-attention | first token | chosen token | overlap |\n|---|---|---|---|")
+    for share in measures.attention_shares(pipeline):
+        print(f"| {share.module} | {share.first:.2f} | {share.chosen:.3f} | {share.overlap:.2f} |")
+    pictures = generate_pictures(pipeline, captions, arms)
+    table = measure(pictures, captions, clip)
+    print(f"\n{markdown(table)}")
     if options.json:
-        options.json.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+        options.json.write_text(json.dumps(plain(table), indent=2, ensure_ascii=False) + "\n")
     if options.sheet:
         from PIL import Image
 
-        Image.fromarray(contact_sheet(pictures, 12)).save(options.sheet)
+        shown = {"renders": measures.rendered(captions), **pictures}
+        Image.fromarray(measures.contact_sheet(shown, 12)).save(options.sheet)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--prompts", type=int, default=96)
+    parser.add_argument("--strengths", type=float, nargs="*", default=[0.0, 1.0, 2.0, 4.0, 7.5], help="w of CFG")
+    parser.add_argument("--opening", type=float, default=2.0, help="w of the iterations before the switch")
+    parser.add_argument("--scales", type=float, nargs="*", default=[1.0, 5.0, 10.0], help="a")
+    parser.add_argument("--sfg-strengths", type=float, nargs="*", default=[0.5, 1.0, 2.5], help="w̄")
+    parser.add_argument("--switch-after", type=int, nargs="*", default=[10], help="t_s")
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

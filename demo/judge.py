@@ -198,6 +198,29 @@ def judge(picture: np.ndarray, description: Description) -> Verdict:
     return Verdict(things, tuple(places), ground_name == description.background)
 
 
+def leakage(picture: np.ndarray, description: Description) -> bool | None:
+    """Whether a thing took another's colour or surface: none where a caption names one thing, or equal ones.
+
+    A colour has leaked where the region of one thing's colour has another thing's shape; a surface where a thing's
+    region has another thing's surface and not its own.
+    """
+    owner, _ = _classify(picture)
+    edge = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])
+    ground = np.median(edge, axis=0)
+    comparable = False
+    for thing in description.things:
+        others = [other for other in description.things if other is not thing]
+        shapes = {other.shape for other in others} - {thing.shape}
+        surfaces = {other.surface for other in others} - {thing.surface}
+        comparable = comparable or bool(shapes or surfaces)
+        region = _region(picture, owner, ground, thing.colour)
+        if region is None:
+            continue
+        if _shape(region) in shapes or _surface(picture, region, thing.colour) in surfaces:
+            return True
+    return False if comparable else None
+
+
 def quality(picture: np.ndarray, caption: str) -> float:
     """Share of what a caption says that the picture shows, 0–1; ``ValueError`` for a caption of another grammar."""
     return judge(picture, scenes.parse(caption)).quality

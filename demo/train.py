@@ -3,6 +3,9 @@
 Stages: tokenizer, then clip and autoencoder (independent of each other, so they may run side by side in two
 processes), then denoiser and decoder (likewise), then export. Each stage resumes from its saved state, and logs to
 ``<stage>.jsonl``.
+
+``--continue-from CHECKPOINT`` fills an empty work folder with an exported checkpoint's parts, so that another run of
+the denoiser goes on from its weights (with a fresh optimiser) instead of from noise.
 """
 
 from __future__ import annotations
@@ -38,6 +41,24 @@ def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
         export.export(work, output)
 
 
+def continue_from(checkpoint: Path, work: Path) -> None:
+    """Fill a work folder with the parts of an exported checkpoint; what lies there already is left."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPModel, CLIPTokenizer
+
+    parts = {
+        "tokenizer": (CLIPTokenizer, "tokenizer"),
+        "clip": (CLIPModel, "clip"),
+        "vae": (AutoencoderKL, "vae"),
+        "vae_tuned": (AutoencoderKL, "vae"),
+        "unet_start": (UNet2DConditionModel, "unet"),
+    }
+    for target, (kind, source) in parts.items():
+        if not (work / target).exists():
+            options = {} if kind is CLIPTokenizer else {"dtype" if kind is CLIPModel else "torch_dtype": torch.float32}
+            kind.from_pretrained(checkpoint / source, **options).save_pretrained(work / target)
+
+
 def main() -> None:
     """Parse the command line and run the stages asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,9 +67,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None, help="steps of the stage named (default: the recipe's)")
     parser.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
+    parser.add_argument("--continue-from", type=Path, metavar="CHECKPOINT")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.continue_from:
+        continue_from(options.continue_from, options.work)
     for name in STAGES if options.stage == "all" else (options.stage,):
         train_stage(name, options.work, options.steps, options.output)
 

@@ -78,7 +78,7 @@ class StudyConfiguration:
                 ("subset_size", _between(self.subset_size, 2, 10_000_000)),
                 ("curve_draws", _between(self.curve_draws, 1, 1000)),
                 ("curve_sizes", "" if all(n >= 2 for n in self.curve_sizes) else "every size must be at least 2"),
-                ("seed", _between(self.seed, 0, 2**63 - 1)),
+                ("seed", _between(self.seed, 0, 2**62)),
                 ("per_stratum", _between(self.per_stratum, 1, 1_000_000)),
                 ("percentiles", _percentile_problem(self.percentiles)),
                 ("candidates", self._candidate_problem()),

@@ -176,7 +176,9 @@ def train_denoiser(work: Path, stage: Stage, *, batch: int = 32, learning_rate: 
     text_model = CLIPModel.from_pretrained(work / "clip").text_model.eval().requires_grad_(False)
     vae = AutoencoderKL.from_pretrained(work / "vae").eval()
     batches = Batches(tokenizer, *build_pool(vae, work), batch)
-    unet = new_denoiser().train()
+    start = work / "unet_start"
+    unet = UNet2DConditionModel.from_pretrained(start) if start.exists() else new_denoiser()
+    unet.train()
     recorders = record_cross_attention(unet)
     average = copy.deepcopy(unet).requires_grad_(False)
     alphas_cumprod = new_scheduler().alphas_cumprod

@@ -93,8 +93,8 @@ def record_rating(
 ) -> Rating:
     """Store an answer, or find that it is stored already.
 
-    Raises ``NotCollecting``, ``UnknownTrial``, or ``Conflict``: the same key with another body, a
-    second answer that does not say what it corrects, or a trial whose turn has not come.
+    Raises ``NotCollecting``, ``UnknownTrial``, or ``Conflict``: the same key with another body, a second answer that does
+    not say what it corrects, or a trial whose turn has not come.
     """
     if choice not in CHOICES:
         raise AnswerError(f"choice must be one of {', '.join(map(str, CHOICES))}, not {choice}")

@@ -11,7 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from studies.access import evaluator_for
 from studies.drafts import configuration_of
@@ -44,7 +44,7 @@ def for_evaluator(view: View) -> View:
 
 
 @for_evaluator
-@require_GET
+@require_safe
 def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Where the evaluator stands."""
     return show(request, evaluator, token, answers.standing_of(evaluator))
@@ -101,7 +101,7 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 
 
 @for_evaluator
-@require_GET
+@require_safe
 def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.UUID, side: str) -> HttpResponseBase:
     """One picture of one of the evaluator's own trials; the address says only on which side it stands."""
     found = (
