@@ -43,12 +43,15 @@ def test_intermediates_are_the_noisy_latents_decoded(
 ) -> None:
     decoded_latents: list[torch.Tensor] = []
     hook = pipeline.vae.post_quant_conv.register_forward_pre_hook(lambda _, args: decoded_latents.append(args[0]))
-    result = run(pipeline, {"cfg": CFG}, scheduler=scheduler, intermediates=[3])
+    result = run(pipeline, {"cfg": CFG}, scheduler=scheduler, intermediates=[0, 3])
     hook.remove()
     latents = stock_latents_after(stock, scheduler, 3 if scheduler == "pndm" else 2)
-    final, intermediate = decoded_latents  # the pictures alone say little: the decoder normalises scale away
+    final, noise, intermediate = decoded_latents  # the pictures alone say little: the decoder normalises scale away
     torch.testing.assert_close(intermediate, latents / stock.vae.config.scaling_factor, rtol=1e-6, atol=1e-6)
     assert not torch.equal(final, intermediate)
+    sigma = stock.scheduler.sigmas[0] if scheduler == "euler" else 0.0
+    begun = first_noise(SEEDS) * stock.scheduler.init_noise_sigma / (sigma**2 + 1) ** 0.5
+    torch.testing.assert_close(noise, begun / stock.vae.config.scaling_factor, rtol=1e-6, atol=1e-6)
     with torch.no_grad():
         decoded = stock.vae.decode(latents / stock.vae.config.scaling_factor).sample
     expected = (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).mul(255).round().numpy()
