@@ -1,0 +1,82 @@
+"""The installation: settings that fail loudly, a secret that is made once, health without a database."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from config.secret import load_secret_key
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def settings_with(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "import config.settings as s; print(s.DATABASES['default']['ENGINE'], s.CELERY_BROKER_URL)"
+    clean = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean | {"EVENHAND_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings"} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_embedded_default_needs_nothing(tmp_path: Path) -> None:
+    assert settings_with(tmp_path).stdout.split() == ["django.db.backends.sqlite3", "filesystem://"]
+
+
+def test_the_environment_names_the_services(tmp_path: Path) -> None:
+    result = settings_with(tmp_path, DATABASE_URL="postgresql://u:p@h/d", CELERY_BROKER_URL="redis://h:6379/0")
+    assert result.stdout.split() == ["django.db.backends.postgresql", "redis://h:6379/0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EVENHAND_DEBUG", "perhaps"), ("EVENHAND_LEASE_SECONDS", "0"), ("EVENHAND_LEASE_SECONDS", "soon")],
+)
+def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path, name: str, value: str) -> None:
+    result = settings_with(tmp_path, **{name: value})
+    assert result.returncode != 0
+    assert name in result.stderr
+    assert value in result.stderr
+
+
+def test_a_short_secret_is_refused(tmp_path: Path) -> None:
+    result = settings_with(tmp_path, EVENHAND_SECRET_KEY="short")
+    assert "at least 32 characters" in result.stderr
+
+
+def test_the_secret_is_made_once_and_is_the_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVENHAND_SECRET_KEY", raising=False)
+    first = load_secret_key(tmp_path)
+    assert load_secret_key(tmp_path) == first
+    assert len(first) >= 32
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_together_share_one_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVENHAND_SECRET_KEY", raising=False)
+    for attempt in range(20):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        barrier = threading.Barrier(8)
+        keys: list[str] = []
+
+        def start(folder: Path = folder, barrier: threading.Barrier = barrier, keys: list[str] = keys) -> None:
+            barrier.wait()
+            keys.append(load_secret_key(folder))
+
+        threads = [threading.Thread(target=start) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(keys) == 8
+        assert len(set(keys)) == 1
