@@ -7,6 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from studies import audit
 from studies.drafts import configuration_of
 from studies.models import Pair, Study
+from studies.rating import chain
 from studies.rating.booklets import booklets_needed, build_blocks, cells_of
 
 
@@ -35,11 +36,12 @@ def resume_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None
 
 
 def close_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
-    """End the collection for good."""
-    if study.state == Study.State.PAUSED:
-        _step(study, "closed", Study.State.PAUSED, Study.State.CLOSED, actor)
-    else:
-        _step(study, "closed", Study.State.COLLECTING, Study.State.CLOSED, actor)
+    """End the collection for good, and write down the root of its rating chains."""
+    before = Study.State.PAUSED if study.state == Study.State.PAUSED else Study.State.COLLECTING
+    _step(study, "closed", before, Study.State.CLOSED, actor)
+    study.ratings_root = chain.root(study)  # no answer is taken any more
+    study.save(update_fields=["ratings_root"])
+    audit.record(study, "root", actor=actor, ratings_root=study.ratings_root)
 
 
 def _step(study: Study, action: str, before: Study.State, after: Study.State, actor: AbstractBaseUser | None) -> None:

@@ -32,6 +32,7 @@ class Study(models.Model):
     current_version = models.ForeignKey(
         "StudyVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    ratings_root = models.CharField(max_length=64, blank=True, help_text="root of all rating chains, made by closing")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

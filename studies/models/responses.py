@@ -119,12 +119,18 @@ class Trial(models.Model):
 
 
 class Rating(models.Model):
-    """An answer as it was seen: −2 (left much better) … +2 (right much better). Never changed, only superseded."""
+    """An answer as it was seen: −2 (left much better) … +2 (right much better). Never changed, only superseded.
+
+    An evaluator's ratings form a chain: each row carries its number, its predecessor's hash and its own
+    (``studies.rating.chain``). Deleted on request, a row loses its content and keeps its place in the chain.
+    """
 
     trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="ratings")
     evaluator = models.ForeignKey(Evaluator, on_delete=models.PROTECT, related_name="ratings")
     version = models.ForeignKey(StudyVersion, on_delete=models.PROTECT, related_name="ratings")
-    choice = models.SmallIntegerField(validators=[MinValueValidator(-2), MaxValueValidator(2)])
+    choice = models.SmallIntegerField(
+        null=True, validators=[MinValueValidator(-2), MaxValueValidator(2)], help_text="none: deleted on request"
+    )
     key = models.UUIDField(help_text="made by the page; the same key is the same answer")
     corrects = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrected_by"
@@ -133,11 +139,19 @@ class Rating(models.Model):
     counted = models.BooleanField(default=True, help_text="false: came after its pair had enough")
     elapsed_ms = models.PositiveIntegerField(null=True, blank=True, help_text="since both pictures were visible")
     viewport = models.JSONField(default=dict, blank=True, help_text="window and displayed picture size, CSS pixels")
-    rated_at = models.DateTimeField(auto_now_add=True)
+    rated_at = models.DateTimeField()
+    sequence = models.PositiveIntegerField(help_text="its place among the evaluator's ratings, from 1")
+    previous_sha256 = models.CharField(max_length=64, blank=True, help_text="of the rating before it; empty for the first")
+    sha256 = models.CharField(max_length=64, help_text="over this row's content and its predecessor's hash")
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["evaluator", "key"], name="one_rating_per_key"),
+            models.UniqueConstraint(fields=["evaluator", "sequence"], name="one_rating_per_place_in_chain"),
+            models.CheckConstraint(
+                condition=Q(choice__isnull=False) | Q(deleted_at__isnull=False), name="only_deleted_rating_lacks_choice"
+            ),
             models.UniqueConstraint(
                 fields=["trial"], condition=Q(superseded=False), name="one_standing_rating_per_trial"
             ),
@@ -146,13 +160,13 @@ class Rating(models.Model):
         ordering = ["pk"]
 
     def __str__(self) -> str:
-        return f"{self.choice:+d} on trial {self.trial_id}"
+        return "deleted" if self.choice is None else f"{self.choice:+d} on trial {self.trial_id}"
 
     @property
     def preference(self) -> int | None:
-        """−2 … +2 towards the candidate; none for a trial without a candidate."""
+        """−2 … +2 towards the candidate; none for a trial without a candidate, and for a deleted answer."""
         side = self.trial.candidate_on_left
-        return None if side is None else -self.choice if side else self.choice
+        return None if side is None or self.choice is None else -self.choice if side else self.choice
 
 
 class Exclusion(models.Model):

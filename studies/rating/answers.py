@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
+from studies import locks
 from studies.models import Booklet, Evaluator, Rating, Study, Trial
+from studies.rating import chain
 
 PRELOADED = 2  # trials whose pictures the page may fetch ahead
 CHOICES = (-2, -1, 0, 1, 2)
+ATTEMPTS = 8  # of one answer, where others of the same evaluator arrive at the same moment
 
 
 class AnswerError(ValueError):
@@ -34,6 +37,18 @@ class NotCollecting(AnswerError):
 
 class UnknownTrial(AnswerError):
     """The trial is none of this evaluator's."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it came in."""
+
+    trial_id: uuid.UUID
+    choice: int
+    key: uuid.UUID
+    elapsed_ms: int | None
+    corrects: uuid.UUID | None
+    viewport: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,10 +72,15 @@ def standing_of(evaluator: Evaluator) -> Standing:
         return Standing(state if state in (Study.State.PAUSED, Study.State.CLOSED) else "not_open")
     if evaluator.consented_at is None:
         return Standing("consent")
-    trials = list(open_trials(evaluator).select_related("pair__prompt", "left_image__prompt")[: 1 + PRELOADED])
+    all_trials = Trial.objects.filter(booklet=OuterRef("booklet"), released=False).order_by().values("booklet")
+    trials = list(
+        open_trials(evaluator)
+        .select_related("pair__prompt", "left_image__prompt")
+        .annotate(of=Subquery(all_trials.annotate(n=Count("pk")).values("n")))[: 1 + PRELOADED]
+    )
     if not trials:
         return Standing("finished")
-    return Standing("trial", trials[0], _trial_count(evaluator), trials[1:])
+    return Standing("trial", trials[0], trials[0].of, trials[1:])
 
 
 def open_trials(evaluator: Evaluator) -> QuerySet[Trial]:
@@ -69,10 +89,6 @@ def open_trials(evaluator: Evaluator) -> QuerySet[Trial]:
     return (
         Trial.objects.filter(booklet__evaluator=evaluator, released=False).exclude(pk__in=answered).order_by("position")
     )
-
-
-def _trial_count(evaluator: Evaluator) -> int:
-    return Trial.objects.filter(booklet__evaluator=evaluator, released=False).count()
 
 
 def note_shown(standing: Standing) -> None:
@@ -98,49 +114,45 @@ def record_rating(
     """
     if choice not in CHOICES:
         raise AnswerError(f"choice must be one of {', '.join(map(str, CHOICES))}, not {choice}")
+    given = Answer(trial_id, choice, key, elapsed_ms, corrects, viewport or {})
     known = _by_key(evaluator, key)
-    if known is not None:
-        return _same(known, trial_id, choice, elapsed_ms, corrects)
-    try:
-        return _store(evaluator, trial_id, choice, key, elapsed_ms, corrects, viewport or {})
-    except (Conflict, IntegrityError) as error:
-        known = _by_key(evaluator, key)  # the same request, sent twice, may have been faster
+    for _ in range(ATTEMPTS):
         if known is not None:
-            return _same(known, trial_id, choice, elapsed_ms, corrects)
-        raise error if isinstance(error, Conflict) else Conflict("this trial has an answer already") from error
+            return _same(known, given)
+        try:
+            return _store(evaluator, given)
+        except IntegrityError:  # another request was faster; the next look says which rule it was
+            known = _by_key(evaluator, key)
+        except Conflict:
+            known = _by_key(evaluator, key)  # the same request, sent twice, may have been faster
+            if known is None:
+                raise
+    raise Conflict("other answers came in at the same time; please send this one again")
 
 
-def _store(
-    evaluator: Evaluator,
-    trial_id: uuid.UUID,
-    choice: int,
-    key: uuid.UUID,
-    elapsed_ms: int | None,
-    corrects: uuid.UUID | None,
-    viewport: dict[str, Any],
-) -> Rating:
-    _check_open(evaluator)
-    trial = Trial.objects.filter(public_id=trial_id, booklet__evaluator=evaluator).first()
-    if trial is None:
-        raise UnknownTrial("this trial is not among yours")
-    version = evaluator.study.current_version
-    assert version is not None  # a study that collects has one
-    earlier = _corrected(evaluator, trial, corrects)
-    if earlier is None:
-        _check_turn(evaluator, trial)
+def _store(evaluator: Evaluator, given: Answer) -> Rating:
+    trial = _own_trial(evaluator, given)
+    earlier = _corrected(evaluator, trial, given.corrects)
+    last = Rating.objects.filter(evaluator=evaluator).order_by("-sequence").first()
     with transaction.atomic():
+        _check_open(evaluator)
         if earlier is not None and not Rating.objects.filter(pk=earlier.pk, superseded=False).update(superseded=True):
             raise Conflict("that answer was corrected before")
-        return Rating.objects.create(
+        version = evaluator.study.current_version
+        assert version is not None  # a study that collects has one
+        rating = Rating(
             trial=trial,
             evaluator=evaluator,
             version=version,
-            choice=choice,
-            key=key,
+            choice=given.choice,
+            key=given.key,
             corrects=earlier,
-            elapsed_ms=elapsed_ms,
-            viewport=viewport,
+            elapsed_ms=given.elapsed_ms,
+            viewport=given.viewport,
+            rated_at=timezone.now(),
         )
+        chain.link(rating, last).save(force_insert=True)
+    return rating
 
 
 def finish_if_done(evaluator: Evaluator, standing: Standing) -> None:
@@ -154,30 +166,38 @@ def _has_booklet(evaluator: Evaluator) -> bool:
 
 
 def _check_open(evaluator: Evaluator) -> None:
+    """Within the answer's transaction: the state cannot change any more before it is committed."""
     if evaluator.withdrawn_at is not None:
         raise NotCollecting("you have withdrawn from this study")
-    if evaluator.study.state != Study.State.COLLECTING:
-        raise NotCollecting(f"the study is {evaluator.study.state}; it takes no answers now")
+    state = locks.shared_state(evaluator.study)
+    if state != Study.State.COLLECTING:
+        raise NotCollecting(f"the study is {state}; it takes no answers now")
 
 
-def _check_turn(evaluator: Evaluator, trial: Trial) -> None:
+def _own_trial(evaluator: Evaluator, given: Answer) -> Trial:
+    """The trial that an answer names: the open one, or for a correction one that was answered."""
     first = open_trials(evaluator).first()
-    if first is None or trial.position < first.position:
-        raise Conflict("this trial has an answer already")
-    if trial.pk != first.pk:
-        raise Conflict("this trial's turn has not come")
+    if first is not None and first.public_id == given.trial_id:
+        return first
+    trial = Trial.objects.filter(public_id=given.trial_id, booklet__evaluator=evaluator).first()
+    if trial is None:
+        _check_open(evaluator)
+        raise UnknownTrial("this trial is not among yours")
+    if given.corrects is None:
+        _check_open(evaluator)
+        come = first is None or trial.position < first.position
+        raise Conflict("this trial has an answer already" if come else "this trial's turn has not come")
+    return trial
 
 
 def _by_key(evaluator: Evaluator, key: uuid.UUID) -> Rating | None:
     return Rating.objects.select_related("trial", "corrects").filter(evaluator=evaluator, key=key).first()
 
 
-def _same(
-    known: Rating, trial_id: uuid.UUID, choice: int, elapsed_ms: int | None, corrects: uuid.UUID | None
-) -> Rating:
+def _same(known: Rating, given: Answer) -> Rating:
     """The stored answer, if the request repeats it."""
     stored = (known.trial.public_id, known.choice, known.elapsed_ms, known.corrects.key if known.corrects else None)
-    if stored != (trial_id, choice, elapsed_ms, corrects):
+    if stored != (given.trial_id, given.choice, given.elapsed_ms, given.corrects):
         raise Conflict("another answer was sent under the same key")
     return known
 

@@ -11,7 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studies.access import evaluator_for
 from studies.drafts import configuration_of
@@ -20,6 +20,7 @@ from studies.pipeline.storage import image_path
 from studies.rating import answers, enrolment
 from studies.rating.answers import Standing
 from studies.rating.forms import AnswerForm
+from studies.rating.withdrawal import withdraw
 
 SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
 View = Callable[..., HttpResponseBase]
@@ -98,6 +99,17 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
     if wants_json(request):
         return JsonResponse({"accepted": True, "next": body(token, standing)})
     return redirect("rating:home", token=token)
+
+
+@for_evaluator
+@require_http_methods(["GET", "HEAD", "POST"])
+def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Ask whether to withdraw, and do it."""
+    if request.method == "POST":
+        withdraw(evaluator, delete=request.POST.get("delete") == "1")
+        return redirect("rating:home", token=token)
+    context = {"token": token, "already": evaluator.withdrawn_at is not None}
+    return render(request, "rating/withdraw.html", context)
 
 
 @for_evaluator

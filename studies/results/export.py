@@ -140,7 +140,7 @@ def csv_lines(study: Study) -> Iterator[str]:
 def _rows(study: Study) -> Iterator[dict[str, Any]]:
     by_rating, by_evaluator = _standing_exclusions(study)
     scores = dict(study.subset.members.values_list("prompt", "clip_score")) if study.subset else {}
-    ratings = Rating.objects.filter(evaluator__study=study).order_by("pk").values(*OWN, **SOURCES)
+    ratings = Rating.objects.filter(evaluator__study=study, deleted_at=None).order_by("pk").values(*OWN, **SOURCES)
     row: dict[str, Any]
     for row in ratings.iterator(CHUNK):
         reasons = [*by_rating.get(row["pk"], ()), *by_evaluator.get(row["evaluator"], ())]
@@ -212,7 +212,7 @@ CODEBOOK = """\
 answers arrived: UTF-8, comma-separated, quoted as RFC 4180 says, lines ending in a line feed. This page is written by
 `manage.py export_preferences --codebook`, from the same definition as the CSV itself.
 
-Every rating is there: of every kind of trial, corrected and uncounted ones too. Reports are made of the rows with
+Every rating is there that was not deleted on request: of every kind of trial, corrected and uncounted ones too. Reports are made of the rows with
 `trial_kind` main, `counted` true, `superseded` false and `excluded` false, either of people (`simulated` false) or of
 simulations (`simulated` true), never of both unless they say so.
 

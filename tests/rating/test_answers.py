@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from studies.lifecycle import close_study, pause_study
 from studies.models import Evaluator, Rating, Study, Trial
@@ -75,7 +76,8 @@ def test_choices_outside_the_scale_are_refused(rater: Evaluator, choice: int) ->
 
 def test_the_database_itself_refuses_what_the_code_would(rater: Evaluator) -> None:
     trial = open_trial(rater)
-    values = {"trial": trial, "evaluator": rater, "version_id": rater.study.current_version_id}
+    common = {"trial": trial, "evaluator": rater, "version_id": rater.study.current_version_id, "sha256": "0" * 64}
+    values = common | {"rated_at": timezone.now(), "sequence": 1}
     with pytest.raises(IntegrityError, match="choice_within_scale"), transaction.atomic():
         Rating.objects.create(choice=3, key=uuid.uuid4(), **values)
     Rating.objects.create(choice=1, key=uuid.uuid4(), **values)
@@ -84,7 +86,10 @@ def test_the_database_itself_refuses_what_the_code_would(rater: Evaluator) -> No
         pytest.raises(IntegrityError, match=r"one_standing_rating_per_trial|studies_rating.trial_id"),
         transaction.atomic(),
     ):
-        Rating.objects.create(choice=0, key=uuid.uuid4(), **values)
+        Rating.objects.create(choice=0, key=uuid.uuid4(), **(values | {"sequence": 2}))
+    place = r"one_rating_per_place_in_chain|studies_rating.sequence"
+    with pytest.raises(IntegrityError, match=place), transaction.atomic():
+        Rating.objects.create(choice=0, key=uuid.uuid4(), superseded=True, **values)
 
 
 def test_a_paused_or_closed_study_takes_nothing_but_repeats(study: Study, rater: Evaluator) -> None:

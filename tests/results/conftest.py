@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from studies.models import Booklet, Evaluator, Rating, Study, Trial
+from studies.rating import chain
 from studies.rating.booklets import build_blocks
 from tests.factories import make_ready_study
 
@@ -39,7 +41,10 @@ def rate(trial: Trial, preference: int, **values: Any) -> Rating:
     """An answer that means ``preference`` towards the candidate, on whichever side it stands."""
     choice = -preference if trial.candidate_on_left else preference
     given = {"key": uuid.uuid4(), "elapsed_ms": 4000, "version": trial.booklet.study.current_version} | values
-    return Rating.objects.create(trial=trial, evaluator=trial.booklet.evaluator, choice=choice, **given)
+    rating = Rating(trial=trial, evaluator=trial.booklet.evaluator, choice=choice, rated_at=timezone.now(), **given)
+    chain.link(rating, Rating.objects.filter(evaluator=rating.evaluator).order_by("-sequence").first())
+    rating.save()
+    return rating
 
 
 def rate_booklet(evaluator: Evaluator, preference: Callable[[Trial], int], **values: Any) -> list[Rating]:

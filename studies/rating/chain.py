@@ -1,0 +1,88 @@
+"""The record that nobody can doubt: every evaluator's ratings as a hash chain, closed by a root at the study's end.
+
+A row's hash covers its content and its predecessor's hash, so no row can be changed, removed or slipped in afterwards
+without every later hash and the root telling. Whether a row was superseded follows from the rows that correct it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+
+from studies.models import Evaluator, Rating, Study
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a chain, and where."""
+
+    evaluator: str
+    sequence: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"evaluator {self.evaluator}, rating {self.sequence}: {self.problem}"
+
+
+def row_sha256(rating: Rating) -> str:
+    """SHA-256 (64 hex digits) over a rating's content as canonical JSON, its predecessor's hash among it."""
+    content = {
+        "evaluator": rating.evaluator.public_id,
+        "sequence": rating.sequence,
+        "trial": str(rating.trial.public_id),
+        "version": rating.version.sha256,
+        "choice": rating.choice,
+        "key": str(rating.key),
+        "corrects": str(rating.corrects.key) if rating.corrects else None,
+        "counted": rating.counted,
+        "elapsed_ms": rating.elapsed_ms,
+        "viewport": rating.viewport,
+        "rated_at": rating.rated_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "previous": rating.previous_sha256,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def link(rating: Rating, last: Rating | None) -> Rating:
+    """Give an unsaved rating its place behind ``last``; two at once meet at the unique place, and one comes again."""
+    rating.sequence = 1 if last is None else last.sequence + 1
+    rating.previous_sha256 = "" if last is None else last.sha256
+    rating.sha256 = row_sha256(rating)
+    return rating
+
+
+def faults(study: Study) -> Iterator[Fault]:
+    """Everything that does not fit in a study's chains, rows in order; nothing where all is as it was written."""
+    rows = (
+        Rating.objects.filter(evaluator__study=study)
+        .select_related("evaluator", "trial", "version", "corrects")
+        .order_by("evaluator", "sequence")
+    )
+    person, before = 0, Rating()
+    for rating in rows.iterator(chunk_size=2000):
+        first = rating.evaluator_id != person
+        expected = 1 if first else before.sequence + 1
+        previous = "" if first else before.sha256
+        name = rating.evaluator.public_id
+        if rating.sequence != expected:
+            yield Fault(name, rating.sequence, f"rating {expected} is missing")
+        elif rating.previous_sha256 != previous:
+            yield Fault(name, rating.sequence, "does not continue the one before it")
+        elif rating.deleted_at is None and row_sha256(rating) != rating.sha256:
+            yield Fault(name, rating.sequence, "its content is not what was written")
+        person, before = rating.evaluator_id, rating
+
+
+def root(study: Study) -> str:
+    """SHA-256 over the last hash of every evaluator's chain, in the order of their public ids."""
+    digest = hashlib.sha256()
+    people = Evaluator.objects.filter(study=study, ratings__isnull=False).distinct().order_by("public_id")
+    last = Rating.objects.order_by("evaluator", "sequence")
+    ends = dict(last.filter(evaluator__study=study).values_list("evaluator", "sha256"))  # the last of each wins
+    for pk, public_id in people.values_list("pk", "public_id"):
+        digest.update(f"{public_id} {ends[pk]}\n".encode())
+    return digest.hexdigest()
