@@ -212,9 +212,9 @@ CODEBOOK = """\
 answers arrived: UTF-8, comma-separated, quoted as RFC 4180 says, lines ending in a line feed. This page is written by
 `manage.py export_preferences --codebook`, from the same definition as the CSV itself.
 
-Every rating is there that was not deleted on request: of every kind of trial, corrected and uncounted ones too. Reports are made of the rows with
-`trial_kind` main, `counted` true, `superseded` false and `excluded` false, either of people (`simulated` false) or of
-simulations (`simulated` true), never of both unless they say so.
+Every rating is there that was not deleted on request: of every kind of trial, corrected and uncounted ones too. Reports
+are made of the rows with `trial_kind` main, `counted` true, `superseded` false and `excluded` false, either of people
+(`simulated` false) or of simulations (`simulated` true), never of both unless they say so.
 
 A missing value is an empty cell. Free text (study, arms, prompt, exclusion reason) that a spreadsheet could take for a
 formula carries one apostrophe in front: any text that begins with `=`, `+`, `-`, `@`, a tab or a line break, behind any
