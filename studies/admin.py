@@ -44,6 +44,12 @@ class PromptSubsetAdmin(ReadOnly):
     list_select_related = ("prompt_set",)
 
 
+@admin.register(models.SamplingRun)
+class SamplingRunAdmin(ReadOnly):
+    list_display = ("prompt_set", "state", "step", "created_at", "finished_at")
+    list_select_related = ("prompt_set",)
+
+
 @admin.register(models.SubsetPrompt)
 class SubsetPromptAdmin(ReadOnly):
     list_display = ("prompt", "clip_score", "stratum")
@@ -132,6 +138,12 @@ class TrialAdmin(ReadOnly):
     list_display = ("public_id", "booklet", "position", "kind", "pair_id", "candidate_on_left", "released")
     list_filter = ("kind",)
     list_select_related = ("booklet",)
+
+
+@admin.register(models.Skip)
+class SkipAdmin(ReadOnly):
+    list_display = ("trial_id", "reason", "note", "at")
+    list_filter = ("reason",)
 
 
 @admin.register(models.Rating)

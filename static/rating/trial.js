@@ -2,7 +2,7 @@
 // kept in the browser until then, and the next pictures are fetched beforehand.
 
 const page = document.querySelector("main.trial");
-const form = page.querySelector("form");
+const form = page.querySelector(".trial-form");
 const images = { left: page.querySelector("[data-side=left]"), right: page.querySelector("[data-side=right]") };
 const options = [...page.querySelectorAll(".option")];
 const status = page.querySelector(".status");
@@ -146,7 +146,8 @@ async function deliver(given) {
 
 function show(next) {
   trial = next.trial;
-  form.elements.trial.value = trial.id;
+  page.querySelectorAll("input[name=trial]").forEach((input) => { input.value = trial.id; });
+  page.querySelector(".skip").open = false;
   form.elements.key.value = uuid();
   page.querySelector("#prompt").textContent = trial.prompt;
   const bar = page.querySelector("progress");
@@ -167,7 +168,7 @@ form.addEventListener("submit", (event) => {
   if (event.submitter) answer(event.submitter);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("textarea")) return;
   const option = options[Number(event.key) - 1];
   if (option) { event.preventDefault(); answer(option); }
 });

@@ -11,7 +11,7 @@ from django.utils import timezone
 from studies.access import link_for
 from studies.configuration import StudyConfiguration, arm_label
 from studies.drafts import configuration_of
-from studies.models import Evaluator, Image, Stage, Study, SubsetPrompt
+from studies.models import Evaluator, Image, Skip, Stage, Study, SubsetPrompt
 from studies.pipeline.stages import DEFINITIONS
 from studies.rating import booklets
 from studies.results.report import report
@@ -106,5 +106,16 @@ def _evaluators(study: Study) -> dict[str, Any]:
         finished=Count("pk", filter=Q(finished_at__isnull=False)),
         simulated=Count("pk", filter=Q(simulated=True)),
     )
+    skips = Skip.objects.filter(trial__booklet__study=study)
+    skipped = skips.aggregate(
+        reported=Count("pk", filter=Q(reason=Skip.Reason.REPORT)),
+        skipped=Count("pk", filter=Q(reason=Skip.Reason.SKIP)),
+    )
+    reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt").order_by("-pk")[:LISTED]
     listed = [{"person": person, "link": link_for(person)} for person in people[:LISTED]]
-    return {"people": listed, "counts": counts, "unlisted": max(0, counts["invited"] - LISTED)}
+    return {
+        "people": listed,
+        "counts": counts | skipped,
+        "reports": reports,
+        "unlisted": max(0, counts["invited"] - LISTED),
+    }

@@ -2,8 +2,8 @@
 
 from studies.models.designs import AuditEvent, Batch, Comparison, Pair, Stage, Study, StudyVersion
 from studies.models.images import Arm, Image, ImageScore, Recipe
-from studies.models.prompts import Prompt, PromptSet, PromptSubset, SubsetPrompt
-from studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Trial
+from studies.models.prompts import Prompt, PromptSet, PromptSubset, SamplingRun, SubsetPrompt
+from studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Skip, Trial
 
 __all__ = [
     "Arm",
@@ -21,6 +21,8 @@ __all__ = [
     "PromptSubset",
     "Rating",
     "Recipe",
+    "SamplingRun",
+    "Skip",
     "Stage",
     "Study",
     "StudyVersion",

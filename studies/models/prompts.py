@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 
@@ -54,6 +56,10 @@ class PromptSubset(models.Model):
     percentiles = models.JSONField(help_text="e.g. [90, 50, 10]: high, middle, low stratum")
     per_stratum = models.PositiveIntegerField()
     frechet_curve = models.JSONField(null=True, blank=True)
+    draw = models.CharField(max_length=20, default="random", help_text="random, as the paper's, or representative")
+    deduplicate = models.CharField(max_length=20, default="none", help_text="none, exact or near")
+    near_duplicate_cosine = models.FloatField(null=True, blank=True)
+    removed = models.PositiveIntegerField(default=0, help_text="repeated prompts that were not drawn from")
     distance = models.FloatField(null=True, blank=True, help_text="Fréchet distance of this subset to the whole set")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -83,3 +89,50 @@ class SubsetPrompt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prompt} in {self.subset}"
+
+
+class SamplingRuns(models.QuerySet["SamplingRun"]):
+    """Tried settings, and which of them a worker may take."""
+
+    def claimable(self, now: datetime) -> SamplingRuns:
+        """Waiting runs, and those whose lease ran out."""
+        abandoned = Q(state=SamplingRun.State.RUNNING, lease_until__lt=now)
+        return self.filter(Q(state=SamplingRun.State.WAITING) | abandoned)
+
+
+class SamplingRun(models.Model):
+    """Sampling settings that an admin tries on a prompt set: a worker computes both curves; no study knows of it."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    prompt_set = models.ForeignKey(PromptSet, on_delete=models.CASCADE, related_name="sampling_runs")
+    configuration = models.TextField(help_text="a study configuration as canonical JSON; what concerns prompts counts")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    step = models.CharField(max_length=40, blank=True, help_text="what the worker is at")
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True)
+    holder = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    frechet_curve = models.JSONField(null=True, blank=True)
+    removed = models.PositiveIntegerField(default=0, help_text="repeated prompts that were not drawn from")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SamplingRuns.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(state="done") | Q(frechet_curve__isnull=False), name="sampling_run_done_has_curve"
+            )
+        ]
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"try {self.pk} on {self.prompt_set}"

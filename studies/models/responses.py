@@ -118,6 +118,28 @@ class Trial(models.Model):
         return f"trial {self.position} of booklet {self.booklet_id}"
 
 
+class Skip(models.Model):
+    """A trial that its evaluator left without an answer: skipped, or reported as not fit to be shown."""
+
+    class Reason(models.TextChoices):
+        SKIP = "skip"
+        REPORT = "report"
+
+    trial = models.OneToOneField(Trial, on_delete=models.PROTECT, related_name="skip")
+    reason = models.CharField(max_length=10, choices=Reason)
+    note = models.CharField(max_length=500, blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(reason__in=["skip", "report"]), name="skip_is_skip_or_report"),
+        ]
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.reason} of trial {self.trial_id}"
+
+
 class Rating(models.Model):
     """An answer as it was seen: −2 (left much better) … +2 (right much better). Never changed, only superseded.
 
@@ -141,7 +163,7 @@ class Rating(models.Model):
     viewport = models.JSONField(default=dict, blank=True, help_text="window and displayed picture size, CSS pixels")
     rated_at = models.DateTimeField()
     sequence = models.PositiveIntegerField(help_text="its place among the evaluator's ratings, from 1")
-    previous_sha256 = models.CharField(max_length=64, blank=True, help_text="of the rating before it; empty for the first")
+    previous_sha256 = models.CharField(max_length=64, blank=True, help_text="of the rating before; empty for the first")
     sha256 = models.CharField(max_length=64, help_text="over this row's content and its predecessor's hash")
     deleted_at = models.DateTimeField(null=True, blank=True)
 

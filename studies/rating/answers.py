@@ -15,7 +15,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from studies import locks
-from studies.models import Booklet, Evaluator, Rating, Study, Trial
+from studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
 from studies.rating import chain
 
 PRELOADED = 2  # trials whose pictures the page may fetch ahead
@@ -84,10 +84,12 @@ def standing_of(evaluator: Evaluator) -> Standing:
 
 
 def open_trials(evaluator: Evaluator) -> QuerySet[Trial]:
-    """The evaluator's trials without a standing answer, in order."""
+    """The evaluator's trials that are neither answered nor skipped, in order."""
     answered = Rating.objects.filter(evaluator=evaluator, superseded=False).values("trial")
     return (
-        Trial.objects.filter(booklet__evaluator=evaluator, released=False).exclude(pk__in=answered).order_by("position")
+        Trial.objects.filter(booklet__evaluator=evaluator, released=False, skip=None)
+        .exclude(pk__in=answered)
+        .order_by("position")
     )
 
 
@@ -109,7 +111,7 @@ def record_rating(
 ) -> Rating:
     """Store an answer, or find that it is stored already.
 
-    Raises ``NotCollecting``, ``UnknownTrial``, or ``Conflict``: the same key with another body, a second answer that does
+    Raises ``NotCollecting``, ``UnknownTrial``, ``Conflict``: the same key with another body, a second answer that does
     not say what it corrects, or a trial whose turn has not come.
     """
     if choice not in CHOICES:
@@ -128,6 +130,22 @@ def record_rating(
             if known is None:
                 raise
     raise Conflict("other answers came in at the same time; please send this one again")
+
+
+def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: str = "") -> Skip:
+    """Leave the open trial without an answer; repeated, it finds that done. Raises as ``record_rating`` does."""
+    trial = Trial.objects.filter(public_id=trial_id, booklet__evaluator=evaluator).first()
+    if trial is None:
+        raise UnknownTrial("this trial is not among yours")
+    done = Skip.objects.filter(trial=trial).first()
+    if done is not None:
+        return done
+    first = open_trials(evaluator).first()
+    if first is None or first.pk != trial.pk:
+        raise Conflict("this trial is not open")
+    with transaction.atomic():
+        _check_open(evaluator)
+        return Skip.objects.get_or_create(trial=trial, defaults={"reason": reason, "note": note})[0]
 
 
 def _store(evaluator: Evaluator, given: Answer) -> Rating:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from django import forms
 
+from studies.models import Skip
 from studies.rating.answers import CHOICES
 
 LONGEST_MS = 2**31 - 1  # what the column holds
 LARGEST_VIEWPORT = 100_000
 
 
-class AnswerForm(forms.Form):
+class NamedProblems(forms.Form):
+    """A form that can say in one line what is wrong with it."""
+
+    def problems(self) -> str:
+        """What is wrong, field by field."""
+        return "; ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in self.errors.items())
+
+
+class SkipForm(NamedProblems):
+    """The fields of ``POST /e/<token>/skip/``."""
+
+    trial = forms.UUIDField()
+    reason = forms.ChoiceField(choices=Skip.Reason.choices)
+    note = forms.CharField(required=False, max_length=500)
+
+
+class AnswerForm(NamedProblems):
     """The fields of ``POST /e/<token>/rate/``."""
 
     trial = forms.UUIDField()
@@ -26,7 +43,3 @@ class AnswerForm(forms.Form):
         """The window's and the displayed pictures' size in CSS pixels, as far as the page told them."""
         names = ("viewport_width", "viewport_height", "picture_width")
         return {name: value for name in names if (value := self.cleaned_data.get(name)) is not None}
-
-    def problems(self) -> str:
-        """What is wrong, field by field, on one line."""
-        return "; ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in self.errors.items())

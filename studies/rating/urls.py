@@ -27,6 +27,7 @@ urlpatterns = [
     path("<token:token>/", views.home, name="home"),
     path("<token:token>/consent/", views.give_consent, name="consent"),
     path("<token:token>/rate/", views.rate, name="rate"),
+    path("<token:token>/skip/", views.skip, name="skip"),
     path("<token:token>/withdraw/", views.leave, name="withdraw"),
     path("<token:token>/t/<uuid:trial>/left", views.picture, {"side": "left"}, name="left"),
     path("<token:token>/t/<uuid:trial>/right", views.picture, {"side": "right"}, name="right"),

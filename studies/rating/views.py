@@ -19,7 +19,7 @@ from studies.models import Evaluator, Trial
 from studies.pipeline.storage import image_path
 from studies.rating import answers, enrolment
 from studies.rating.answers import Standing
-from studies.rating.forms import AnswerForm
+from studies.rating.forms import AnswerForm, SkipForm
 from studies.rating.withdrawal import withdraw
 
 SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
@@ -55,18 +55,14 @@ def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 @require_POST
 def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Take the consent and hand out a booklet; repeated, it changes nothing."""
-    standing = answers.standing_of(evaluator)
-    if standing.state == "consent":
+    if answers.standing_of(evaluator).state == "consent":
         if not request.POST.get("agree"):
             return refusal(request, 400, "consent_missing", "Please tick the box if you agree to take part.")
         try:
             enrolment.consent(evaluator)
         except enrolment.EnrolmentError as error:
             return refusal(request, 403, "full", str(error))
-        standing = after_change(evaluator)
-    if wants_json(request):
-        return JsonResponse({"accepted": True, "next": body(token, standing)})
-    return redirect("rating:home", token=token)
+    return accepted(request, evaluator, token)
 
 
 @for_evaluator
@@ -87,18 +83,43 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
             corrects=given["corrects"],
             viewport=form.viewport(),
         )
-    except answers.UnknownTrial as error:
-        return refusal(request, 404, "unknown_trial", str(error))
-    except answers.NotCollecting as error:
-        return refusal(request, 403, "not_collecting", str(error))
-    except answers.Conflict as error:
-        if not wants_json(request):  # a stale page or a double click: show where they stand, nothing is lost
-            return redirect("rating:home", token=token)
-        return refusal(request, 409, "conflict", str(error), next=body(token, answers.standing_of(evaluator)))
+    except answers.AnswerError as error:
+        return refused(request, evaluator, token, error)
+    return accepted(request, evaluator, token)
+
+
+@for_evaluator
+@require_POST
+def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Leave the open trial without an answer, or report it."""
+    form = SkipForm(request.POST)
+    if not form.is_valid():
+        return refusal(request, 400, "invalid", form.problems())
+    given = form.cleaned_data
+    try:
+        answers.skip_trial(evaluator=evaluator, trial_id=given["trial"], reason=given["reason"], note=given["note"])
+    except answers.AnswerError as error:
+        return refused(request, evaluator, token, error)
+    return accepted(request, evaluator, token)
+
+
+def accepted(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """What was sent is stored: the next trial, or wherever the evaluator stands now."""
     standing = after_change(evaluator)
     if wants_json(request):
         return JsonResponse({"accepted": True, "next": body(token, standing)})
     return redirect("rating:home", token=token)
+
+
+def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answers.AnswerError) -> HttpResponseBase:
+    """Nothing was stored. A browser with a stale page is shown where it stands."""
+    if isinstance(error, answers.Conflict):
+        if not wants_json(request):
+            return redirect("rating:home", token=token)
+        return refusal(request, 409, "conflict", str(error), next=body(token, answers.standing_of(evaluator)))
+    if isinstance(error, answers.UnknownTrial):
+        return refusal(request, 404, "unknown_trial", str(error))
+    return refusal(request, 403, "not_collecting", str(error))
 
 
 @for_evaluator
