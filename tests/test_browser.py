@@ -100,14 +100,30 @@ def test_an_answer_survives_a_lost_connection_and_a_reload(
 ) -> None:
     begin(page, live_server, grace)
     expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
-    page.route("**/rate/", lambda route: route.abort())
+    page.context.set_offline(True)
     page.keyboard.press("4")
     expect(page.get_by_text("Your answer is kept here and will be sent")).to_be_visible()
     assert Rating.objects.count() == 0
-    page.unroute("**/rate/")
+    page.context.set_offline(False)
     page.reload()
     expect(page.get_by_text("2 of 12")).to_be_visible()
     assert [rating.choice for rating in Rating.objects.all()] == [1]
+
+
+def test_both_pictures_are_zoomed_at_the_same_place(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    begin(page, live_server, grace)
+    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    page.locator("[data-side=right]").click(position={"x": 100, "y": 40})
+    shown = (
+        "[...document.querySelectorAll('.pictures img')]"
+        ".map((image) => [getComputedStyle(image).transform, image.style.transformOrigin])"
+    )
+    left, right = page.evaluate(shown)
+    assert left == right
+    assert left[0] == "matrix(2.5, 0, 0, 2.5, 0, 0)"
+    page.keyboard.press("2")
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+    assert page.evaluate(shown)[0][0] == "none"
 
 
 def test_it_works_without_javascript(browser: Browser, live_server: LiveServer, grace: Evaluator) -> None:

@@ -88,6 +88,28 @@ async function preload(pairs) {
   }
 }
 
+// ---- zoom: both pictures together, at the same place
+
+const pictures = page.querySelector(".pictures");
+let zoomed = false;
+
+function zoom(on, event) {
+  zoomed = on;
+  pictures.classList.toggle("zoomed", on);
+  if (on) look(event);
+}
+
+function look(event) {
+  const frame = event.target.closest("figure")?.getBoundingClientRect();
+  if (!frame) return;
+  const x = (100 * (event.clientX - frame.left)) / frame.width;
+  const y = (100 * (event.clientY - frame.top)) / frame.height;
+  for (const image of Object.values(images)) image.style.transformOrigin = `${x}% ${y}%`;
+}
+
+pictures.addEventListener("click", (event) => zoom(!zoomed && Boolean(event.target.closest("figure")), event));
+pictures.addEventListener("pointermove", (event) => { if (zoomed) look(event); });
+
 // ---- answers
 
 function uuid() {
@@ -146,6 +168,7 @@ async function deliver(given) {
 
 function show(next) {
   trial = next.trial;
+  zoom(false);
   page.querySelectorAll("input[name=trial]").forEach((input) => { input.value = trial.id; });
   page.querySelector(".skip").open = false;
   form.elements.key.value = uuid();
@@ -169,6 +192,11 @@ form.addEventListener("submit", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("textarea")) return;
+  if (event.key === "Escape") zoom(false);
+  if (event.key === "z") {
+    for (const image of Object.values(images)) image.style.transformOrigin = "50% 50%";
+    zoomed = pictures.classList.toggle("zoomed");
+  }
   const option = options[Number(event.key) - 1];
   if (option) { event.preventDefault(); answer(option); }
 });
