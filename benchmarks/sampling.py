@@ -1,9 +1,11 @@
-"""The prompt side, measured: import, encoding by cut batches, one subset's Fréchet distance.
+"""The prompt side, measured: import, encoding, one subset's Fréchet distance, the whole curve, representative draws,
+three million prompts.
 
-    python -m benchmarks.sampling [--json FILE] [--captions FILE]
+    python -m benchmarks.sampling [--only PART …] [--json FILE] [--captions FILE] [--rows N …]
 
 Each part is timed beside the plain way of doing the same in the same run, so that the ratio holds on a busy machine.
-Nothing is downloaded: the CLIP text tower has random weights, which cost what trained ones cost. About three minutes.
+Nothing is downloaded: the CLIP text tower has random weights, which cost what trained ones cost, and the features of
+the Fréchet parts are drawn. Memory is the peak of a process of its own. On two cores about ten minutes in all.
 """
 
 from __future__ import annotations
@@ -12,20 +14,22 @@ import argparse
 import csv
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import linalg
 
+from benchmarks.machine import alone, machine, peak_memory
+
 ROWS = 30_000
 ENCODED, ENCODED_FULL = 2000, 300
 DIMENSION, SUBSETS = 1024, (150, 5000)
+SIZES, DRAWS = (50, 150, 500, 1000, 2000, 5000, 10_000), 5  # Fig. 10
+STREAMED, STREAMED_DIMENSION = (1_000_000, 3_000_000), 256
 
 THINGS = ["man", "woman", "dog", "cat", "bus", "table", "plate", "bench", "street", "kitchen", "pizza", "train"]
 WORDS = [*THINGS, "a", "the", "on", "in", "with", "next", "to", "of", "and", "sitting", "riding", "white", "large"]
@@ -52,6 +56,20 @@ def write_captions(path: Path, rows: int = ROWS, seed: int = 0) -> None:
         writer.writerows((f"{i:012}", text, int(rng.integers(100_000))) for i, text in enumerate(texts))
 
 
+def correlated(rows: int, dimension: int, seed: int = 0) -> np.ndarray:
+    """Features whose scales fall twentyfold, turned, float32 (rows, dimension)."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0] * np.linspace(1.0, 0.05, dimension)[:, None]
+    features = np.empty((rows, dimension), np.float32)
+    for start in range(0, rows, 4096):
+        block = features[start : start + 4096]
+        block[:] = rng.normal(size=block.shape) @ turn
+    return features
+
+
+# ------------------------------------------------------------------------------ import and encoding
+
+
 def measure_import(captions: Path) -> dict[str, Any]:
     """Reading alone, and reading and writing into a fresh SQLite database with the installation's own settings."""
     from django.core.management import call_command
@@ -71,14 +89,16 @@ def measure_import(captions: Path) -> dict[str, Any]:
     }
 
 
-def measure_encoding(texts: list[str]) -> dict[str, Any]:
+def measure_encoding(captions: Path) -> dict[str, Any]:
     """Cut, length-sorted batches beside open_clip's own ``encode_text`` at 77 tokens (ViT-B-32's text tower)."""
     import open_clip
     import torch
 
     from metrics.clip import ClipModel, tokenize
     from sampling.encode import encode_prompts, lengths
+    from sampling.prompts import read_prompts
 
+    texts = read_prompts(captions).texts
     torch.manual_seed(0)
     model = open_clip.create_model("ViT-B-32").eval()
     clip = ClipModel("ViT-B-32", model, open_clip.get_tokenizer("ViT-B-32"), lambda image: image, torch.device("cpu"))
@@ -107,34 +127,16 @@ def measure_encoding(texts: list[str]) -> dict[str, Any]:
     }
 
 
-def measure_distances(rows: int = ROWS) -> dict[str, Any]:
-    """One subset's distance to the whole set, prepared once, beside two ways through the product of covariances."""
-    from metrics.frechet import FrechetReference
+# ------------------------------------------------------------------------------ one subset, the curve
 
-    rng = np.random.default_rng(0)
-    rotation = np.linalg.qr(rng.normal(size=(DIMENSION, DIMENSION)))[0]
-    features = (rng.normal(size=(rows, DIMENSION)) * np.linspace(1.0, 0.05, DIMENSION)) @ rotation
-    reference, preparing = timed(lambda: FrechetReference(features))
-    whole = np.cov(features, rowvar=False)
-    results = []
-    for size in SUBSETS:
-        indices = rng.permutation(rows)[:size]
 
-        def through_the_product(
-            root: Callable[[np.ndarray], float], chosen: np.ndarray = features[indices]
-        ) -> float:
-            covariance = np.cov(chosen, rowvar=False)
-            shift = chosen.mean(axis=0) - reference.mean
-            return float(shift @ shift + np.trace(covariance + whole) - 2.0 * root(covariance @ whole))
-
-        ours, seconds = timed(lambda indices=indices: reference.distance(indices))
-        row = {"size": size, "distance": ours, "seconds": seconds}
-        for name, root in (("sqrtm", _by_sqrtm), ("eigvals", _by_eigenvalues)):
-            theirs, took = timed(lambda root=root, through=through_the_product: through(root))
-            row |= {f"seconds_{name}": took, f"ratio_{name}": took / seconds}
-            row[f"difference_{name}"] = abs(theirs / ours - 1)
-        results.append(row)
-    return {"rows": rows, "dimension": DIMENSION, "seconds_preparing": preparing, "subsets": results}
+def _through_the_product(
+    features: np.ndarray, whole: np.ndarray, mean: np.ndarray, root: Callable[[np.ndarray], float]
+) -> float:
+    """The distance as FID implementations compute it."""
+    covariance = np.cov(features, rowvar=False)
+    shift = features.mean(axis=0) - mean
+    return float(shift @ shift + np.trace(covariance + whole) - 2.0 * root(covariance @ whole))
 
 
 def _by_sqrtm(product: np.ndarray) -> float:
@@ -149,44 +151,202 @@ def _by_eigenvalues(product: np.ndarray) -> float:
     return float(np.sqrt(np.clip(linalg.eigvals(product).real, 0.0, None)).sum())
 
 
-def table(result: dict[str, Any]) -> str:
-    """The result for a terminal."""
-    read, clip, frechet = result["import"], result["encode"], result["frechet"]
-    lines = [
-        f"Import     {read['rows']} rows in {read['seconds']:.1f} s ({read['seconds_reading']:.1f} s reading), "
-        f"{read['trimmed']} trimmed, {read['duplicates']} duplicates",
-        f"Encode     {clip['ms_per_prompt_cut']:.2f} ms a prompt cut ({clip['mean_tokens']:.1f} tokens on average), "
-        f"{clip['ms_per_prompt_full_length']:.2f} ms at full length: {clip['ratio']:.1f} times faster, "
-        f"largest error {clip['largest_relative_error']:.1e} of the norm",
-        f"Fréchet    {frechet['rows']} × {frechet['dimension']}, prepared once in {frechet['seconds_preparing']:.1f} s",
-        f"{'n':>8} {'seconds':>9} {'sqrtm':>9} {'ratio':>7} {'differs':>8} {'eigvals':>9} {'ratio':>7} {'differs':>8}",
-    ]
-    lines += [
-        f"{row['size']:8} {row['seconds']:9.3f} {row['seconds_sqrtm']:9.2f} {row['ratio_sqrtm']:6.0f}× "
-        f"{row['difference_sqrtm']:8.0e} {row['seconds_eigvals']:9.2f} {row['ratio_eigvals']:6.0f}× "
-        f"{row['difference_eigvals']:8.0e}"
-        for row in frechet["subsets"]
-    ]
-    return "\n".join(lines)
+def measure_subsets(rows: int = ROWS) -> dict[str, Any]:
+    """One subset's distance to the whole set, prepared once, beside two ways through the product of covariances."""
+    from metrics.frechet import FrechetReference
+
+    features = correlated(rows, DIMENSION)
+    reference, preparing = timed(lambda: FrechetReference(features))
+    whole = np.cov(features, rowvar=False)
+    results = []
+    for size in SUBSETS:
+        indices = np.random.default_rng(size).permutation(rows)[:size]
+        subset = features[indices].astype(float)
+        runs = [timed(lambda indices=indices: reference.distance(indices)) for _ in range(5 if size < 1000 else 1)]
+        ours, seconds = runs[0][0], float(np.median([took for _, took in runs]))
+        row = {"size": size, "distance": ours, "seconds": seconds}
+        for name, root in (("sqrtm", _by_sqrtm), ("eigvals", _by_eigenvalues)):
+            theirs, took = timed(
+                lambda root=root, subset=subset: _through_the_product(subset, whole, reference.mean, root)
+            )
+            row |= {f"seconds_{name}": took, f"ratio_{name}": took / seconds}
+            row[f"difference_{name}"] = abs(theirs / ours - 1)
+        results.append(row)
+    return {"rows": rows, "dimension": DIMENSION, "seconds_preparing": preparing, "subsets": results}
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured with."""
-    import torch
-
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("numpy", "scipy", "torch", "open_clip_torch", "django")},
+def measure_curve(rows: int = ROWS) -> dict[str, Any]:
+    """Fig. 10's curve in a process of its own, then the same draws through eigenvalues of the product."""
+    with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
+        path = Path(folder) / "features.npy"
+        np.save(path, correlated(rows, DIMENSION))
+        result = alone(_curve, str(path))
+        features = np.load(path, mmap_mode="r")
+        whole, mean = np.cov(features, rowvar=False), features.mean(axis=0, dtype=float)
+        rng, theirs, began = np.random.default_rng(0), [], time.perf_counter()
+        for _ in range(DRAWS):
+            order = rng.permutation(rows)
+            theirs.append(
+                [_through_the_product(features[order[:n]].astype(float), whole, mean, _by_eigenvalues) for n in SIZES]
+            )
+        seconds = time.perf_counter() - began
+    ours = np.array(result.pop("distances"))
+    return result | {
+        "rows": rows,
+        "dimension": DIMENSION,
+        "sizes": SIZES,
+        "draws": DRAWS,
+        "mean_distance": ours.mean(axis=1).tolist(),
+        "seconds_eigvals": seconds,
+        "ratio": seconds / result["seconds"],
+        "ratio_with_preparation": seconds / (result["seconds"] + result["seconds_preparing"]),
+        "largest_difference": float(np.abs(np.array(theirs).T / ours - 1).max()),
     }
 
 
+def _curve(path: str) -> dict[str, Any]:
+    from metrics.frechet import FrechetReference
+
+    reference, preparing = timed(lambda: FrechetReference(np.load(path, mmap_mode="r")))
+    distances, seconds = timed(lambda: reference.curve(SIZES, DRAWS, np.random.default_rng(0)))
+    return {
+        "distances": distances.tolist(),
+        "seconds_preparing": preparing,
+        "seconds": seconds,
+        "peak_bytes": peak_memory(),
+    }
+
+
+# ------------------------------------------------------------------------------ representative draws
+
+
+def measure_representative(captions: Path, figure: Path | None = None) -> dict[str, Any]:
+    """How many representative prompts lie as near to the whole set as 5 000 random ones, with the demo encoder."""
+    from django.conf import settings
+
+    from metrics.frechet import FrechetReference
+    from sampling.encode import encode_prompts, load_text_encoder
+    from sampling.prompts import read_prompts
+    from sampling.representative import representative_subset
+    from sampling.subset import frechet_curve, random_subset
+    from studies.results.figures import frechet_curve as draw_curve
+
+    encoder = load_text_encoder(str(Path(settings.DEMO_CHECKPOINT) / "clip"))
+    features, encoding = timed(lambda: encode_prompts(read_prompts(captions).texts, encoder))
+    reference = FrechetReference(features)
+    draws = range(10)
+    target = float(np.mean([reference.distance(random_subset(reference.count, 5000, seed)) for seed in draws]))
+
+    def mean_of(size: int) -> float:
+        return float(np.mean([reference.distance(representative_subset(reference, size, s)) for s in range(3)]))
+
+    low, high = 2, 5000  # the mean of three seeds falls with the size, but for a few per cent of chance
+    while high - low > max(1, low // 50):
+        middle = (low + high) // 2
+        low, high = (low, middle) if mean_of(middle) <= target else (middle, high)
+    _, seconds = timed(lambda: representative_subset(reference, 5000, 0))
+    sizes = [size for size in SIZES if size < reference.count]
+    curve, curve_seconds = timed(
+        lambda: frechet_curve(reference, sizes, DRAWS, 0, representative_draws=2, gaussian_draws=2)
+    )
+    if figure is not None:
+        figure.write_text(draw_curve(curve.to_dict(), 5000), encoding="utf-8")
+    return {
+        "prompts": reference.count,
+        "dimension": reference.dimension,
+        "seconds_encoding": encoding,
+        "random_5000": target,
+        "representative_for_the_same": high,
+        "seconds_drawing_5000": seconds,
+        "seconds_curves": curve_seconds,
+        "curve": curve.to_dict(),
+    }
+
+
+# ------------------------------------------------------------------------------ millions
+
+
+def measure_stream(rows: tuple[int, ...] = STREAMED) -> dict[str, Any]:
+    """Prompts from a file, features to the disk, the whole set's Gaussian, a curve, a representative draw."""
+    results = [alone(_stream, count) for count in rows]
+    first, last = results[0], results[-1]
+    growth = (last["seconds"] / first["seconds"]) / (last["rows"] / first["rows"])
+    return {"dimension": STREAMED_DIMENSION, "sets": results, "growth_of_time_per_row": growth}
+
+
+def _stream(count: int) -> dict[str, Any]:
+    from itertools import islice
+
+    from metrics.frechet import FrechetReference
+    from sampling.features import FeatureCache
+    from sampling.prompts import stream_prompts
+    from sampling.subset import frechet_curve
+
+    turn = correlated(STREAMED_DIMENSION, STREAMED_DIMENSION)
+
+    def encode(texts: Any, *, progress: Any = None) -> np.ndarray:
+        """Stands for a text tower, whose speed the encoding part measures: rows that the chunk's texts settle."""
+        rng = np.random.default_rng(len(texts[0]) + 1000 * len(texts[-1]) + len(texts))
+        return rng.standard_normal((len(texts), STREAMED_DIMENSION), np.float32) @ turn
+
+    with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
+        path = Path(folder) / "prompts.jsonl"
+        with path.open("w") as file:
+            file.writelines(f'{{"caption": "a {THINGS[i % 12]} and {i} {THINGS[i % 7]}s"}}\n' for i in range(count))
+        prompts = stream_prompts(path)
+        cache = FeatureCache(Path(folder), "streamed", count)
+        parts: dict[str, float] = {}
+        features, parts["features"] = timed(
+            lambda: cache.fill(lambda start, stop: [p.text for p in islice(prompts, stop - start)], encode)
+        )
+        reference, parts["reference"] = timed(lambda: FrechetReference(features))
+        _, parts["curve"] = timed(lambda: frechet_curve(reference, SIZES, 1, 0, representative_draws=1))
+    seconds = parts["features"] + parts["reference"]  # what depends on the whole set
+    return {"rows": count, "seconds": seconds, "seconds_of": parts, "peak_bytes": peak_memory()}
+
+
+# ------------------------------------------------------------------------------ all of it
+
+LINES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "import": lambda r: (
+        f"{r['rows']} rows in {r['seconds']:.1f} s ({r['seconds_reading']:.1f} s reading), {r['trimmed']} trimmed, "
+        f"{r['duplicates']} duplicates"
+    ),
+    "encode": lambda r: (
+        f"{r['ms_per_prompt_cut']:.2f} ms a prompt cut ({r['mean_tokens']:.1f} tokens on average), "
+        f"{r['ms_per_prompt_full_length']:.2f} ms at full length: {r['ratio']:.1f} times faster, "
+        f"largest error {r['largest_relative_error']:.1e} of the norm"
+    ),
+    "subset": lambda r: "\n           ".join(
+        f"n = {each['size']}: {each['seconds']:.3f} s; sqrtm {each['ratio_sqrtm']:.0f} times longer, eigvals "
+        f"{each['ratio_eigvals']:.0f} times"
+        for each in r["subsets"]
+    ),
+    "curve": lambda r: (
+        f"{r['rows']} × {r['dimension']}: {r['seconds']:.1f} s + {r['seconds_preparing']:.1f} s preparing; eigvals "
+        f"{r['ratio']:.1f} times longer ({r['ratio_with_preparation']:.1f} with preparation); "
+        f"peak {r['peak_bytes'] / 1e9:.2f} GB"
+    ),
+    "representative": lambda r: (
+        f"{r['representative_for_the_same']} representative prompts lie as near to all {r['prompts']} as 5 000 random "
+        f"ones ({r['random_5000']:.4f}); 5 000 are drawn in {r['seconds_drawing_5000']:.1f} s"
+    ),
+    "stream": lambda r: "\n           ".join(
+        f"{each['rows']} prompts: {each['seconds']:.0f} s, curves {each['seconds_of']['curve']:.0f} s, peak "
+        f"{each['peak_bytes'] / 1e9:.2f} GB"
+        for each in r["sets"]
+    ),
+}
+
+
 def main() -> None:
-    """Measure everything in a throwaway installation, print the table, write the JSON."""
+    """Measure the parts in a throwaway installation, print a line for each, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--only", nargs="+", choices=list(LINES), metavar="PART", help=f"some of {', '.join(LINES)}")
+    parser.add_argument("--json", type=Path, help="write the numbers here; other parts' numbers in it are kept")
     parser.add_argument("--captions", type=Path, help="a prompt file to import and encode instead of a synthetic one")
+    parser.add_argument("--figure", type=Path, help="draw the curves of the representative part into this SVG")
+    parser.add_argument("--rows", type=int, nargs="+", default=list(STREAMED), help="sizes of the streamed sets")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
         os.environ["EVENHAND_VAR"] = folder
@@ -195,25 +355,26 @@ def main() -> None:
         import django
 
         django.setup()
-        from sampling.prompts import PromptFileError, read_prompts
-
         captions = options.captions or Path(folder) / "captions.csv"
         if options.captions is None:
             write_captions(captions)
-        try:
-            texts = read_prompts(captions).texts
-        except PromptFileError as error:
-            parser.error(str(error))
-        result = {
-            "captions": options.captions.name if options.captions else "synthetic",
-            "import": measure_import(captions),
-            "encode": measure_encoding(texts),
-            "frechet": measure_distances(),
-            "machine": machine(),
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "import": lambda: measure_import(captions),
+            "encode": lambda: measure_encoding(captions),
+            "subset": measure_subsets,
+            "curve": measure_curve,
+            "representative": lambda: measure_representative(captions, options.figure),
+            "stream": lambda: measure_stream(tuple(options.rows)),
         }
-    print(table(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        result: dict[str, Any] = {}
+        if options.json and options.json.exists():
+            result = json.loads(options.json.read_text())
+        result |= {"captions": options.captions.name if options.captions else "synthetic", "machine": machine()}
+        for name in options.only or LINES:
+            result[name] = parts[name]()
+            print(f"{name.capitalize():10} {LINES[name](result[name])}", flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

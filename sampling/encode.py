@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.clip import ClipError, ClipModel, load_clip, tokenize
+from sampling.features import CHUNK
 
 TextEncoder = ClipModel
 TOKENS_PER_BATCH = 256 * 16  # rows × longest prompt of one call
@@ -67,7 +68,6 @@ def _batches(size: torch.Tensor) -> Iterator[torch.Tensor]:
         order = order[rows:]
 
 
-@torch.inference_mode()
 def encode_prompts(
     texts: Sequence[str],
     model: TextEncoder,
@@ -77,22 +77,30 @@ def encode_prompts(
     """Unnormalised text features, float32 (N, d), in the order of ``texts``; ``progress(done, total)`` is called."""
     if not texts:
         raise ValueError("no prompts to encode")
+    features: NDArray[np.float32] | None = None
+    for start in range(0, len(texts), CHUNK):
+        done = start
+        for places, part in _encoded(texts[start : start + CHUNK], model):
+            if features is None:
+                features = np.empty((len(texts), part.shape[1]), np.float32)
+            features[start + places] = part
+            done += len(places)
+            if progress is not None:
+                progress(done, len(texts))
+    assert features is not None
+    return features
+
+
+@torch.inference_mode()
+def _encoded(texts: Sequence[str], model: TextEncoder) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """The features of one chunk, batch by batch, with their places in it."""
     ids = torch.cat([tokenize(model, texts[i : i + 2048]) for i in range(0, len(texts), 2048)])
     cut = can_be_cut(model.model)
     size = lengths(model, ids) if cut else torch.full((len(ids),), ids.shape[1])
-    features: NDArray[np.float32] | None = None
-    done = 0
     for chosen in _batches(size):
         part = ids[chosen, : int(size[chosen].max())].to(model.device)
         encoded = _encode_cut(model.model, part) if cut else model.model.encode_text(part)
-        if features is None:
-            features = np.empty((len(texts), encoded.shape[1]), np.float32)
-        features[chosen.numpy()] = encoded.float().cpu().numpy()
-        done += len(chosen)
-        if progress is not None:
-            progress(done, len(texts))
-    assert features is not None
-    return features
+        yield chosen.numpy(), encoded.float().cpu().numpy()
 
 
 __all__ = ["ClipError", "TextEncoder", "can_be_cut", "encode_prompts", "lengths", "load_text_encoder"]

@@ -10,6 +10,8 @@ from typing import Any
 
 from generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict
 from generation.plan import SCHEDULERS
+from sampling.draws import DRAWS
+from sampling.duplicates import DEDUPLICATION
 
 STRATA = ("high", "middle", "low")
 
@@ -51,6 +53,9 @@ class StudyConfiguration:
     encoder: str = "demo"  # "demo", a folder, or an open_clip model name
     encoder_pretrained: str = ""
     subset_size: int = 5000
+    draw: str = "random"  # the paper's; "representative" lowers the Fréchet distance at equal size
+    deduplicate: str = "none"  # the paper's; "exact" and "near" draw no prompt that repeats an earlier one
+    near_duplicate_cosine: float = 0.95
     curve_sizes: tuple[int, ...] = (50, 150, 500, 1000, 2000, 5000, 10000)
     curve_draws: int = 5
     seed: int = 0
@@ -76,6 +81,9 @@ class StudyConfiguration:
                 ("steps", _between(self.steps, 1, 1000)),
                 ("batch_size", _between(self.batch_size, 1, 256)),
                 ("subset_size", _between(self.subset_size, 2, 10_000_000)),
+                ("draw", _one_of(self.draw, DRAWS)),
+                ("deduplicate", _one_of(self.deduplicate, DEDUPLICATION)),
+                ("near_duplicate_cosine", "" if 0 < self.near_duplicate_cosine <= 1 else "give a cosine in (0, 1]"),
                 ("curve_draws", _between(self.curve_draws, 1, 1000)),
                 ("curve_sizes", "" if all(n >= 2 for n in self.curve_sizes) else "every size must be at least 2"),
                 ("seed", _between(self.seed, 0, 2**62)),

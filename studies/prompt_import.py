@@ -1,13 +1,18 @@
-"""Prompt sets from files and texts: everything or nothing, under a name that is free."""
+"""Prompt sets from files and texts: everything or nothing, under a name that is free.
+
+Prompts are taken as a stream and written in chunks, so that a file of millions is never in memory as a whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from django.db import IntegrityError, transaction
 
-from sampling.prompts import SourcePrompt, clean, prompts_sha256, read_prompts
+from sampling.prompts import SourcePrompt, clean, prompt_line, stream_prompts
 from studies.models import Prompt, PromptSet
 
 CHUNK = 2000  # rows of one insert
@@ -17,21 +22,26 @@ class PromptImportError(ValueError):
     """A prompt set that cannot be made; the message names the set or the prompt."""
 
 
-def import_file(path: str | Path, *, name: str, column: str | None = None) -> PromptSet:
-    """Import a CSV, TSV or plain text file; ``PromptFileError`` or ``PromptImportError`` leave nothing behind."""
+def import_file(path: str | Path, *, name: str, column: str | None = None, limit: int | None = None) -> PromptSet:
+    """Import a prompt file, or its first ``limit`` prompts.
+
+    ``PromptFileError`` or ``PromptImportError`` leave nothing behind.
+    """
     name = free_name(name)
-    return store_prompts(read_prompts(path, column).prompts, name=name, source=Path(path).name)
+    return store_prompts(stream_prompts(path, column, limit), name=name, source=Path(path).name)
 
 
 def import_texts(texts: Iterable[str], *, name: str, source: str) -> PromptSet:
     """Import texts, trimmed as a file's; ``source`` says where they come from."""
-    prompts = []
-    for index, text in enumerate(texts):
-        try:
-            prompts.append(SourcePrompt(clean(text)))
-        except ValueError as error:
-            raise PromptImportError(f"prompt {index} of {source}: {error}") from error
-    return store_prompts(prompts, name=name, source=source)
+
+    def prompts() -> Iterator[SourcePrompt]:
+        for index, text in enumerate(texts):
+            try:
+                yield SourcePrompt(clean(text))
+            except ValueError as error:
+                raise PromptImportError(f"prompt {index} of {source}: {error}") from error
+
+    return store_prompts(prompts(), name=name, source=source)
 
 
 def free_name(name: str) -> str:
@@ -45,31 +55,41 @@ def free_name(name: str) -> str:
     return name
 
 
-def store_prompts(prompts: Sequence[SourcePrompt], *, name: str, source: str) -> PromptSet:
+def store_prompts(prompts: Iterable[SourcePrompt], *, name: str, source: str) -> PromptSet:
     """Write down clean prompts, duplicates kept and counted, in one transaction."""
     name = free_name(name)
     _fits("source", source)
-    if not prompts:
+    rest = iter(prompts)
+    first = list(islice(rest, CHUNK))  # most of what can be wrong with a file is wrong before the transaction begins
+    if not first:
         raise PromptImportError(f"{source or name}: holds no prompts")
-    texts = [prompt.text for prompt in prompts]
     try:
         with transaction.atomic():
-            prompt_set = PromptSet.objects.create(
-                name=name,
-                source=source,
-                sha256=prompts_sha256(texts),
-                count=len(texts),
-                duplicates=len(texts) - len(set(texts)),
-            )
-            rows = [
-                Prompt(prompt_set=prompt_set, index=i, text=p.text, source_id=p.source_id, seed=p.seed)
-                for i, p in enumerate(prompts)
-            ]
-            Prompt.objects.bulk_create(rows, batch_size=CHUNK)
+            prompt_set = PromptSet.objects.create(name=name, source=source, sha256="", count=len(first))
+            _write(prompt_set, first, rest)
     except IntegrityError:
         free_name(name)  # somebody may have taken the name in between: then this is the error to show
         raise
     return prompt_set
+
+
+def _write(prompt_set: PromptSet, chunk: list[SourcePrompt], rest: Iterator[SourcePrompt]) -> None:
+    """Insert chunk after chunk, and then what is only known at the end: count, hash and duplicates."""
+    digest, seen, count = hashlib.sha256(), set(), 0
+    while chunk:
+        rows = [
+            Prompt(prompt_set=prompt_set, index=count + i, text=p.text, source_id=p.source_id, seed=p.seed)
+            for i, p in enumerate(chunk)
+        ]
+        Prompt.objects.bulk_create(rows, batch_size=CHUNK)
+        for prompt in chunk:
+            line = prompt_line(prompt.text)
+            digest.update(line)
+            seen.add(hashlib.blake2b(line, digest_size=16).digest())  # texts themselves would fill the memory
+        count += len(chunk)
+        chunk = list(islice(rest, CHUNK))
+    prompt_set.sha256, prompt_set.count, prompt_set.duplicates = digest.hexdigest(), count, count - len(seen)
+    prompt_set.save(update_fields=["sha256", "count", "duplicates"])
 
 
 def _fits(field: str, value: str) -> None:

@@ -173,6 +173,24 @@ def test_the_command_takes_a_column_and_tabs(tmp_path: Path) -> None:
     assert Prompt.objects.get().text == "a cat"
 
 
+def test_the_command_takes_the_first_prompts_of_json_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(f'{{"caption": "a dog and {i} cats"}}\n' for i in range(4500)), "captions.jsonl")
+    out = StringIO()
+    call_command("import_prompts", str(path), name="Pets", limit=4200, stdout=out)
+    prompt_set = PromptSet.objects.get()
+    texts = [f"a dog and {i} cats" for i in range(4200)]
+    assert (prompt_set.count, prompt_set.sha256) == (4200, prompts_sha256(texts))
+    assert list(prompt_set.prompts.order_by("index").values_list("text", flat=True)) == texts
+
+
+def test_a_line_that_is_wrong_after_thousands_of_good_ones_leaves_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, '"a dog"\n' * 4500 + "{\n", "captions.jsonl")
+    with pytest.raises(CommandError, match=r"captions\.jsonl: line 4501: is not JSON"):
+        call_command("import_prompts", str(path), name="Pets", stdout=StringIO())
+    assert not PromptSet.objects.exists()
+    assert not Prompt.objects.exists()
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     path = write(tmp_path, TABLE)
     with pytest.raises(CommandError, match="no column 'text'; the columns are image_id, prompt, seed"):

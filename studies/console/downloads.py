@@ -17,6 +17,7 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
 from studies.access import studies_of, study_of
+from studies.console.sampling import curve_file
 from studies.models import Image, Study
 from studies.pipeline.storage import image_path
 from studies.results import export, figures
@@ -63,13 +64,12 @@ def histogram(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_GET
-def frechet(request: HttpRequest, pk: int) -> HttpResponse:
-    """The Fréchet curve (Fig. 10)."""
+def frechet(request: HttpRequest, pk: int, kind: str = "svg") -> HttpResponse:
+    """The Fréchet curve (Fig. 10) as SVG, PNG or CSV."""
     subset = study_of(request.user, pk).subset
     if subset is None or subset.frechet_curve is None:
         raise Http404("the curve has not been computed")
-    drawn = figures.frechet_curve(subset.frechet_curve, subset.size)
-    return HttpResponse(drawn, content_type="image/svg+xml", headers=PICTURE_HEADERS)
+    return curve_file(subset.frechet_curve, subset.size, subset.draw, kind)
 
 
 @login_required

@@ -1,4 +1,4 @@
-"""The study admin's forms: a study's plan, a prompt file."""
+"""The study admin's forms: a study's plan, sampling settings to try, a prompt file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from django.core.exceptions import ValidationError
 
 from generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
 from generation.plan import SCHEDULERS
+from sampling.draws import DRAWS
+from sampling.duplicates import DEDUPLICATION
+from sampling.percentiles import minimum_prompts
 from studies.configuration import DEFAULT_CONSENT, DEFAULT_QUESTION, ConfigurationError, StudyConfiguration
 from studies.models import PromptSet, Study
 
@@ -23,22 +26,93 @@ SCHEDULER_NAMES = {
 DTYPES = (("float32", "float32 (CPU)"), ("float16", "float16 (GPU)"), ("bfloat16", "bfloat16"))
 
 
-class StudyForm(forms.Form):
-    """A study's configuration. Defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
+DRAW_NAMES = {"random": "Random, as the paper’s", "representative": "Representative: nearer at equal size"}
+DEDUPLICATION_NAMES = {
+    "none": "Keep them, as the paper does",
+    "exact": "Leave out equal texts",
+    "near": "Leave out near duplicates by their features",
+}
 
-    name = forms.CharField(max_length=100)
-    prompt_set = forms.ModelChoiceField(PromptSet.objects.all(), label="Prompt set", empty_label=None)
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas; ``ValidationError`` for anything else."""
+    try:
+        return tuple(float(word) for word in text.split(",") if word.strip())
+    except ValueError as error:
+        raise ValidationError("Give numbers, separated by commas.") from error
+
+
+class SamplingFields(forms.Form):
+    """How the prompts of a study are drawn."""
+
     subset_size = forms.IntegerField(label="First subset, prompts", initial=5000, help_text="The paper draws 5 000.")
-    per_stratum = forms.IntegerField(
-        label="Prompts per stratum",
-        initial=50,
-        help_text="Around the 90th, 50th and 10th percentile of the CLIP score.",
+    percentiles = forms.CharField(
+        initial="90, 50, 10", help_text="Of the CLIP score; the strata lie around them. By commas."
     )
+    per_stratum = forms.IntegerField(label="Prompts per stratum", initial=50)
     seed = forms.IntegerField(initial=0, help_text="Decides draws, noise and assignment.")
+    draw = forms.ChoiceField(choices=[(name, DRAW_NAMES[name]) for name in DRAWS], initial="random")
+    deduplicate = forms.ChoiceField(
+        label="Repeated prompts",
+        choices=[(name, DEDUPLICATION_NAMES[name]) for name in DEDUPLICATION],
+        initial="none",
+    )
+    near_duplicate_cosine = forms.FloatField(
+        label="Near duplicates: cosine", initial=0.95, help_text="Used only where near duplicates are left out."
+    )
     encoder = forms.CharField(
         initial="demo", help_text="“demo”, a folder, or an open_clip model; the paper’s is ViT-g-14."
     )
     encoder_pretrained = forms.CharField(required=False, label="Encoder’s weights", help_text="e.g. laion2b_s12b_b42k")
+
+    def clean_percentiles(self) -> tuple[float, ...]:
+        return numbers(self.cleaned_data["percentiles"])
+
+    @classmethod
+    def values_of_configuration(cls, configuration: StudyConfiguration) -> dict[str, Any]:
+        """Initial values that show how a configuration draws."""
+        values = {name: getattr(configuration, name) for name in SamplingFields.base_fields}
+        return values | {"percentiles": ", ".join(f"{p:g}" for p in configuration.percentiles)}
+
+
+class SamplingForm(SamplingFields):
+    """Settings to try on a prompt set."""
+
+    def __init__(self, *args: Any, prompt_set: PromptSet, **kwargs: Any) -> None:
+        self.prompt_set = prompt_set
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def initial_of(cls, prompt_set: PromptSet, configuration: StudyConfiguration | None) -> dict[str, Any]:
+        """The settings tried last, or the paper's as far as the set allows."""
+        if configuration is not None:
+            return cls.values_of_configuration(configuration)
+        return {"subset_size": min(5000, prompt_set.count)}
+
+    def clean(self) -> dict[str, Any]:
+        """Build the configuration, and refuse what no draw can give before a worker is asked."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            configuration = StudyConfiguration(checkpoint="demo", **cleaned)
+        except ConfigurationError as error:
+            for name, text in error.errors.items():
+                self.add_error(name if name in self.fields else None, text)
+            return cleaned
+        if configuration.subset_size > self.prompt_set.count:
+            self.add_error("subset_size", f"“{self.prompt_set}” has {self.prompt_set.count} prompts.")
+        needed = minimum_prompts(configuration.percentiles, configuration.per_stratum)
+        if configuration.subset_size < needed:
+            self.add_error("subset_size", f"These strata need a first subset of at least {needed} prompts.")
+        return cleaned | {"configuration": configuration}
+
+
+class StudyForm(SamplingFields):
+    """A study's configuration. Defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
+
+    name = forms.CharField(max_length=100)
+    prompt_set = forms.ModelChoiceField(PromptSet.objects.all(), label="Prompt set", empty_label=None)
 
     checkpoint = forms.CharField(
         initial="demo", max_length=500, help_text="“demo”, a diffusers folder, or a hub id of a Stable Diffusion model."
@@ -66,7 +140,7 @@ class StudyForm(forms.Form):
     consent = forms.CharField(widget=forms.Textarea, initial=DEFAULT_CONSENT, label="Consent text")
 
     groups = (
-        ("Prompts", ("prompt_set", "subset_size", "per_stratum", "seed", "encoder", "encoder_pretrained")),
+        ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
         ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
         ("Evaluators", ("trials_per_evaluator", "quota", "question", "consent")),
@@ -92,11 +166,7 @@ class StudyForm(forms.Form):
         return name
 
     def clean_scales(self) -> tuple[float, ...]:
-        words = [word.strip() for word in self.cleaned_data["scales"].split(",") if word.strip()]
-        try:
-            return tuple(float(word) for word in words)
-        except ValueError as error:
-            raise ValidationError("Give numbers, separated by commas.") from error
+        return numbers(self.cleaned_data["scales"])
 
     def clean(self) -> dict[str, Any]:
         """Build the configuration, and give its complaints to the fields that they are about."""
@@ -128,6 +198,7 @@ class StudyForm(forms.Form):
         """Initial values that show a stored configuration; of its guidance, what this form can express."""
         values: dict[str, Any] = {"name": study.name, "prompt_set": study.prompt_set_id}
         values |= {name: getattr(configuration, name) for name in cls.base_fields if hasattr(configuration, name)}
+        values |= cls.values_of_configuration(configuration)
         if isinstance(configuration.baseline, ClassifierFree):
             values |= {
                 "strength": configuration.baseline.strength,
@@ -148,7 +219,13 @@ class PromptFileForm(forms.Form):
     """An uploaded prompt file."""
 
     name = forms.CharField(max_length=100)
-    file = forms.FileField(help_text="CSV, TSV, or plain text with one prompt a line; UTF-8.")
+    file = forms.FileField(help_text="CSV, TSV, JSON (COCO’s captions too), JSONL, or one prompt a line; UTF-8.")
+    limit = forms.IntegerField(
+        required=False,
+        min_value=1,
+        label="Only the first",
+        help_text="So many prompts; the paper’s are the first 30 000 of COCO’s val2014.",
+    )
     column = forms.CharField(required=False, help_text="The prompts’ column; empty: prompt, caption or text.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from studies.console import downloads, views
+from studies.console import downloads, sampling, views
 
 app_name = "console"
 
@@ -14,6 +14,9 @@ urlpatterns = [
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("", views.studies, name="studies"),
     path("prompts/", views.prompt_sets, name="prompt_sets"),
+    path("prompts/<int:pk>/", sampling.prompt_set, name="prompt_set"),
+    path("prompts/<int:pk>/tries/<int:run>/", sampling.prompt_set, name="sampling_run"),
+    path("prompts/<int:pk>/tries/<int:run>/frechet.<slug:kind>", sampling.curve, name="sampling_curve"),
     path("studies/new/", views.new_study, name="new_study"),
     path("studies/<int:pk>/", views.study, name="study"),
     path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
@@ -24,5 +27,6 @@ urlpatterns = [
     path("studies/<int:pk>/report.json", downloads.report, name="report"),
     path("studies/<int:pk>/histogram.svg", downloads.histogram, name="histogram"),
     path("studies/<int:pk>/frechet.svg", downloads.frechet, name="frechet"),
+    path("studies/<int:pk>/frechet.<slug:kind>", downloads.frechet, name="frechet_file"),
     path("images/<int:pk>.png", downloads.image, name="image"),
 ]

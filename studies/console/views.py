@@ -57,20 +57,26 @@ def prompt_sets(request: HttpRequest) -> HttpResponse:
             with path.open("wb") as file:
                 file.writelines(upload.chunks())
             try:
-                made = import_file(path, name=form.cleaned_data["name"], column=form.cleaned_data["column"] or None)
+                made = import_file(
+                    path,
+                    name=form.cleaned_data["name"],
+                    column=form.cleaned_data["column"] or None,
+                    limit=form.cleaned_data["limit"],
+                )
             except ValueError as error:
                 form.add_error("file", str(error).replace(f"{folder}/", ""))
             else:
                 messages.success(request, f"Imported {made.count:,} prompts as “{made}”.")
-                return redirect("console:prompt_sets")
-    return render(request, "console/prompt_sets.html", {"prompt_sets": PromptSet.objects.all(), "form": form})
+                return redirect("console:prompt_set", pk=made.pk)
+    context = {"prompt_sets": PromptSet.objects.all(), "form": form, "section": "prompts"}
+    return render(request, "console/prompt_sets.html", context)
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def new_study(request: HttpRequest) -> HttpResponse:
-    """Plan a study."""
-    form = StudyForm(request.POST or None)
+    """Plan a study; the address may bring initial values, such as settings that were tried on a prompt set."""
+    form = StudyForm(request.POST or None, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
         made = create_study(

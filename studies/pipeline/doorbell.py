@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from studies.models import SamplingRun
 from studies.pipeline.batches import claimable
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,13 @@ def ring(queue: str) -> None:
 
 def sweep() -> list[str]:
     """Ring for every queue that has claimable work; returns the queues."""
-    queues = sorted(set(claimable(timezone.now()).order_by().values_list("queue", flat=True).distinct()))
-    for queue in queues:
+    now = timezone.now()
+    queues = set(claimable(now).order_by().values_list("queue", flat=True).distinct())
+    if SamplingRun.objects.claimable(now).exists():
+        queues.add("gpu")  # settings that an admin tries; they need the models
+    for queue in sorted(queues):
         ring(queue)
-    return queues
+    return sorted(queues)
 
 
 def start_timer() -> threading.Thread:

@@ -6,7 +6,6 @@ The libraries are imported inside the functions: the web process plans stages, b
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from django.db import transaction
@@ -15,7 +14,7 @@ from generation.guidance import fingerprint
 from studies import audit
 from studies.configuration import StudyConfiguration, arm_label
 from studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
-from studies.pipeline import loaded
+from studies.pipeline import draws, loaded
 from studies.pipeline.context import Context, Plan, whole
 
 # ------------------------------------------------------------------------------ prompts: is everything there?
@@ -29,13 +28,20 @@ def _plan_prompts(study: Study, configuration: StudyConfiguration) -> Plan:
     return whole(study.prompt_set.count)
 
 
+def _plan_curve(study: Study, configuration: StudyConfiguration) -> Plan:
+    families = configuration.curve_draws + draws.GAUSSIAN_DRAWS
+    if configuration.draw == "representative":
+        families += draws.REPRESENTATIVE_DRAWS
+    return whole(families * len(draws.curve_sizes(configuration, study.prompt_set.count)))
+
+
 def check_prompts(context: Context) -> None:
     """Verify the prompt set against its hash, load the checkpoint, and freeze recipe, arms and comparisons."""
     from sampling.prompts import prompts_sha256
 
     study, configuration = context.study, context.configuration
-    texts = list(study.prompt_set.prompts.order_by("index").values_list("text", flat=True))
-    if prompts_sha256(texts) != study.prompt_set.sha256:
+    texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
+    if prompts_sha256(texts.iterator(chunk_size=draws.READ)) != study.prompt_set.sha256:
         raise ValueError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     height, width = loaded.picture_size(configuration)
     recipe, _ = Recipe.objects.get_or_create(
@@ -63,55 +69,35 @@ def check_prompts(context: Context) -> None:
 # ------------------------------------------------------------------------------ encode: CLIP text features
 
 
-def features_path(study: Study, configuration: StudyConfiguration) -> Path:
-    """Where the features of (prompt set, encoder) are cached."""
-    return loaded.features_folder() / f"{study.prompt_set.sha256[:16]}-{loaded.encoder_key(configuration)}.npy"
-
-
 def encode(context: Context) -> None:
-    """Encode every prompt of the set, unless the cache holds the features already."""
-    from sampling.encode import encode_prompts
-
-    path = features_path(context.study, context.configuration)
-    if path.exists():
-        return
-    texts = list(context.study.prompt_set.prompts.order_by("index").values_list("text", flat=True))
-    encoder = loaded.text_encoder(context.configuration)
-    loaded.save_array(path, encode_prompts(texts, encoder, progress=context.progress))
-
-
-def load_features(context: Context) -> np.ndarray:
-    """The cached features, float32 (N, d); encoded again if the cache was cleared in between."""
-    path = features_path(context.study, context.configuration)
-    if not path.exists():
-        encode(context)
-    features: np.ndarray = np.load(path, mmap_mode="r")
-    return features
+    """Encode every prompt of the set that the cache does not hold already."""
+    draws.features_of(context.study.prompt_set, context.configuration, context.progress)
 
 
 # ------------------------------------------------------------------------------ curve and first subset
 
 
 def curve(context: Context) -> None:
-    """Fréchet distance of random subsets to the whole set, over sizes and draws (Fig. 10)."""
+    """Fréchet distance of subsets to the whole set, over sizes and draws (Fig. 10)."""
     from metrics.frechet import FrechetReference
-    from sampling.subset import frechet_curve, random_subset
 
     study, configuration = context.study, context.configuration
-    reference = FrechetReference(load_features(context))
-    count = study.prompt_set.count
-    sizes = sorted({size for size in configuration.curve_sizes if size < count} | {configuration.subset_size})
-    result = frechet_curve(reference, sizes, configuration.curve_draws, configuration.seed, progress=context.progress)
-    chosen = random_subset(count, configuration.subset_size, configuration.seed)
+    features = draws.features_of(study.prompt_set, configuration)
+    pool = draws.pool_of(study.prompt_set, configuration, features)
+    result = draws.curve_of(FrechetReference(features), pool, configuration, progress=context.progress)
     values = {
         "frechet_curve": result.to_dict(),
-        "distance": float(reference.distance(chosen)),
+        "distance": draws.distance_of(result, configuration),
         "prompt_set": study.prompt_set,
         "encoder": loaded.encoder_name(configuration),
         "size": configuration.subset_size,
         "seed": configuration.seed,
         "percentiles": list(configuration.percentiles),
         "per_stratum": configuration.per_stratum,
+        "draw": configuration.draw,
+        "deduplicate": configuration.deduplicate,
+        "near_duplicate_cosine": configuration.near_duplicate_cosine if configuration.deduplicate == "near" else None,
+        "removed": pool.removed,
     }
     with transaction.atomic():
         if study.subset_id:
@@ -121,15 +107,38 @@ def curve(context: Context) -> None:
 
 
 def subset(context: Context) -> None:
-    """Write down the first subset's prompts."""
-    from sampling.subset import random_subset
+    """Write down the first subset's prompts; those that stand there are never drawn again."""
+    study = context.study
+    assert study.subset is not None  # the curve stage made it
+    if study.subset.members.exists():  # all of them: they are written in one transaction
+        return
+    chosen, distance = _drawn(context)
+    members = []
+    for start in range(0, len(chosen), draws.READ):
+        part = [int(index) for index in chosen[start : start + draws.READ]]
+        pks = study.prompt_set.prompts.filter(index__in=part).order_by("index").values_list("pk", flat=True)
+        members += [SubsetPrompt(subset=study.subset, prompt_id=pk) for pk in pks]
+    with transaction.atomic():
+        SubsetPrompt.objects.bulk_create(members, ignore_conflicts=True, batch_size=2000)
+        if distance is not None:
+            PromptSubset.objects.filter(pk=study.subset.pk).update(distance=distance)
+
+
+def _drawn(context: Context) -> tuple[np.ndarray, float | None]:
+    """The members' indices, and their distance where it may differ from the curve's by another machine's rounding."""
+    from metrics.frechet import FrechetReference
+    from sampling.subset import draw_subset, random_subset
 
     study, configuration = context.study, context.configuration
-    chosen = random_subset(study.prompt_set.count, configuration.subset_size, configuration.seed)
-    pk_of = dict(study.prompt_set.prompts.values_list("index", "pk"))
-    assert study.subset is not None  # the curve stage made it
-    members = [SubsetPrompt(subset=study.subset, prompt_id=pk_of[int(index)]) for index in chosen]
-    SubsetPrompt.objects.bulk_create(members, ignore_conflicts=True, batch_size=2000)
+    size, seed = configuration.subset_size, configuration.seed
+    if configuration.draw == "random":
+        pool = draws.pool_of(study.prompt_set, configuration)
+        return pool.indices[random_subset(len(pool.indices), size, seed)], None
+    features = draws.features_of(study.prompt_set, configuration)
+    pool = draws.pool_of(study.prompt_set, configuration, features)
+    reference = FrechetReference(features)
+    chosen = draw_subset(configuration.draw, reference, size, seed, pool=pool.indices, progress=context.progress)
+    return chosen, reference.distance(chosen)
 
 
 # ------------------------------------------------------------------------------ strata: the final subset
@@ -159,6 +168,6 @@ def strata(context: Context) -> None:
 
 PROMPTS = (_plan_one, check_prompts)
 ENCODE = (_plan_prompts, encode)
-CURVE = (_plan_one, curve)
+CURVE = (_plan_curve, curve)
 SUBSET = (_plan_one, subset)
 STRATA = (_plan_one, strata)

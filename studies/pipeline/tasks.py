@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from studies.pipeline import doorbell, stages
+from studies.pipeline import doorbell, stages, tries
 
 
 @shared_task
 def work(queue: str = "cpu") -> int:
-    """Work through a queue's batches until none is left; returns how many were done."""
+    """Work through a queue's batches, then its tried settings, until none is left; returns how many were done."""
     doorbell.busy.set()
     try:
-        return stages.work_through(queue)
+        done = stages.work_through(queue)
+        return done + (tries.work_through() if queue == tries.QUEUE else 0)
     finally:
         doorbell.busy.clear()
 

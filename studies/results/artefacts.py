@@ -22,8 +22,9 @@ OPTIONS = ("much better", "slightly better", "no preference", "slightly better",
 def write(study: Study, folder: Path) -> list[Path]:
     """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; returns their paths."""
     contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report(study))]}
-    if study.subset is not None and study.subset.frechet_curve is not None:
-        contents["frechet.svg"] = [figures.frechet_curve(study.subset.frechet_curve, study.subset.size)]
+    subset = study.subset
+    if subset is not None and subset.frechet_curve is not None:
+        contents["frechet.svg"] = [figures.frechet_curve(subset.frechet_curve, subset.size, draw=subset.draw)]
     folder.mkdir(parents=True, exist_ok=True)
     contents["preferences.csv"] = csv_lines(study)
     return [_replace(folder / name, parts) for name, parts in contents.items()]

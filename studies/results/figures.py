@@ -1,4 +1,4 @@
-"""The two figures, as SVG: the preference histogram (paper Fig. 11) and the Fréchet curve (Fig. 10).
+"""The two figures, as SVG: the preference histogram (paper Fig. 11) and the Fréchet curve (Fig. 10), this also as PNG.
 
 Figures are drawn object by object, without pyplot's global state; matplotlib itself is not thread-safe, so one figure
 is drawn at a time. Text stays text, and the same numbers give the same bytes.
@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
@@ -114,59 +115,104 @@ def _two_lines(finding: str) -> str:
     return f"{head}{comma.rstrip()}\n{tail}" if comma else finding
 
 
-def frechet_curve(curve: Mapping[str, Any], chosen: int) -> str:
-    """Distance of random subsets to the whole set over their size, log–log; ``curve`` is ``FrechetCurve.to_dict()``."""
+def frechet_curve(
+    curve: Mapping[str, Any], chosen: int, *, draw: str = "random", threshold: float | None = None
+) -> str:
+    """Distance of subsets to the whole set over their size, log–log, as SVG; ``curve`` is ``FrechetCurve.to_dict()``.
+
+    The chosen size is marked on the curve of its ``draw``; a threshold is a line across.
+    """
+    drawn, title = FrechetCurve.from_dict(curve), _curve_title(FrechetCurve.from_dict(curve).family(draw), chosen, draw)
+    with _one_at_a_time:
+        return _svg(_curve_figure(drawn, chosen, title, draw, threshold), title.replace("\n", " "))
+
+
+def frechet_curve_png(
+    curve: Mapping[str, Any], chosen: int, *, draw: str = "random", threshold: float | None = None
+) -> bytes:
+    """The same figure as PNG, 1440 pixels wide."""
     drawn = FrechetCurve.from_dict(curve)
+    title = _curve_title(drawn.family(draw), chosen, draw)
+    with _one_at_a_time:
+        output = io.BytesIO()
+        figure = _curve_figure(drawn, chosen, title, draw, threshold)
+        figure.set_dpi(200)
+        FigureCanvasAgg(figure).print_png(output, metadata={"Software": "Evenhand", "Title": title.replace("\n", " ")})
+        return output.getvalue()
+
+
+def _curve_figure(drawn: FrechetCurve, chosen: int, title: str, draw: str, threshold: float | None) -> Figure:
     distances = np.asarray(drawn.distances, float)
     shown = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
     if not shown.any():
         raise ValueError("the curve has no positive distance: nothing can be drawn on a logarithmic axis")
-    title = _curve_title(drawn, chosen)
-    with _one_at_a_time:
-        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-        panel = figure.subplots()
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        _curves(panel, np.asarray(drawn.sizes, float)[shown], distances[shown], np.asarray(drawn.mean_term)[shown])
-        _chosen(panel, drawn, shown, chosen)
-        ticks = _spaced(drawn.sizes, chosen)
-        panel.set_xticks(ticks, [_thousands(size) for size in ticks])
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        panel.yaxis.set_minor_formatter(NullFormatter())
-        panel.set_xlabel("subset size n (prompts)", size=10, color=QUIET)
-        panel.set_ylabel("squared Fréchet distance (feature units²)", size=10, color=QUIET)
-        panel.set_title(title, size=12, color=INK, loc="left", pad=12, linespacing=1.35)
-        panel.legend(frameon=False, fontsize=10, labelcolor=INK, loc="upper right")
-        _quiet(panel)
-        return _svg(figure, title.replace("\n", " "))
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    panel = figure.subplots()
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    _curves(panel, drawn, shown)
+    if threshold is not None:
+        panel.axhline(threshold, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"threshold {threshold:g}")
+    _chosen(panel, drawn.family(draw), shown, chosen)
+    ticks = _spaced(drawn.sizes, chosen)
+    panel.set_xticks(ticks, [_thousands(size) for size in ticks])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.set_xlabel("subset size n (prompts)", size=10, color=QUIET)
+    panel.set_ylabel("squared Fréchet distance (feature units²)", size=10, color=QUIET)
+    panel.set_title(title, size=12, color=INK, loc="left", pad=12, linespacing=1.35)
+    panel.legend(frameon=False, fontsize=10, labelcolor=INK, loc="best")
+    _quiet(panel)
+    return figure
 
 
-def _curves(panel: Axes, sizes: Floats, distances: Floats, mean_term: Floats) -> None:
-    draws = distances.shape[1]
-    if draws > 1:
-        low, high = distances.min(axis=1), distances.max(axis=1)
-        panel.fill_between(sizes, low, high, color=PALETTE[3], alpha=0.5, linewidth=0, label=f"range of {draws} draws")
-    label = f"mean of {draws} draws" if draws > 1 else "one draw"
-    panel.plot(sizes, distances.mean(axis=1), color=PALETTE[4], marker="o", markersize=4, linewidth=1.5, label=label)
+def _curves(panel: Axes, curve: FrechetCurve, shown: NDArray[np.bool_]) -> None:
+    """Random draws with their range; below them representative draws; quiet, what a normal set would show."""
+    sizes = np.asarray(curve.sizes, float)[shown]
+    _family(panel, sizes, np.asarray(curve.distances)[shown], "", PALETTE[4], PALETTE[3], "o")
+    if curve.representative:
+        table = np.asarray(curve.representative)[shown]
+        _family(panel, sizes, table, " representative", PALETTE[0], PALETTE[1], "s")
+    if curve.gaussian:
+        table = np.asarray(curve.gaussian)[shown].mean(axis=1)
+        positive = table > 0
+        label = "a normal set of the same mean and covariance"
+        panel.plot(sizes[positive], table[positive], color=QUIET, linewidth=1.2, linestyle="-.", label=label)
+    mean_term = np.asarray(curve.mean_term)[shown]
     known = mean_term > 0
     label = "its mean term as expected, (1/n − 1/N) tr Σ"
     panel.plot(sizes[known], mean_term[known], color=QUIET, linestyle=(0, (5, 3)), linewidth=1.2, label=label)
 
 
+def _family(panel: Axes, sizes: Floats, table: Floats, kind: str, line: str, band: str, marker: str) -> None:
+    draws = table.shape[1]
+    positive = np.all(table > 0, axis=1)
+    sizes, table = sizes[positive], table[positive]
+    if draws > 1:
+        low, high = table.min(axis=1), table.max(axis=1)
+        label = f"range of {draws}{kind} draws"
+        panel.fill_between(sizes, low, high, color=band, alpha=0.5, linewidth=0, label=label)
+    label = f"mean of {draws}{kind} draws" if draws > 1 else f"one{kind} draw"
+    panel.plot(sizes, table.mean(axis=1), color=line, marker=marker, markersize=4, linewidth=1.5, label=label)
+
+
 def _chosen(panel: Axes, curve: FrechetCurve, shown: NDArray[np.bool_], chosen: int) -> None:
     """A line from the axis up to the curve at the chosen size."""
-    sizes = np.log(np.asarray(curve.sizes, float)[shown])
-    height = math.exp(np.interp(math.log(chosen), sizes, np.log(curve.mean[shown])))
+    drawn = shown & (curve.mean > 0)
+    if not drawn.any():
+        return
+    sizes = np.log(np.asarray(curve.sizes, float)[drawn])
+    height = math.exp(np.interp(math.log(chosen), sizes, np.log(curve.mean[drawn])))
     bottom = panel.get_ylim()[0]
-    panel.vlines(chosen, bottom, height, color=PALETTE[0], linewidth=1.2, zorder=1)
-    panel.plot([chosen], [height], marker="o", markersize=8, color=PALETTE[0], zorder=3)
+    panel.vlines(chosen, bottom, height, color=INK, linewidth=1.2, zorder=1)
+    panel.plot([chosen], [height], marker="o", markersize=8, color=INK, zorder=3)
     panel.set_ylim(bottom=bottom)
     right = math.log(chosen) > (sizes[0] + sizes[-1]) / 2
     panel.annotate(
         f"chosen: {_thousands(chosen)}", (chosen, 0.03), xycoords=("data", "axes fraction"),
         xytext=(-6 if right else 6, 0), textcoords="offset points", ha="right" if right else "left",
-        color=PALETTE[0], size=10,
+        color=INK, size=10,
     )  # fmt: skip
 
 
@@ -180,11 +226,12 @@ def _spaced(sizes: Sequence[int], chosen: int) -> list[int]:
     return sorted(kept)
 
 
-def _curve_title(curve: FrechetCurve, chosen: int) -> str:
+def _curve_title(curve: FrechetCurve, chosen: int, draw: str) -> str:
     """What the curve says of the chosen size (of the largest, if that was not drawn) and of the smallest."""
     size = chosen if chosen in curve.sizes else curve.sizes[-1]
     distance = curve.mean[curve.sizes.index(size)]
-    found = f"Random subsets of {_thousands(size)} prompts lie {distance:.3g} from all {_thousands(curve.count)}"
+    subsets = f"{draw.capitalize()} subsets of {_thousands(size)} prompts"
+    found = f"{subsets} lie {distance:.3g} from all {_thousands(curve.count)}"
     smallest = curve.sizes[0]
     return found if smallest == size else f"{found},\nthose of {_thousands(smallest)} lie {curve.mean[0]:.3g}"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
+from metrics import frechet
 from metrics.frechet import FeatureError, FrechetReference, frechet_distance, trace_of_root
 
 RNG = np.random.default_rng
@@ -78,6 +81,53 @@ def test_the_error_bound_of_the_trace_holds() -> None:
             rows = features(8, n, 64, decay)
             root, error = trace_of_root(rows - rows.mean(0))
             assert abs(root - linalg.svdvals(rows - rows.mean(0)).sum()) <= error + 1e-13 * root
+
+
+# ------------------------------------------------------------------------------ large sets
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_memory_map_read_in_blocks_is_the_array_in_memory(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = features(4, 400, 24, shift=3.0).astype(np.float32)
+    expected = [frechet_distance(x[:n].astype(float), x.astype(float)) for n in (5, 24, 25, 90, 300)]
+    np.save(tmp_path / "x.npy", x)
+    monkeypatch.setattr(frechet, "BLOCK_BYTES", 8 * 24 * 37)
+    monkeypatch.setattr(frechet, "BLOCK_ROWS", 11)
+    monkeypatch.setattr(frechet, "KEPT_BYTES", 2**28 if kept else 0)
+    reference = FrechetReference(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    assert list(reference.prefix_distances(np.arange(400), [5, 24, 25, 90, 300])) == pytest.approx(expected, rel=1e-6)
+    assert [reference.distance(np.arange(n)) for n in (5, 24, 25, 90, 300)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_no_copy_of_the_features_is_made_where_they_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = features(4, 40_000, 8).astype(np.float32)
+    monkeypatch.setattr(frechet, "KEPT_BYTES", 0)
+    monkeypatch.setattr(frechet, "BLOCK_BYTES", 2**14)
+    tracemalloc.start()
+    reference = FrechetReference(x)
+    reference.distance(np.arange(1000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reference.features is x
+    assert peak < x.nbytes / 2  # 640 kB of 1.28 MB; one float64 copy would be 2.56 MB
+
+
+def test_a_row_that_is_not_finite_is_found_in_a_later_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = features(4, 400, 24).astype(np.float32)
+    x[333, 3] = np.nan
+    monkeypatch.setattr(frechet, "BLOCK_BYTES", 8 * 24 * 37)
+    with pytest.raises(FeatureError, match="row 333 is not finite"):
+        FrechetReference(x)
+
+
+def test_a_set_knows_whether_it_is_one_point() -> None:
+    assert FrechetReference(np.full((1000, 5), 0.1, np.float32)).is_constant
+    assert FrechetReference(np.zeros((10, 5))).is_constant
+    nearly = np.full((1000, 5), 0.1, np.float32)
+    nearly[7, 2] = np.nextafter(np.float32(0.1), np.float32(1))
+    assert not FrechetReference(nearly).is_constant
 
 
 # ------------------------------------------------------------------------------ closed forms

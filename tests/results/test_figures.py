@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from analysis.preference import CATEGORIES, clustered_intervals, preference_shares
 from metrics.frechet import FrechetReference
@@ -153,6 +155,32 @@ def test_the_whole_set_and_a_size_between_can_be_chosen() -> None:
     whole = figures.frechet_curve(curve(sizes=(10, 100, 200)).to_dict(), 200)
     assert "chosen: 200" in texts(whole)
     assert "chosen: 50" in texts(figures.frechet_curve(curve().to_dict(), 50))
+
+
+def both_draws() -> FrechetCurve:
+    features = np.random.default_rng(1).normal(size=(200, 6))
+    reference = FrechetReference(features)
+    return frechet_curve(reference, (10, 30, 100), 5, seed=2, representative_draws=2, gaussian_draws=2)
+
+
+def test_both_ways_of_drawing_are_named_and_the_chosen_one_has_the_mark() -> None:
+    drawn = both_draws()
+    written = texts(figures.frechet_curve(drawn.to_dict(), 30, draw="representative", threshold=0.25))
+    assert {"mean of 5 draws", "mean of 2 representative draws", "range of 2 representative draws"} <= set(written)
+    assert {"a normal set of the same mean and covariance", "threshold 0.25", "chosen: 30"} <= set(written)
+    found = f"Representative subsets of 30 prompts lie {np.mean(drawn.representative[1]):.3g} from all 200"
+    assert found in " ".join(written)
+
+
+def test_a_draw_that_the_curve_does_not_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="no representative draws"):
+        figures.frechet_curve(curve().to_dict(), 30, draw="representative")
+
+
+def test_the_png_is_a_picture_of_1440_pixels() -> None:
+    with Image.open(io.BytesIO(figures.frechet_curve_png(both_draws().to_dict(), 30))) as picture:
+        assert (picture.format, picture.size) == ("PNG", (1440, 960))
+        assert len(set(picture.convert("RGB").resize((144, 96)).getdata())) > 20  # lines and letters, not a blank
 
 
 def test_a_curve_of_zeros_is_refused() -> None:

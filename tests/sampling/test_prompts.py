@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampling.prompts import PromptFileError, SourcePrompt, clean, prompts_sha256, read_prompts
+from sampling.prompts import PromptFileError, SourcePrompt, clean, prompts_sha256, read_prompts, stream_prompts
 
 
 def write(folder: Path, content: str | bytes, name: str = "prompts.csv") -> Path:
@@ -128,6 +129,95 @@ def test_a_missing_column_lists_those_there_are(tmp_path: Path) -> None:
 def test_plain_text_has_no_columns(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError, match="plain text has no column 'prompt'"):
         read_prompts(write(tmp_path, "a dog\n", "prompts.txt"), "prompt")
+
+
+# ------------------------------------------------------------------------------ JSON
+
+COCO = {  # the shape of COCO's captions_val2014.json: ids ascend by image, annotations do not
+    "info": {"year": 2014},
+    "images": [{"id": 203564, "file_name": "COCO_val2014_000000203564.jpg"}],
+    "annotations": [
+        {"image_id": 203564, "id": 37, "caption": "A bicycle replica with a clock as the front wheel."},
+        {"image_id": 179765, "id": 38, "caption": "A black Honda motorcycle parked in front of a garage.\n"},
+        {"image_id": 203564, "id": 31, "caption": "A room with blue walls "},
+    ],
+}
+
+
+def test_cocos_annotations_keep_the_files_order_and_their_images(tmp_path: Path) -> None:
+    file = read_prompts(write(tmp_path, json.dumps(COCO), "captions_val2014.json"))
+    assert file.prompts == [
+        SourcePrompt("A bicycle replica with a clock as the front wheel.", "203564"),
+        SourcePrompt("A black Honda motorcycle parked in front of a garage.", "179765"),
+        SourcePrompt("A room with blue walls", "203564"),
+    ]
+    assert file.trimmed == 2
+
+
+def test_json_may_be_a_plain_list(tmp_path: Path) -> None:
+    assert read_prompts(write(tmp_path, '["a dog", "a cat"]', "p.json")).texts == ["a dog", "a cat"]
+    file = read_prompts(write(tmp_path, '[{"text": "a dog", "seed": 7}, {"text": "a cat"}]', "p.json"))
+    assert file.prompts == [SourcePrompt("a dog", "0", 7), SourcePrompt("a cat", "1")]
+
+
+def test_json_lines_are_prompts_or_objects_that_hold_one(tmp_path: Path) -> None:
+    content = '{"id": "x", "prompt": "a  dog", "seed": "5"}\n\n{"id": "y", "prompt": "a cat"}\n'
+    file = read_prompts(write(tmp_path, content, "p.jsonl"))
+    assert file.prompts == [SourcePrompt("a dog", "x", 5), SourcePrompt("a cat", "y")]
+    assert read_prompts(write(tmp_path, '"a dog"\n"a cat"\n', "p.jsonl")).texts == ["a dog", "a cat"]
+    named = read_prompts(write(tmp_path, '{"left": "a dog", "right": "a cat"}\n', "p.jsonl"), "right")
+    assert named.texts == ["a cat"]
+
+
+def test_a_stream_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
+    path = write(tmp_path, '"a dog"\n' * 3 + "not JSON\n", "p.jsonl")
+    stream = stream_prompts(path)
+    assert [next(stream).text for _ in range(3)] == ["a dog"] * 3
+    with pytest.raises(PromptFileError, match="line 4: is not JSON"):
+        next(stream)
+    assert len(list(stream_prompts(path, limit=3))) == 3
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.txt", "p.jsonl", "p.json"])
+def test_a_limit_takes_the_first_and_says_if_there_are_fewer(tmp_path: Path, name: str) -> None:
+    texts = ["a dog", "a cat", "a cow"]
+    contents = {
+        "p.csv": "prompt\n" + "\n".join(texts),
+        "p.txt": "\n".join(texts),
+        "p.jsonl": "\n".join(map(json.dumps, texts)),
+        "p.json": json.dumps(texts),
+    }
+    path = write(tmp_path, contents[name], name)
+    assert read_prompts(path, limit=2).texts == texts[:2]
+    assert read_prompts(path, limit=3).texts == texts
+    with pytest.raises(PromptFileError, match="holds 3 prompts, the first 4 were asked for"):
+        read_prompts(path, limit=4)
+    with pytest.raises(PromptFileError, match="at least 1, not 0"):
+        read_prompts(path, limit=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.json", "{", "is not JSON"),
+        ("p.json", '{"images": []}', "neither a list of prompts nor .* “annotations”"),
+        ("p.json", '{"annotations": []}', "holds no prompts"),
+        ("p.json", '{"annotations": [{"image_id": 1, "caption": "a dog"}, {"image_id": 2}]}', r"s\[1\]: .*'cap"),
+        ("p.json", '{"annotations": [{"image_id": 1, "caption": " "}]}', r"annotations\[0\]: the prompt is empty"),
+        ("p.json", '[{"a": "x", "b": "y"}]', "which column holds the prompts.* a, b"),
+        ("p.json", '["a dog", 3]', r"prompts\[1\]: is no object with a prompt, but 3"),
+        ("p.jsonl", '{"prompt": "a dog"}\n{"prompt": 3}\n', "line 2: there is no text under 'prompt'"),
+        ("p.jsonl", '{"prompt": "a dog"}\n{"prompt": "a', "line 2: is not JSON"),
+        ("p.jsonl", '{"prompt": "a dog", "seed": 1.5}\n', r"line 1: the seed '1\.5'"),
+        ("p.jsonl", '{"prompt": "a \\ud800"}\n', "line 1: .* no Unicode text"),
+        ("p.jsonl", "", "holds no prompts"),
+    ],
+)
+def test_bad_json_is_named_with_its_place(tmp_path: Path, name: str, content: str, message: str) -> None:
+    path = write(tmp_path, content, name)
+    with pytest.raises(PromptFileError, match=message) as caught:
+        read_prompts(path)
+    assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_half_a_surrogate_pair_is_no_prompt() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics.frechet import FeatureError, FrechetReference
-from sampling.subset import FrechetCurve, SubsetError, frechet_curve, random_subset, smallest_size_under
+from sampling.subset import FrechetCurve, SubsetError, draw_subset, frechet_curve, random_subset, smallest_size_under
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,60 @@ def test_the_curve_reports_its_progress(reference: FrechetReference) -> None:
 
 
 def test_the_curve_survives_json(reference: FrechetReference) -> None:
-    curve = frechet_curve(reference, [10, 20], 3, 0)
-    assert FrechetCurve.from_dict(json.loads(json.dumps(curve.to_dict()))) == curve
+    curve = frechet_curve(reference, [10, 20], 3, 0, representative_draws=1, gaussian_draws=2)
+    data = json.loads(json.dumps(curve.to_dict()))
+    assert FrechetCurve.from_dict(data) == curve
+    del data["representative"], data["gaussian"]  # a record from before there were such draws
+    assert FrechetCurve.from_dict(data) == frechet_curve(reference, [10, 20], 3, 0)
+
+
+@pytest.mark.parametrize("draw", ["random", "representative"])
+def test_the_first_draw_of_the_curve_is_the_subset_of_its_seed(reference: FrechetReference, draw: str) -> None:
+    pool = np.arange(0, 200, 2)
+    curve = frechet_curve(reference, [10, 40], 2, 6, pool=pool, representative_draws=2).family(draw)
+    chosen = draw_subset(draw, reference, 40, 6, pool=pool)
+    assert set(chosen.tolist()) <= set(pool.tolist())
+    assert curve.distances[1][0] == pytest.approx(reference.distance(chosen), rel=1e-9)
+
+
+def test_all_families_are_counted_in_the_progress(reference: FrechetReference) -> None:
+    seen: list[tuple[int, int]] = []
+    frechet_curve(
+        reference,
+        [10, 20],
+        2,
+        0,
+        lambda done, total: seen.append((done, total)),
+        representative_draws=1,
+        gaussian_draws=3,
+    )
+    assert seen == [(done, 12) for done in range(1, 13)]
+
+
+def test_equal_features_have_no_curve() -> None:
+    with pytest.raises(FeatureError, match="features of all 30 prompts are equal"):
+        frechet_curve(FrechetReference(np.full((30, 4), 0.1, np.float32)), [5], 1, 0)
+
+
+def test_an_unknown_way_of_drawing_is_named(reference: FrechetReference) -> None:
+    with pytest.raises(SubsetError, match="'best' is none of random, representative"):
+        draw_subset("best", reference, 5, 0)
+    with pytest.raises(SubsetError, match="no representative draws"):
+        frechet_curve(reference, [10], 1, 0).family("representative")
+
+
+def test_the_csv_has_every_distance() -> None:
+    curve = FrechetCurve(9, (2, 3), ((1.0, 3.0), (0.5, 0.25)), (0.1, 0.05), representative=((0.5,), (0.125,)))
+    rows = list(csv.DictReader(curve.to_csv().splitlines()))
+    assert [(r["drawn"], int(r["size"]), int(r["draw"]), float(r["distance"])) for r in rows] == [
+        ("random", 2, 0, 1.0),
+        ("random", 2, 1, 3.0),
+        ("random", 3, 0, 0.5),
+        ("random", 3, 1, 0.25),
+        ("representative", 2, 0, 0.5),
+        ("representative", 3, 0, 0.125),
+    ]
+    assert {(r["count"], r["expected_mean_term"]) for r in rows} == {("9", "0.1"), ("9", "0.05")}
 
 
 def test_mean_and_spread_are_over_the_draws() -> None:

@@ -32,4 +32,4 @@ class Command(BaseCommand):
         rows = Rating.objects.filter(evaluator__study=study)
         deleted = rows.exclude(deleted_at=None).count()
         self.stdout.write(f"{rows.count()} ratings, {deleted} of them deleted on request: every chain holds.")
-        self.stdout.write(f"root {root}{' (as at closing)' if study.ratings_root else ' (the study is not closed yet)'}")
+        self.stdout.write(f"root {root}{' (as at closing)' if study.ratings_root else ' (the study is not closed)'}")

@@ -1,0 +1,22 @@
+"""The random draw (METHOD §3 step 4), which every other draw starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+DRAWS = ("random", "representative")
+
+
+class SubsetError(ValueError):
+    """A subset that cannot be drawn."""
+
+
+def random_subset(count: int, size: int, seed: int) -> NDArray[np.intp]:
+    """``size`` of ``count`` indices, drawn without replacement and sorted; the draws of one seed are nested."""
+    if not 1 <= size <= count:
+        raise SubsetError(f"{size} prompts cannot be drawn from {count}")
+    if seed < 0:
+        raise SubsetError(f"the seed must not be negative: {seed}")
+    chosen: NDArray[np.intp] = np.sort(np.random.default_rng(seed).permutation(count)[:size])
+    return chosen

@@ -1,0 +1,115 @@
+"""What stages and tried settings share: a prompt set's features, the pool that is drawn from, the curve.
+
+The libraries are imported inside the functions: the web process plans stages, but never loads torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampling.draws import SubsetError
+from sampling.features import FeatureCache, Features, Progress
+from studies.configuration import StudyConfiguration
+from studies.models import PromptSet
+from studies.pipeline import loaded
+
+if TYPE_CHECKING:
+    from metrics.frechet import FrechetReference
+    from sampling.subset import FrechetCurve
+
+REPRESENTATIVE_DRAWS, GAUSSIAN_DRAWS = 2, 2  # their curves vary little from draw to draw
+READ = 5000  # prompts read from the database at a time
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The prompts that may be drawn, as indices, and how many repeated ones are not among them."""
+
+    indices: NDArray[np.intp]
+    removed: int
+
+    def check(self, size: int) -> None:
+        """``SubsetError`` if fewer are left than are asked for."""
+        if size > len(self.indices):
+            raise SubsetError(
+                f"subset_size: {size} prompts are asked for; without {self.removed} repeated ones there are "
+                f"{len(self.indices)}"
+            )
+
+
+def feature_cache(prompt_set: PromptSet, configuration: StudyConfiguration) -> FeatureCache:
+    """Where the features of (prompt set, encoder) are kept."""
+    key = f"{prompt_set.sha256[:16]}-{loaded.encoder_key(configuration)}"
+    return FeatureCache(loaded.features_folder(), key, prompt_set.count)
+
+
+def features_of(prompt_set: PromptSet, configuration: StudyConfiguration, progress: Progress | None = None) -> Features:
+    """The features, float32 (N, d), memory-mapped; what the cache lacks is encoded, the rest is not."""
+
+    def texts(start: int, stop: int) -> list[str]:
+        rows = prompt_set.prompts.filter(index__gte=start, index__lt=stop).order_by("index")
+        return list(rows.values_list("text", flat=True))
+
+    def encode(given: Sequence[str], *, progress: Progress | None = None) -> Features:
+        from sampling.encode import encode_prompts
+
+        return encode_prompts(given, loaded.text_encoder(configuration), progress=progress)
+
+    return feature_cache(prompt_set, configuration).fill(texts, encode, progress)
+
+
+def pool_of(prompt_set: PromptSet, configuration: StudyConfiguration, features: Features | None = None) -> Pool:
+    """The prompts to draw from: all, or without those that repeat an earlier one."""
+    from sampling.duplicates import first_of_each, first_of_near
+
+    if configuration.deduplicate == "none":
+        return Pool(np.arange(prompt_set.count), 0)
+    if configuration.deduplicate == "near":
+        kept = first_of_near(
+            features_of(prompt_set, configuration) if features is None else features,
+            configuration.near_duplicate_cosine,
+        )
+    else:
+        texts = prompt_set.prompts.order_by("index").values_list("text", flat=True)
+        kept = first_of_each(texts.iterator(chunk_size=READ))
+    return Pool(np.flatnonzero(kept), int((~kept).sum()))
+
+
+def curve_sizes(configuration: StudyConfiguration, count: int) -> list[int]:
+    """The sizes of the curve that a pool of ``count`` allows, the chosen one among them."""
+    return sorted({size for size in configuration.curve_sizes if size < count} | {configuration.subset_size})
+
+
+def curve_of(
+    reference: FrechetReference,
+    pool: Pool,
+    configuration: StudyConfiguration,
+    *,
+    both: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> FrechetCurve:
+    """The Fréchet curve of a configuration; with ``both`` the representative draws beside the random ones."""
+    from sampling.subset import frechet_curve
+
+    pool.check(configuration.subset_size)
+    return frechet_curve(
+        reference,
+        curve_sizes(configuration, len(pool.indices)),
+        configuration.curve_draws,
+        configuration.seed,
+        progress,
+        pool=pool.indices,
+        representative_draws=REPRESENTATIVE_DRAWS if both or configuration.draw == "representative" else 0,
+        gaussian_draws=GAUSSIAN_DRAWS,
+    )
+
+
+def distance_of(curve: FrechetCurve, configuration: StudyConfiguration) -> float:
+    """The distance of the subset that the configuration draws: the first draw of its size."""
+    table = curve.family(configuration.draw).distances
+    return table[curve.sizes.index(configuration.subset_size)][0]

@@ -1,0 +1,186 @@
+"""Features, pools and curves as the stages and tried settings use them: encoded once, drawn as configured."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.utils import timezone
+
+from metrics.frechet import FrechetReference
+from sampling.draws import SubsetError
+from sampling.subset import FrechetCurve, draw_subset
+from studies.models import PromptSet, PromptSubset, SamplingRun, Study, SubsetPrompt
+from studies.pipeline import doorbell, draws, stages, tries
+from studies.prompt_import import import_texts
+from tests.factories import make_draft, make_prompt_set, small_configuration
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def own_cache(settings: object, tmp_path: Path) -> None:
+    settings.FEATURE_CACHE = tmp_path / "features"  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every prompt that the real encoder is given."""
+    from sampling import encode
+
+    given: list[str] = []
+    real = encode.encode_prompts
+
+    def counting(texts: list[str], *args: object, **kwargs: object) -> object:
+        given.extend(texts)
+        return real(texts, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encode, "encode_prompts", counting)
+    return given
+
+
+def repeated() -> PromptSet:
+    """Sixty captions, ten of them twice."""
+    texts = list(make_prompt_set().prompts.order_by("index").values_list("text", flat=True))
+    return import_texts(texts + texts[:10], name="Repeated", source="a list")
+
+
+def only_prompts(study: Study) -> None:
+    """Run the stages that choose prompts, and none that makes pictures."""
+    stages.prepare(study)
+    while study.stages.get(name="subset").state != "done":
+        batch = stages.batches.claim("gpu") or stages.batches.claim("cpu")
+        assert batch is not None
+        assert stages.run_batch(batch), study.stages.filter(state="failed").values("error")
+        stages.go_on(study)
+    study.refresh_from_db()
+
+
+def test_a_prompt_set_is_encoded_once_for_all_studies(encoded: list[str]) -> None:
+    prompt_set, configuration = make_prompt_set(), small_configuration()
+    first = draws.features_of(prompt_set, configuration)
+    again = draws.features_of(prompt_set, small_configuration(subset_size=40, seed=3))
+    assert np.array_equal(first, again)
+    assert encoded == list(prompt_set.prompts.order_by("index").values_list("text", flat=True))
+
+
+def test_pools_leave_out_what_repeats() -> None:
+    prompt_set = repeated()
+    assert len(draws.pool_of(prompt_set, small_configuration()).indices) == 70
+    exact = draws.pool_of(prompt_set, small_configuration(deduplicate="exact"))
+    assert (exact.indices.tolist(), exact.removed) == (list(range(60)), 10)
+    near = draws.pool_of(prompt_set, small_configuration(deduplicate="near", near_duplicate_cosine=0.999))
+    assert near.removed >= 10
+    assert near.indices.max() < 60
+    with pytest.raises(SubsetError, match="65 prompts are asked for; without 10 repeated ones there are 60"):
+        exact.check(65)
+
+
+@pytest.mark.parametrize("draw", ["random", "representative"])
+def test_a_study_draws_as_configured_and_says_so(draw: str) -> None:
+    study = make_draft(draw=draw)
+    only_prompts(study)
+    subset = study.subset
+    assert subset is not None
+    assert (subset.draw, subset.deduplicate, subset.removed) == (draw, "none", 0)
+    reference = FrechetReference(draws.features_of(study.prompt_set, small_configuration()))
+    expected = draw_subset(draw, reference, 24, 0)
+    assert list(subset.members.order_by("prompt__index").values_list("prompt__index", flat=True)) == expected.tolist()
+    assert subset.distance == pytest.approx(reference.distance(expected), rel=1e-6)
+    curve = FrechetCurve.from_dict(subset.frechet_curve)
+    assert bool(curve.representative) == (draw == "representative")
+    assert np.shape(curve.gaussian) == (3, draws.GAUSSIAN_DRAWS)
+
+
+def test_members_that_stand_there_are_not_drawn_again() -> None:
+    """What was drawn is the study's, though another machine's rounding might draw otherwise."""
+    study = make_draft(draw="representative")
+    only_prompts(study)
+    member = SubsetPrompt.objects.filter(subset=study.subset).order_by("prompt__index").first()
+    assert member is not None
+    outside = study.prompt_set.prompts.exclude(pk__in=study.subset.members.values("prompt")).first()  # type: ignore[union-attr]
+    SubsetPrompt.objects.filter(pk=member.pk).update(prompt=outside)
+    before = set(SubsetPrompt.objects.filter(subset=study.subset).values_list("prompt", flat=True))
+    stage = study.stages.get(name="subset")
+    batch = stage.batches.get()
+    stages.DEFINITIONS["subset"].run(stages.Context(study=study, configuration=small_configuration(), batch=batch))
+    assert set(SubsetPrompt.objects.filter(subset=study.subset).values_list("prompt", flat=True)) == before
+
+
+def test_what_was_left_out_is_counted_in_the_record() -> None:
+    study = make_draft(deduplicate="near", near_duplicate_cosine=0.9999, subset_size=24)
+    Study.objects.filter(pk=study.pk).update(prompt_set=repeated())
+    study.refresh_from_db()
+    only_prompts(study)
+    subset = PromptSubset.objects.get(pk=study.subset_id)
+    assert subset.removed >= 10
+    assert (subset.deduplicate, subset.near_duplicate_cosine) == ("near", 0.9999)
+    assert max(subset.members.values_list("prompt__index", flat=True)) < 60
+
+
+# ------------------------------------------------------------------------------ tried settings
+
+
+def test_tried_settings_are_computed_with_both_draws() -> None:
+    run = tries.start(repeated(), small_configuration(deduplicate="exact"))
+    assert tries.work_through() == 1
+    run.refresh_from_db()
+    assert (run.state, run.removed, run.error) == ("done", 10, "")
+    curve = FrechetCurve.from_dict(run.frechet_curve)
+    assert curve.sizes == (8, 24, 48)
+    assert (np.array(curve.representative).mean(1) < np.array(curve.distances).mean(1)).all()
+    assert tries.work_through() == 0
+
+
+def test_the_second_try_encodes_nothing(encoded: list[str]) -> None:
+    prompt_set = make_prompt_set()
+    for seed in (1, 2):
+        tries.start(prompt_set, small_configuration(seed=seed))
+    assert tries.work_through() == 2
+    assert len(encoded) == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder": "no-such-model"}, "neither a folder nor an open_clip model named 'no-such-model'"),
+        ({"deduplicate": "exact", "subset_size": 65}, "65 prompts are asked for; without 10 repeated ones"),
+    ],
+)
+def test_settings_that_cannot_be_computed_say_why(change: dict[str, object], message: str) -> None:
+    run = tries.start(repeated(), small_configuration(**change))
+    assert tries.work_through() == 0
+    run.refresh_from_db()
+    assert run.state == "failed"
+    assert message in run.error
+
+
+def test_a_run_whose_worker_died_is_taken_by_another_and_the_first_writes_nothing() -> None:
+    tries.start(make_prompt_set(), small_configuration())
+    lost = tries.claim()
+    assert lost is not None
+    assert tries.claim() is None
+    SamplingRun.objects.filter(pk=lost.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    taken = tries.claim()
+    assert taken is not None
+    assert not tries.compute(lost)
+    assert SamplingRun.objects.get(pk=taken.pk).state == "running"
+    assert tries.compute(taken)
+
+
+def test_a_run_that_kills_its_workers_is_given_up() -> None:
+    run = tries.start(make_prompt_set(), small_configuration())
+    for _ in range(3):
+        assert tries.claim() is not None
+        SamplingRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert tries.claim() is None
+    run.refresh_from_db()
+    assert (run.state, run.error) == ("failed", "its worker disappeared 3 times in the middle of it")
+
+
+def test_the_sweep_rings_for_waiting_runs() -> None:
+    assert doorbell.sweep() == []
+    tries.start(make_prompt_set(), small_configuration())
+    assert doorbell.sweep() == ["gpu"]
