@@ -23,8 +23,8 @@ BACKOFF = timedelta(seconds=5)
 def claimable(now: datetime) -> QuerySet[Batch]:
     """Batches that a worker may take: waiting ones whose time has come, and those whose lease ran out.
 
-    The conditions on the batch are its own columns and not a subquery: an update that had to wait for another one checks
-    those again on PostgreSQL, while a subquery would still see the batch as it was before.
+    The conditions on the batch are its own columns and not a subquery: an update that had to wait for another one
+    checks those again on PostgreSQL, while a subquery would still see the batch as it was before.
     """
     waiting = Q(state=Batch.State.WAITING) & (Q(not_before=None) | Q(not_before__lte=now))
     abandoned = Q(state=Batch.State.LEASED, lease_until__lt=now)
