@@ -78,7 +78,7 @@ def test_what_cannot_be_used_is_named(change: dict[str, Any], field: str) -> Non
 
 
 def test_a_strength_that_is_not_finite_is_refused_before_it_gets_here() -> None:
-    with pytest.raises(GuidanceError, match="strength.*nan"):
+    with pytest.raises(GuidanceError, match=r"strength.*nan"):
         StudyConfiguration(checkpoint="demo", baseline=ClassifierFree(float("nan")))
 
 
