@@ -67,6 +67,7 @@ class StudyConfiguration:
     )
     trials_per_evaluator: int = 30
     quota: int = 17
+    allow_correction: bool = True  # of the last answer; both answers are kept, the later one counts
     consent: str = DEFAULT_CONSENT
     question: str = DEFAULT_QUESTION
     options: tuple[str, ...] = DEFAULT_OPTIONS

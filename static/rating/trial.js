@@ -144,8 +144,9 @@ async function answer(option) {
   option.classList.add("pressed");
   const elapsed = Math.round(performance.now() - visibleSince);
   spent.push(elapsed / 1000);
+  const corrects = form.elements.corrects ? { corrects: form.elements.corrects.value } : {};
   await deliver({
-    trial: trial.id, choice: option.value, elapsed_ms: String(elapsed), key: uuid(),
+    ...corrects, trial: trial.id, choice: option.value, elapsed_ms: String(elapsed), key: uuid(),
     viewport_width: String(innerWidth), viewport_height: String(innerHeight), picture_width: String(images.left.clientWidth),
   });
 }
@@ -156,8 +157,8 @@ async function deliver(given) {
   const slow = setTimeout(() => say(text.textSending), 300);
   const result = await send(given);
   clearTimeout(slow);
-  forget();
-  const next = result.body.next;
+  if (result.status !== 403) forget(); // a study that is paused takes the answer when it goes on
+  const next = form.elements.corrects ? null : result.body.next; // the page of a correction is left for the open trial
   if (next && next.state === "trial") {
     say();
     show(next);
@@ -171,6 +172,7 @@ function show(next) {
   zoom(false);
   page.querySelectorAll("input[name=trial]").forEach((input) => { input.value = trial.id; });
   page.querySelector(".skip").open = false;
+  page.querySelector(".back")?.removeAttribute("hidden");
   form.elements.key.value = uuid();
   page.querySelector("#prompt").textContent = trial.prompt;
   const bar = page.querySelector("progress");

@@ -136,6 +136,12 @@ class StudyForm(SamplingFields):
 
     trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
     quota = forms.IntegerField(label="Evaluators wanted", initial=17)
+    allow_correction = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Let evaluators correct their last answer",
+        help_text="Both answers are kept.",
+    )
     question = forms.CharField(initial=DEFAULT_QUESTION)
     consent = forms.CharField(widget=forms.Textarea, initial=DEFAULT_CONSENT, label="Consent text")
 
@@ -143,7 +149,7 @@ class StudyForm(SamplingFields):
         ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
         ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
-        ("Evaluators", ("trials_per_evaluator", "quota", "question", "consent")),
+        ("Evaluators", ("trials_per_evaluator", "quota", "allow_correction", "question", "consent")),
     )
     owners = {"baseline": "strength", "candidates": "scales"}  # the configuration's field -> the form's
 

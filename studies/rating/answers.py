@@ -15,6 +15,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from studies import locks
+from studies.drafts import configuration_of
 from studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
 from studies.rating import chain
 
@@ -59,6 +60,7 @@ class Standing:
     trial: Trial | None = None
     of: int = 0
     ahead: list[Trial] = field(default_factory=list)
+    corrects: Rating | None = None  # the answer that the trial is shown again for
 
 
 def standing_of(evaluator: Evaluator) -> Standing:
@@ -81,6 +83,19 @@ def standing_of(evaluator: Evaluator) -> Standing:
     if not trials:
         return Standing("finished")
     return Standing("trial", trials[0], trials[0].of, trials[1:])
+
+
+def last_answer_of(evaluator: Evaluator, standing: Standing) -> Standing:
+    """The last answered trial once more, to be corrected; ``standing`` itself where there is none. Changes nothing."""
+    if standing.state != "trial":
+        return standing
+    last = (
+        Rating.objects.filter(evaluator=evaluator, superseded=False)
+        .select_related("trial__pair__prompt", "trial__left_image__prompt")
+        .order_by("-sequence")
+        .first()
+    )
+    return standing if last is None else Standing("trial", last.trial, standing.of, corrects=last)
 
 
 def open_trials(evaluator: Evaluator) -> QuerySet[Trial]:
@@ -224,6 +239,8 @@ def _corrected(evaluator: Evaluator, trial: Trial, corrects: uuid.UUID | None) -
     """The standing answer that this one corrects; none for a first answer."""
     if corrects is None:
         return None
+    if not configuration_of(evaluator.study).allow_correction:
+        raise Conflict("this study does not let answers be corrected")
     earlier = Rating.objects.filter(evaluator=evaluator, trial=trial, key=corrects, superseded=False).first()
     if earlier is None:
         raise Conflict("there is no standing answer to correct")

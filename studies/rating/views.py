@@ -47,8 +47,11 @@ def for_evaluator(view: View) -> View:
 @for_evaluator
 @require_safe
 def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Where the evaluator stands."""
-    return show(request, evaluator, token, answers.standing_of(evaluator))
+    """Where the evaluator stands; with ``?back=1`` the last answered trial, if the study lets it be corrected."""
+    standing = answers.standing_of(evaluator)
+    if request.GET.get("back") and configuration_of(evaluator.study).allow_correction:
+        standing = answers.last_answer_of(evaluator, standing)
+    return show(request, evaluator, token, standing)
 
 
 @for_evaluator
@@ -184,6 +187,8 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, standing: Stand
             "key": uuid.uuid4(),
             "minutes": max(1, round((standing.of - standing.trial.position + 1) * SECONDS_PER_TRIAL / 60)),
             "seconds_per_trial": SECONDS_PER_TRIAL,
+            "corrects": standing.corrects,
+            "may_go_back": configuration.allow_correction and standing.corrects is None,
         }
     if standing.state == "consent":
         context["minutes"] = max(1, round(configuration.trials_per_evaluator * SECONDS_PER_TRIAL / 60))
@@ -195,9 +200,11 @@ def body(token: str, standing: Standing) -> dict[str, Any]:
     """The JSON of a standing: nothing of kind, pair or arm. ``preload``: pictures that the page may fetch ahead."""
     if standing.trial is None:
         return {"state": standing.state, "trial": None}
+    given = standing.corrects
     return {
         "state": standing.state,
         "trial": trial_body(token, standing.trial, standing.of),
+        **({"corrects": str(given.key), "choice": given.choice} if given else {}),
         "preload": [list(picture_paths(token, trial)) for trial in standing.ahead],
     }
 

@@ -12,10 +12,11 @@ import pytest
 from django.test import Client
 
 from studies.access import link_for
-from studies.lifecycle import pause_study
+from studies.lifecycle import open_study, pause_study
 from studies.models import Evaluator, Rating, Study, Trial
 from studies.pipeline.storage import image_path
 from studies.rating.enrolment import consent, enrol
+from tests.factories import make_ready_study
 from tests.rating.conftest import JSON, Visitor
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +119,34 @@ def test_an_answer_can_be_corrected(visitor: Visitor) -> None:
     assert visitor.post("rate", second).status_code == 409
     assert visitor.post("rate", second | {"corrects": given["key"]}).status_code == 200
     assert list(Rating.objects.order_by("pk").values_list("choice", "superseded")) == [(1, True), (-2, False)]
+
+
+def test_the_last_answer_is_shown_again_to_be_corrected(client: Client, visitor: Visitor) -> None:
+    assert "?back=1" in client.get(visitor.path).content.decode()  # hidden before the first answer
+    given = answer(visitor.status()["trial"], choice=-1)
+    visitor.post("rate", given)
+    shown = client.get(f"{visitor.path}?back=1", headers=JSON).json()
+    assert (shown["trial"]["id"], shown["corrects"], shown["choice"]) == (given["trial"], given["key"], -1)
+    page = client.get(f"{visitor.path}?back=1").content.decode()
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+    assert fields["corrects"] == given["key"]
+    assert client.post(f"{visitor.path}rate/", fields | {"choice": "2"}).status_code == 302
+    assert visitor.status()["trial"]["position"] == 2
+    assert list(Rating.objects.order_by("pk").values_list("choice", "superseded")) == [(-1, True), (2, False)]
+
+
+def test_a_study_may_forbid_corrections(client: Client) -> None:
+    study = make_ready_study(name="Strict", allow_correction=False)
+    open_study(study)
+    heidi = enrol(study, note="Heidi")
+    consent(heidi)
+    visitor = Visitor(client, heidi)
+    given = answer(visitor.status()["trial"])
+    visitor.post("rate", given)
+    changed = answer({"id": given["trial"]}, choice=-2, corrects=given["key"])
+    assert "corrected" in visitor.post("rate", changed).json()["detail"]
+    assert client.get(f"{visitor.path}?back=1", headers=JSON).json()["trial"]["position"] == 2
+    assert "?back=1" not in client.get(visitor.path).content.decode()
 
 
 @pytest.mark.parametrize(
