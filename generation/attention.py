@@ -27,7 +27,7 @@ class AttentionError(ValueError):
 class Perturbation(NamedTuple):
     """Which n rows of a batch are perturbed, and how."""
 
-    rows: torch.Tensor  # (n,) int64, positions in the batch
+    rows: torch.Tensor | None  # (n,) int64, positions in the batch; None: every row, n = B
     coefficient: torch.Tensor  # (n, 1, 1, 1), 1 + a
     barred: torch.Tensor  # (n, 1, 1, tokens) bool, tokens that may not be the semantic one
     per_head: torch.Tensor | None  # (n, 1, 1, 1) bool; None where every row takes the mean over heads
@@ -53,14 +53,26 @@ def perturbation(
     chosen = [change for change in changes if change is not None]
     if not chosen:
         return None
-    scales = torch.tensor([1.0 + change.scale for change in chosen], dtype=_working(dtype))
-    per_head = torch.tensor([change.per_head for change in chosen])
-    allowed = torch.stack([change.allowed for change in chosen])
+    sparse = _as_tensors(chosen, device, dtype)._replace(rows=torch.tensor(rows).to(device))
+    return sparse if any(change.per_head for change in chosen) else sparse._replace(per_head=None)
+
+
+def dense_perturbation(
+    changes: Sequence[RowChange | None], *, tokens: int, device: torch.device, dtype: torch.dtype
+) -> Perturbation:
+    """The same with a coefficient for every row: shapes follow from the batch alone, so that one compiled graph serves
+    all arms. Plain rows have the coefficient 0, which is a = −1: they stay as stock attention makes them."""
+    plain = RowChange(-1.0, after_first(tokens))
+    return _as_tensors([change or plain for change in changes], device, dtype)
+
+
+def _as_tensors(changes: Sequence[RowChange], device: torch.device, dtype: torch.dtype) -> Perturbation:
+    scales = torch.tensor([1.0 + change.scale for change in changes], dtype=_working(dtype))
     return Perturbation(
-        rows=torch.tensor(rows).to(device),
+        rows=None,
         coefficient=scales.view(-1, 1, 1, 1).to(device),
-        barred=~allowed[:, None, None, :].to(device),
-        per_head=per_head.view(-1, 1, 1, 1).to(device) if bool(per_head.any()) else None,
+        barred=~torch.stack([change.allowed for change in changes])[:, None, None, :].to(device),
+        per_head=torch.tensor([change.per_head for change in changes]).view(-1, 1, 1, 1).to(device),
     )
 
 
@@ -112,6 +124,7 @@ def guide_attention(unet: UNet2DConditionModel) -> None:
     Raises AttentionError where the UNet has no cross-attention, where a module has another processor than diffusers'
     default (fused projections, IP-Adapter, xFormers), or a cross-attention module is of a kind not handled.
     """
+    unet = getattr(unet, "_orig_mod", unet)  # torch.compile's wrapper knows its modules by other names
     processors: dict[str, Any] = dict(unet.attn_processors)
     if all(isinstance(processor, GuidedAttention) for processor in processors.values()) and processors:
         return
@@ -141,13 +154,17 @@ def _corrected(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``attended`` (B, heads, patches, d) with out − (1+a)·A[p,s]·V[s] on the rows named; s (n, heads|1, patches)."""
     working = _working(query.dtype)
-    weights = _attention_weights(query.index_select(0, change.rows), key.index_select(0, change.rows), working)
+    weights = _attention_weights(_rows(query, change), _rows(key, change), working)
     semantic = _semantic_token(weights, change)  # (n, heads or 1, patches)
     index = semantic.expand(-1, weights.shape[1], -1).unsqueeze(-1)  # (n, heads, patches, 1)
-    chosen = value.index_select(0, change.rows).gather(2, index.expand(-1, -1, -1, value.shape[-1]))
+    chosen = _rows(value, change).gather(2, index.expand(-1, -1, -1, value.shape[-1]))
     correction = change.coefficient * weights.gather(3, index) * chosen.to(working)
-    changed = attended.index_select(0, change.rows).to(working) - correction
-    return attended.index_copy(0, change.rows, changed.to(attended.dtype)), semantic
+    changed = (_rows(attended, change).to(working) - correction).to(attended.dtype)
+    return (changed if change.rows is None else attended.index_copy(0, change.rows, changed)), semantic
+
+
+def _rows(batch: torch.Tensor, change: Perturbation) -> torch.Tensor:
+    return batch if change.rows is None else batch.index_select(0, change.rows)
 
 
 def _attention_weights(query: torch.Tensor, key: torch.Tensor, working: torch.dtype) -> torch.Tensor:

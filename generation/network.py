@@ -14,7 +14,14 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from numpy.typing import NDArray
 
-from generation.attention import Perturbation, RowChange, SemanticMaps, after_first, perturbation
+from generation.attention import (
+    Perturbation,
+    RowChange,
+    SemanticMaps,
+    after_first,
+    dense_perturbation,
+    perturbation,
+)
 from generation.plan import Conditioning, Step
 
 RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its token index (heads or 1, patches)
@@ -28,6 +35,11 @@ def network_rows(batch_size: int) -> int:
     """
     rows = 2 * batch_size
     return rows if rows <= 4 else 4 * -(-rows // 4)
+
+
+def is_compiled(unet: UNet2DConditionModel) -> bool:
+    """Whether calls of the UNet run a compiled graph: ``unet.compile()`` or ``torch.compile(unet)``."""
+    return hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,9 @@ class Network:
             keywords["perturbation"] = call.perturbation
         if maps is not None:
             keywords["semantic_maps"] = maps
-        output: torch.Tensor = self.unet(
+        # Recording is a side effect that would cost another graph: those calls run as they were before compiling.
+        network = getattr(self.unet, "_orig_mod", self.unet).forward if self.record_maps else self.unet
+        output: torch.Tensor = network(
             stacked.index_select(0, call.sources),
             timestep,
             encoder_hidden_states=call.text,
@@ -134,8 +148,15 @@ class Network:
             tuple(rows),
             sources.to(prompts.device),
             torch.stack([self._text(row) for row in padded]),
-            perturbation(changes, device=prompts.device, dtype=self.unet.dtype),
+            self._perturbation(changes),
         )
+
+    def _perturbation(self, changes: Sequence[RowChange | None]) -> Perturbation | None:
+        """None for a plain call, which costs nothing extra; for a compiled network the dense form, else the rows."""
+        texts = self.texts.prompts
+        if any(changes) and is_compiled(self.unet) and not self.record_maps:
+            return dense_perturbation(changes, tokens=texts.shape[1], device=texts.device, dtype=self.unet.dtype)
+        return perturbation(changes, device=texts.device, dtype=self.unet.dtype)
 
     def _text(self, row: _Row) -> torch.Tensor:
         negative = row.conditioning.negative_prompt

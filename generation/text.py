@@ -13,18 +13,25 @@ class PromptTruncated(UserWarning):
     """A prompt is longer than the tokenizer allows; the message names the words that the model does not see."""
 
 
-def check_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> None:
-    """Raise ValueError for a prompt without a word, naming it; warn (PromptTruncated) of one that is cut."""
+def check_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, warn: bool = True) -> None:
+    """Raise ValueError for a prompt without a word, naming it; warn (PromptTruncated) of those that are cut."""
     for index, prompt in enumerate(prompts):
         if not isinstance(prompt, str) or not prompt.strip():
             raise ValueError(f"prompt {index} must be a text with at least one word, not {prompt!r}")
         if not bool(own_tokens(pipeline, prompt).any()):
             raise ValueError(f"prompt {index} has no token that the model knows: {prompt!r}")
+    if warn:
+        warn_of_cut_words(pipeline, prompts)
+
+
+def warn_of_cut_words(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> None:
+    """Warn (PromptTruncated) of every prompt that the tokenizer's limit cuts, naming the words."""
+    for index, prompt in enumerate(prompts):
         cut = words_beyond_limit(pipeline, prompt)
         if cut:
             limit = pipeline.tokenizer.model_max_length
             message = f"prompt {index} is longer than the model's {limit} tokens; it does not see: {cut!r}"
-            warnings.warn(message, PromptTruncated, stacklevel=3)
+            warnings.warn(message, PromptTruncated, stacklevel=4)
 
 
 def words_beyond_limit(pipeline: StableDiffusionPipeline, prompt: str) -> str:

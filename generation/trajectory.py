@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from generation import noise
 from generation.attention import guide_attention
 from generation.guidance import Guidance, combine
-from generation.network import Network, RowMaps, Texts, decode_latents, network_rows
+from generation.network import Network, RowMaps, Texts, decode_latents, is_compiled, network_rows
 from generation.plan import PROMPT, Step, count_evaluations, named_arms, plan
 from generation.schedule import Scheduler, advance, build_scheduler
 from generation.text import check_prompts, encode_texts, own_tokens
@@ -346,6 +346,8 @@ def _provenance(run: _Run, scheduler: str, steps: int) -> dict[str, Any]:
         "processor": {"machine": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability()},
         "threads": torch.get_num_threads(),
         "dtype": str(pipeline.unet.dtype).removeprefix("torch."),
+        "channels_last": pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last),
+        "compiled": is_compiled(pipeline.unet),
         "versions": {
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,

@@ -9,7 +9,6 @@ import hashlib
 import os
 import tempfile
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +52,18 @@ def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDif
 
     if checkpoint_fingerprint(location) != revision:
         raise ValueError(f"the checkpoint {location} has changed since the study was prepared")
-    return load_pipeline(location, device=where, dtype=getattr(torch, dtype))
+    on_gpu = torch.device(where).type == "cuda"
+    return load_pipeline(location, device=where, dtype=getattr(torch, dtype), channels_last=on_gpu)
 
 
 def pipeline(configuration: StudyConfiguration, recipe: Recipe) -> StableDiffusionPipeline:
     """The study's pipeline; refuses a checkpoint that changed since the study was prepared."""
-    location = checkpoint_location(configuration.checkpoint)
-    return _pipeline(location, recipe.revision, recipe.dtype, device())
+    return pipeline_of(configuration.checkpoint, recipe.revision, recipe.dtype)
+
+
+def pipeline_of(checkpoint: str, revision: str, dtype: str) -> StableDiffusionPipeline:
+    """The pipeline of a checkpoint by name, if it still is of that revision."""
+    return _pipeline(checkpoint_location(checkpoint), revision, dtype, device())
 
 
 def picture_size(configuration: StudyConfiguration) -> tuple[int, int]:
@@ -120,7 +124,7 @@ def text_encoder(configuration: StudyConfiguration) -> Any:
     return _text_encoder(*_encoder_location(configuration), device())
 
 
-# ------------------------------------------------------------------------------ files and environment
+# ------------------------------------------------------------------------------ files
 
 
 def features_folder() -> Path:
@@ -138,19 +142,3 @@ def save_array(path: Path, array: np.ndarray) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def environment(loaded: Any) -> dict[str, Any]:
-    """Device, thread count and versions: the part of a picture's provenance that is the machine's."""
-    import platform
-
-    import torch
-
-    where = str(loaded.device)
-    processor = torch.cuda.get_device_name(loaded.device) if where.startswith("cuda") else platform.machine()
-    return {
-        "device": where,
-        "processor": processor,
-        "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
-    }

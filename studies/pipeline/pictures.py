@@ -81,14 +81,13 @@ def _present(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[
 
 
 def _generate(context: Context, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
-    from generation.images import encode_png
-    from generation.trajectory import generate
+    from generation.images import encoded
+    from generation.memory import generate_within_memory
 
     configuration = context.configuration
     seeds = [seed_of(prompt, configuration) for prompt in prompts]
-    pipeline = loaded.pipeline(configuration, recipe)
-    result = generate(
-        pipeline,
+    result = generate_within_memory(
+        loaded.pipeline(configuration, recipe),
         [prompt.text for prompt in prompts],
         seeds,
         {str(arm.pk): arm.to_guidance() for arm in arms},
@@ -100,46 +99,42 @@ def _generate(context: Context, recipe: Recipe, prompts: list[Prompt], arms: lis
         progress=context.progress,
     )
     context.count_evaluations(result.evaluations)
-    rows = []
-    for arm in arms:
-        for prompt, seed, picture in zip(prompts, seeds, result.images[str(arm.pk)], strict=True):
-            height, width = picture.shape[:2]
-            rows.append(
-                Image(
-                    prompt=prompt,
-                    arm=arm,
-                    recipe=recipe,
-                    seed=seed,
-                    state=Image.State.DONE,
-                    sha256=store_image(encode_png(picture)),
-                    height=height,
-                    width=width,
-                    provenance=provenance(recipe, arm, prompt, seed, pipeline),
-                )
-            )
+    pictures = [picture for arm in arms for picture in result.images[str(arm.pk)]]
+    hashes = encoded(pictures, store_image)
+    made = [(arm, prompt, seed) for arm in arms for prompt, seed in zip(prompts, seeds, strict=True)]
     Image.objects.bulk_create(
-        rows,
+        [
+            Image(
+                prompt=prompt,
+                arm=arm,
+                recipe=recipe,
+                seed=seed,
+                state=Image.State.DONE,
+                sha256=sha256,
+                height=picture.shape[0],
+                width=picture.shape[1],
+                provenance=provenance(recipe, arm, prompt, seed, result.provenance),
+            )
+            for (arm, prompt, seed), picture, sha256 in zip(made, pictures, hashes, strict=True)
+        ],
         update_conflicts=True,
         unique_fields=["prompt", "arm", "recipe", "seed"],
         update_fields=["state", "sha256", "height", "width", "provenance"],
     )
 
 
-def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, pipeline: Any) -> dict[str, Any]:
-    """Everything needed to make an image again."""
+def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[str, Any]) -> dict[str, Any]:
+    """Everything needed to make an image again. run: ``Generated.provenance``, the call that made it."""
+    from generation.images import png_versions
+
     return {
         "prompt": prompt.text,
         "seed": seed,
         "guidance": arm.guidance,
         "checkpoint": recipe.checkpoint,
         "revision": recipe.revision,
-        "scheduler": recipe.scheduler,
-        "steps": recipe.steps,
-        "height": recipe.height,
-        "width": recipe.width,
-        "dtype": recipe.dtype,
-        "batch_size": recipe.batch_size,
-        **loaded.environment(pipeline),
+        **run,
+        "versions": run["versions"] | png_versions(),
     }
 
 

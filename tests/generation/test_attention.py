@@ -88,7 +88,7 @@ def test_each_row_is_changed_as_it_asks_and_plain_rows_are_stock(rows: list[RowC
             np.testing.assert_allclose(guided[row].detach().numpy(), expected, rtol=0, atol=1e-11)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=5), st.sampled_from([torch.float32, torch.bfloat16]))
+@given(st.lists(st.booleans(), min_size=1, max_size=5), st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
 @settings(deadline=None)
 def test_minus_one_and_plain_rows_are_stock_bit_for_bit(perturbed: list[bool], dtype: torch.dtype) -> None:
     module = cross_attention(dtype)
@@ -165,19 +165,37 @@ def test_only_allowed_tokens_are_chosen() -> None:
         assert maps["m"].tolist() == [[[token]]]
 
 
-def test_half_precision_is_corrected_in_single_precision() -> None:
-    """The correction of a = 50 is large; in bfloat16 arithmetic it would be wrong by more than its rounding."""
-    module, exact = cross_attention(torch.bfloat16), cross_attention(torch.bfloat16).double()
-    patches, text = states(1, torch.bfloat16)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_corrected_in_single_precision(dtype: torch.dtype) -> None:
+    """The correction of a = 50 is large; in half-precision arithmetic it would be wrong by more than its rounding."""
+    module, exact = cross_attention(dtype), cross_attention(dtype).double()
+    patches, text = states(1, dtype)
     change = RowChange(50.0, torch.arange(TOKENS) == 3)
-    coefficients = perturbation([change], device=CPU, dtype=torch.bfloat16)
+    coefficients = perturbation([change], device=CPU, dtype=dtype)
     assert coefficients is not None
     assert coefficients.coefficient.dtype == torch.float32
     guided = GuidedAttention("m")(module, patches, text, perturbation=coefficients)
-    assert guided.dtype == torch.bfloat16
+    assert guided.dtype == dtype
     expected = explicit(exact, patches[0].double(), text[0].double(), change)
-    # Rounded are the projections, the stock output, the corrected output: a few times 2**-8 of the largest value.
-    assert np.abs(guided[0].float().detach().numpy() - expected).max() < 0.03 * np.abs(expected).max()
+    # Rounded are the projections, the stock output, the corrected output: a few times the precision.
+    error = np.abs(guided[0].float().detach().numpy() - expected).max()
+    assert error < 4 * torch.finfo(dtype).eps * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_chooses_the_token_in_single_precision(dtype: torch.dtype) -> None:
+    """Two weights that are one number in half precision: rounded before the argmax, the first would win the tie."""
+    module, patches, text = worked_example()
+    module, patches = module.to(dtype), patches.to(dtype)
+    step = torch.finfo(dtype).eps / 2  # the next number above 0.75
+    text = torch.tensor([[[0.0, 0.0], [0.75, 0.75], [0.75, 0.75 + step], [0.0, 0.0]]], dtype=dtype)
+    weights = text[0].double().softmax(dim=0).mean(dim=1)  # one query of ones: the logits are the text itself
+    assert weights[1] < weights[2]
+    assert weights[1].to(dtype) == weights[2].to(dtype)
+    maps: SemanticMaps = {}
+    change = perturbation([RowChange(2.0, after_first(4))], device=CPU, dtype=dtype)
+    GuidedAttention("m")(module, patches, text, perturbation=change, semantic_maps=maps)
+    assert maps["m"].tolist() == [[[2]]]
 
 
 def test_plain_batches_have_no_perturbation() -> None:

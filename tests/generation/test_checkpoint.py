@@ -17,6 +17,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from generation.checkpoint import PARTS, CheckpointError, DeviceError, checkpoint_fingerprint, load_pipeline
 from generation.guidance import SegmentationFree
+from generation.network import is_compiled
 from generation.trajectory import generate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -66,6 +67,23 @@ def test_a_dtype_may_be_given_by_name(checkpoint: Path, dtype: torch.dtype | str
     loaded = load_pipeline(str(checkpoint), device=torch.device("cpu"), dtype=dtype)
     expected = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     assert {loaded.unet.dtype, loaded.vae.dtype, loaded.text_encoder.dtype} == {expected}
+
+
+def test_the_memory_layout_and_compiling_are_asked_for(checkpoint: Path) -> None:
+    plain = load_pipeline(checkpoint, device="cpu")
+    loaded = load_pipeline(checkpoint, device="cpu", channels_last=True, compiled=True)  # compiled when first called
+    for part, name in (("unet", "conv_in.weight"), ("vae", "decoder.conv_in.weight")):
+        weights, before = (dict(getattr(each, part).named_parameters())[name] for each in (loaded, plain))
+        assert weights.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(weights, before)
+    assert is_compiled(loaded.unet)
+    assert not is_compiled(plain.unet)
+
+
+def test_a_text_encoder_that_transformers_has_not_is_named(folder: Path) -> None:
+    edit(folder / "model_index.json", lambda index: index.update(text_encoder=["transformers", "OracleModel"]))
+    with pytest.raises(CheckpointError, match=r"text_encoder is transformers\.OracleModel"):
+        load_pipeline(folder, device="cpu")
 
 
 def test_a_hub_id_in_the_local_cache_is_loaded(hub: Path) -> None:
@@ -155,12 +173,12 @@ def test_weights_that_are_missing_or_end_early_are_named(folder: Path, part: str
 
 
 def test_weights_that_lack_a_tensor_are_refused(folder: Path) -> None:
-    """diffusers says so in its log only."""
-    for part in ("unet", "vae"):
+    """diffusers and transformers say so in their log only; the latter makes up the weights."""
+    for part in ("unet", "vae", "text_encoder"):
         weights = next((folder / part).glob("*.safetensors"))
         whole = weights.read_bytes()
         name = rename_one_tensor(weights)
-        with pytest.raises(CheckpointError, match=f"{part}.*{name}"):
+        with pytest.raises(CheckpointError, match=f"weights of its {part} lack .*{name.removeprefix('text_model.')}"):
             load_pipeline(folder, device="cpu")
         weights.write_bytes(whole)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from generation.images import ImageError, decode_png, encode_png, sha256_of
+from generation.images import ImageError, decode_png, encode_png, encoded, sha256_of
 
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 
@@ -31,6 +31,13 @@ def test_nothing_but_pixels_is_written() -> None:
         chunks.append(data[at + 4 : at + 8])
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     assert chunks == [b"IHDR", b"IDAT", b"IEND"]
+
+
+def test_pictures_encoded_in_threads_keep_their_order_and_bytes() -> None:
+    pictures = list(np.random.default_rng(2).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
+    assert encoded(pictures, sha256_of) == [sha256_of(encode_png(picture)) for picture in pictures]
+    with pytest.raises(ImageError, match="float64"):
+        encoded([pictures[0], np.zeros((4, 4, 3))], len)  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""Segmentation-free guidance for people who have a diffusers pipeline and only want the guidance.
+
+The parent's denoising loop runs unchanged. At the switch (Algorithm 1) three things that it reads anew in every
+iteration are exchanged: the text of the rows that are subtracted becomes the prompt, the cross-attention of those rows
+is perturbed, and the guidance scale becomes 1 + w̄. So everything else that the parent offers goes on working:
+callbacks, generators, given latents or embeddings, output types, other schedulers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+
+from generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
+from generation.guidance import Heads, SegmentationFree, Tokens
+from generation.text import check_prompts, own_tokens, warn_of_cut_words
+
+
+class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
+    """``StableDiffusionPipeline`` whose call also takes the settings of segmentation-free guidance.
+
+    ``from_pretrained`` loads whatever the parent loads. Without ``segmentation_free_scale`` it is the parent.
+    """
+
+    _switch: _Switch | None = None
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Two rows a picture: as the parent decides, and always under segmentation-free guidance."""
+        return self._switch is not None or bool(super().do_classifier_free_guidance)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 50,
+        *,
+        segmentation_free_scale: float | None = None,
+        segmentation_free_strength: float = 2.5,
+        switch_after: int | None = None,
+        heads: Heads = "mean",
+        tokens: Tokens = "all",
+        **usual: Any,
+    ) -> Any:
+        """As the parent's call; its other arguments are taken by name.
+
+        segmentation_free_scale: the paper's a (10); None leaves the guidance to the parent, exactly.
+        segmentation_free_strength: the paper's w̄. Mind that ``guidance_scale``, which the iterations before the switch
+            use, is in diffusers' convention, 1 + w: the paper's w = 7.5 is ``guidance_scale=8.5``.
+        switch_after: t_s, iterations before the switch; half of them by default.
+        heads, tokens: as in ``generation.guidance.SegmentationFree``.
+        Warns (PromptTruncated) of a prompt that is cut. Raises GuidanceError or ValueError, naming the value.
+        """
+        usual |= {"height": height, "width": width, "num_inference_steps": num_inference_steps}
+        if prompt is not None:
+            warn_of_cut_words(self, [prompt] if isinstance(prompt, str) else prompt)
+        if segmentation_free_scale is None:
+            return super().__call__(prompt, **usual)
+        guidance = SegmentationFree(
+            segmentation_free_scale, segmentation_free_strength, switch_after, heads=heads, tokens=tokens
+        )
+        guide_attention(self.unet)
+        self._switch = self._prepared(guidance, prompt, usual)
+        try:
+            if self._switch.at == 0:
+                prompt, usual = None, self._switched_from_the_start(prompt, usual)
+            return super().__call__(prompt, **usual | self._switch.callbacks(usual))
+        finally:
+            self._switch = None
+
+    def _prepared(self, guidance: SegmentationFree, prompt: str | list[str] | None, usual: dict[str, Any]) -> _Switch:
+        """The switch of one call: when, and the perturbation of its rows."""
+        given = usual.get("timesteps") or usual.get("sigmas")
+        steps = len(given) if given is not None else usual["num_inference_steps"]
+        allowed = self._allowed(guidance, prompt, usual.get("prompt_embeds"))
+        repeats = usual.get("num_images_per_prompt") or 1
+        changed = [
+            RowChange(guidance.scale, each, per_head=guidance.heads == "per_head")
+            for each in allowed
+            for _ in range(repeats)
+        ]
+        change = perturbation(
+            [*changed, *[None] * len(changed)], device=self._execution_device, dtype=self.unet.dtype
+        )
+        assert change is not None
+        return _Switch(
+            at=guidance.switch_iteration(steps),
+            steps=steps,
+            scale=guidance.diffusers_scale,
+            perturbation=change,
+            callback=usual.get("callback_on_step_end"),
+            inputs=tuple(usual.get("callback_on_step_end_tensor_inputs", ("latents",))),
+        )
+
+    def _allowed(
+        self, guidance: SegmentationFree, prompt: str | list[str] | None, embeds: torch.Tensor | None
+    ) -> Sequence[torch.Tensor]:
+        """For each prompt, bool (tokens,): which may be the semantic one."""
+        if prompt is not None:
+            prompts = [prompt] if isinstance(prompt, str) else prompt
+            check_prompts(self, prompts, warn=False)
+            own = [own_tokens(self, each) for each in prompts]
+            return own if guidance.tokens == "prompt" else [after_first(len(each)) for each in own]
+        if embeds is None:
+            raise ValueError("a prompt or prompt_embeds must be given, and both are None")
+        if guidance.tokens == "prompt":
+            raise ValueError("tokens='prompt' needs the prompt as text, and only prompt_embeds were given")
+        return [after_first(embeds.shape[1])] * len(embeds)
+
+    def _switched_from_the_start(self, prompt: str | list[str] | None, usual: dict[str, Any]) -> dict[str, Any]:
+        """The parent's arguments where no iteration is classifier-free: the prompt on both rows, as embeddings."""
+        assert self._switch is not None
+        attention = usual.get("cross_attention_kwargs") or {}
+        embeds = usual.get("prompt_embeds")
+        if embeds is None:
+            embeds, _ = self.encode_prompt(
+                prompt,
+                self._execution_device,
+                1,
+                False,
+                lora_scale=attention.get("scale"),
+                clip_skip=usual.get("clip_skip"),
+            )
+        return usual | {
+            "prompt_embeds": embeds,
+            "negative_prompt": None,
+            "negative_prompt_embeds": embeds,
+            "guidance_scale": self._switch.scale,
+            "cross_attention_kwargs": attention | {"perturbation": self._switch.perturbation},
+        }
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """When one call switches, and to what. at: t_s; scale: 1 + w̄; callback, inputs: the caller's own."""
+
+    at: int
+    steps: int
+    scale: float
+    perturbation: Perturbation
+    callback: Any  # a function, diffusers' PipelineCallback or several of them, or None
+    inputs: tuple[str, ...]
+
+    def callbacks(self, usual: dict[str, Any]) -> dict[str, Any]:
+        """The parent's callback arguments: the caller's, and the switch after it where one is due."""
+        if self.at in (0, self.steps):
+            return {}
+        inputs = self._inputs
+        return {
+            "callback_on_step_end": self._after_step,
+            "callback_on_step_end_tensor_inputs": [*inputs, *{"prompt_embeds"}.difference(inputs)],
+        }
+
+    @property
+    def _inputs(self) -> tuple[str, ...]:
+        if isinstance(self.callback, PipelineCallback | MultiPipelineCallbacks):
+            return tuple(self.callback.tensor_inputs)
+        return self.inputs
+
+    def _after_step(
+        self,
+        pipeline: SegmentationFreeStableDiffusionPipeline,
+        entry: int,
+        timestep: torch.Tensor,
+        values: dict[str, torch.Tensor],
+    ) -> dict[str, Any]:
+        wanted = {name: values[name] for name in self._inputs}
+        changed = self.callback(pipeline, entry, timestep, wanted) if self.callback is not None else {}
+        embeds = changed.get("prompt_embeds", values["prompt_embeds"])
+        if embeds.shape != values["prompt_embeds"].shape:
+            raise ValueError(
+                f"callback_on_step_end changed prompt_embeds from {tuple(values['prompt_embeds'].shape)} to"
+                f" {tuple(embeds.shape)}; segmentation-free guidance needs both halves of them"
+            )
+        if self._iteration(pipeline, entry) < self.at <= self._iteration(pipeline, entry + 1):
+            positive = embeds.chunk(2)[1]
+            changed["prompt_embeds"] = torch.cat([positive, positive])
+            pipeline._guidance_scale = self.scale
+            attention = pipeline.cross_attention_kwargs or {}
+            pipeline._cross_attention_kwargs = attention | {"perturbation": self.perturbation}
+        return changed
+
+    def _iteration(self, pipeline: SegmentationFreeStableDiffusionPipeline, entry: int) -> int:
+        """The iteration that a network call belongs to: PNDM begins with two for one, second-order ones take two."""
+        order = pipeline.scheduler.order
+        if order > 1:
+            return entry // order
+        return max(0, entry - (pipeline.num_timesteps - self.steps))

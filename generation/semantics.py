@@ -1,0 +1,158 @@
+"""Seeing the semantic map: which token each patch follows (eq. 9), laid over the picture, the tokens named.
+
+``generate(..., semantic_maps=True)`` gives the maps; ``token_names`` says what their indices stand for, for any
+tokenizer; ``overlay`` draws. Colours are those of Okabe and Ito, which people with any colour vision can tell apart.
+The legend's font, Pillow's own, has Latin letters only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from generation.sheets import enlarged
+
+Map = NDArray[np.integer]  # (rows, columns) token indices
+Picture = NDArray[np.uint8]  # (H, W, 3)
+RGB = tuple[int, int, int]
+
+START, END, PADDING = "[start]", "[end]", "[padding]"
+OTHER = "[other words]"
+# Okabe & Ito 2008, without black; the greys are for positions that are no words of the prompt.
+PALETTE: tuple[RGB, ...] = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (86, 180, 233),
+    (213, 94, 0),
+    (240, 228, 66),
+)
+GREYS: Mapping[str, RGB] = {OTHER: (250, 250, 250), END: (190, 190, 190), PADDING: (120, 120, 120), START: (60, 60, 60)}
+MARGIN, LINE, TEXT = 8, 18, 13  # pixels
+
+
+def token_names(tokenizer: Any, prompt: str) -> list[str]:
+    """A name for each position of the padded prompt: the text of its token, numbered where one occurs again.
+
+    Positions that are no words are ``[start]``, ``[end]`` (the first end-of-text) and ``[padding]``.
+    """
+    ids = tokenizer(prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True).input_ids
+    last = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
+    words = [tokenizer.decode([each]).strip() or tokenizer.convert_ids_to_tokens(each) for each in ids[1:last]]
+    seen: Counter[str] = Counter()
+    names = [START]
+    for word in words:
+        seen[word] += 1
+        names.append(word if seen[word] == 1 else f"{word} ({seen[word]})")
+    return names + [END] * (last < len(ids)) + [PADDING] * (len(ids) - last - 1)
+
+
+def most_frequent(maps: Iterable[Map]) -> NDArray[np.int64]:
+    """One map of many, on the finest of their grids: at each patch the token that most maps name; of equals the first.
+
+    Coarser maps count with the patch that covers the fine one's centre. Raises ValueError where there is no map.
+    """
+    grids = [np.asarray(each) for each in maps]
+    if not grids:
+        raise ValueError("there is no semantic map to combine: classifier-free iterations make none")
+    rows, columns = max((grid.shape for grid in grids), key=lambda shape: shape[0] * shape[1])
+    fine = np.stack([_resampled(grid, rows, columns) for grid in grids])  # (maps, rows, columns)
+    tokens = np.unique(fine)
+    votes = np.stack([(fine == token).sum(axis=0) for token in tokens])
+    chosen: NDArray[np.int64] = tokens[votes.argmax(axis=0)].astype(np.int64)
+    return chosen
+
+
+def maps_of(
+    recorded: Mapping[int, Mapping[str, NDArray[np.integer]]], picture: int, iterations: Iterable[int] | None = None
+) -> list[Map]:
+    """One picture's maps of an arm of ``Generated.semantic_maps``: every module and head, of some or all iterations."""
+    chosen = recorded if iterations is None else {each: recorded[each] for each in iterations}
+    return [head for modules in chosen.values() for grids in modules.values() for head in grids[picture]]
+
+
+def overlay(picture: Picture, tokens: Map, names: Sequence[str], *, opacity: float = 0.6, side: int = 384) -> Picture:
+    """The picture under its semantic map, with a legend below: uint8 (H', W', 3).
+
+    tokens: a map of any grid. names: of the token indices, as ``token_names`` gives them. side: both are enlarged by a
+    whole number until the longer side has about that many pixels. The legend orders tokens by the share of patches
+    that they hold; beyond the palette's seven, words share one colour.
+    """
+    _check(picture, tokens, names, opacity)
+    large = enlarged(picture, side)
+    height, width = large.shape[:2]
+    labels, colours = _legend(tokens, names)
+    fine = _resampled(tokens, height, width)
+    paint = np.array([colours[labels[token]] for token in range(len(names))], np.float64)[fine]
+    mixed = (1.0 - opacity) * large + opacity * paint
+    mixed[_borders(fine)] *= 0.35  # a dark line where the token changes
+    return _with_legend(mixed.round().astype(np.uint8), _shares(tokens, labels), colours)
+
+
+def _legend(tokens: Map, names: Sequence[str]) -> tuple[list[str], dict[str, RGB]]:
+    """What each token index is called in the legend, and the colour of each name."""
+    counted = Counter(names[int(token)] for token in np.asarray(tokens).flat)
+    words = [name for name, _ in counted.most_common() if name not in GREYS]
+    colours = dict(zip(words, PALETTE, strict=False)) | dict(GREYS)
+    return [name if name in colours else OTHER for name in names], colours
+
+
+def _shares(tokens: Map, labels: Sequence[str]) -> list[tuple[str, float]]:
+    counted = Counter(labels[int(token)] for token in np.asarray(tokens).flat)
+    return [(name, count / tokens.size) for name, count in counted.most_common()]
+
+
+def _with_legend(picture: Picture, shares: Sequence[tuple[str, float]], colours: Mapping[str, RGB]) -> Picture:
+    font = ImageFont.load_default(TEXT)
+    entries = [(f"{name} {share:.0%}", colours[name]) for name, share in shares]
+    width = max(picture.shape[1], *(int(font.getlength(text)) + 3 * MARGIN + TEXT for text, _ in entries))
+    rows: list[list[tuple[str, RGB, int]]] = [[]]
+    left = MARGIN
+    for text, colour in entries:
+        needed = int(font.getlength(text)) + 2 * MARGIN + TEXT
+        if left + needed > width and rows[-1]:
+            rows.append([])
+            left = MARGIN
+        rows[-1].append((text, colour, left))
+        left += needed
+    height = picture.shape[0]
+    sheet = Image.new("RGB", (width, height + len(rows) * LINE + 2 * MARGIN), (255, 255, 255))
+    sheet.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for number, row in enumerate(rows):
+        top = height + MARGIN + number * LINE
+        for text, colour, left in row:
+            draw.rectangle((left, top + 1, left + TEXT, top + TEXT + 1), fill=colour, outline=(60, 60, 60))
+            draw.text((left + TEXT + 5, top), text, fill=(30, 30, 30), font=font)
+    return np.asarray(sheet)
+
+
+def _resampled(grid: Map, rows: int, columns: int) -> Map:
+    """The grid at the centres of a finer or coarser one."""
+    down = (np.arange(rows) * 2 + 1) * grid.shape[0] // (2 * rows)
+    across = (np.arange(columns) * 2 + 1) * grid.shape[1] // (2 * columns)
+    return grid[down[:, None], across[None, :]]
+
+
+def _borders(fine: Map) -> NDArray[np.bool_]:
+    borders = np.zeros(fine.shape, bool)
+    borders[1:] |= fine[1:] != fine[:-1]
+    borders[:, 1:] |= fine[:, 1:] != fine[:, :-1]
+    return borders
+
+
+def _check(picture: Picture, tokens: Map, names: Sequence[str], opacity: float) -> None:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+    if tokens.ndim != 2 or not tokens.size:
+        raise ValueError(f"a semantic map must be (rows, columns), not {tokens.shape}; choose a picture and a head")
+    if not 0 <= int(tokens.min()) <= int(tokens.max()) < len(names):
+        raise ValueError(f"token indices must lie in 0…{len(names) - 1}, not in {tokens.min()}…{tokens.max()}")
+    if not 0.0 <= opacity <= 1.0:
+        raise ValueError(f"opacity must lie in 0…1, not {opacity!r}")

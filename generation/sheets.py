@@ -1,0 +1,72 @@
+"""Contact sheets: pictures in rows and columns with their names, for looking at several guidances side by side."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+GAP, TEXT, LINE = 8, 13, 17  # pixels
+PAPER, INK = (255, 255, 255), (30, 30, 30)
+
+
+def contact_sheet(
+    cells: Sequence[Sequence[NDArray[np.uint8]]], *, columns: Sequence[str], rows: Sequence[str] = (), title: str = ""
+) -> NDArray[np.uint8]:
+    """A sheet, uint8 (H, W, 3), of pictures of one size: ``cells[row][column]``, each untouched.
+
+    columns, rows: their names; rows may be left unnamed. Raises ValueError where names and cells do not fit together.
+    """
+    shapes = {np.shape(picture) for row in cells for picture in row}
+    if len(shapes) != 1:
+        raise ValueError(f"the pictures of a sheet must have one size, not {sorted(shapes)}")
+    if any(len(row) != len(columns) for row in cells):
+        raise ValueError(f"{len(columns)} columns are named, rows have {sorted({len(row) for row in cells})} pictures")
+    if rows and len(rows) != len(cells):
+        raise ValueError(f"{len(rows)} rows are named, there are {len(cells)}")
+    height, width = shapes.pop()[:2]
+    font = ImageFont.load_default(TEXT)
+    heads = [_wrapped(name, font, width) for name in columns]
+    sides = [_wrapped(name, font, 160) for name in rows]
+    left = GAP + max((int(font.getlength(line)) + GAP for side in sides for line in side), default=0)
+    full_width = left + len(columns) * (width + GAP)
+    lines = _wrapped(title, font, full_width - 2 * GAP) if title else []
+    top = GAP + len(lines) * LINE + max(map(len, heads)) * LINE + GAP // 2
+    full_height = top + len(cells) * (height + GAP)
+    sheet = Image.new("RGB", (full_width, full_height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _write(draw, lines, GAP, GAP // 2, font)
+    for number, head in enumerate(heads):
+        _write(draw, head, left + number * (width + GAP), GAP // 2 + len(lines) * LINE, font)
+    for number, row in enumerate(cells):
+        y = top + number * (height + GAP)
+        if sides:
+            _write(draw, sides[number], GAP, y, font)
+        for column, picture in enumerate(row):
+            sheet.paste(Image.fromarray(picture), (left + column * (width + GAP), y))
+    return np.asarray(sheet)
+
+
+def enlarged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The picture, each pixel repeated so often that the longer side comes nearest to ``side``; never made smaller."""
+    factor = max(1, round(side / max(picture.shape[:2])))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    characters = max(8, int(width / font.getlength("n")))
+    return textwrap.wrap(text, characters)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    lines: Sequence[str],
+    x: int,
+    y: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    for number, line in enumerate(lines):
+        draw.text((x, y + number * LINE), line, fill=INK, font=font)
