@@ -82,7 +82,7 @@ def standing_of(evaluator: Evaluator) -> Standing:
     )
     if not trials:
         return Standing("finished")
-    return Standing("trial", trials[0], trials[0].of, trials[1:])
+    return Standing("trial", trials[0], vars(trials[0])["of"], trials[1:])
 
 
 def last_answer_of(evaluator: Evaluator, standing: Standing) -> Standing:
