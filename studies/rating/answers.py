@@ -7,7 +7,8 @@ that several requests at once could break are the database's (one standing ratin
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -59,7 +60,7 @@ class Standing:
     state: str
     trial: Trial | None = None
     of: int = 0
-    ahead: list[Trial] = field(default_factory=list)
+    ahead: Sequence[Trial] = ()
     corrects: Rating | None = None  # the answer that the trial is shown again for
 
 

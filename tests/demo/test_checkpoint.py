@@ -48,7 +48,7 @@ def test_diffusers_loads_it_without_us() -> None:
 
 
 def test_transformers_and_open_clip_agree_on_its_clip(clip: ClipModel) -> None:
-    model = CLIPModel.from_pretrained(CHECKPOINT / "clip").eval()
+    model = CLIPModel.from_pretrained(CHECKPOINT / "clip", dtype=torch.float32).eval()
     tokenizer = CLIPTokenizer.from_pretrained(CHECKPOINT / "clip")
     texts = scenes.built_in_prompts(4)
     ids = tokenizer(texts, padding="max_length", max_length=77, return_tensors="pt").input_ids

@@ -146,12 +146,13 @@ def test_the_rows_that_say_so_are_exactly_those_that_the_report_counts(study: St
 
 
 def test_nothing_in_it_opens_an_evaluator_s_link(study: Study) -> None:
-    people = [invite(study, name, external_ids={"PROLIFIC_PID": "5f3c"}) for name in ("ada", "grace")]
+    # no text that the hexadecimal digits of a hash could spell by chance
+    people = [invite(study, note, external_ids={"PROLIFIC_PID": "panel-7"}) for note in ("ada's link", "grace's link")]
     for person in people:
         rate_booklet(person, always(1))
     written = "".join(csv_lines(study))
     for person in people:
-        for secret in (token_for(person), person.public_id, person.nonce, person.note, "5f3c"):
+        for secret in (token_for(person), person.public_id, person.nonce, person.note, "panel-7"):
             assert secret not in written
     assert len({row["evaluator"] for row in rows_of(study)}) == 2
 
