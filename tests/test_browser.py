@@ -63,16 +63,21 @@ def begin(page: Page, live_server: LiveServer, evaluator: Evaluator) -> None:
     expect(page.get_by_text("1 of 12")).to_be_visible()
 
 
+def ready(page: Page, timeout: float = 5000) -> None:
+    """Wait until both pictures are shown and the options can be pressed."""
+    expect(page.locator("main.trial")).to_have_attribute("data-state", "ready", timeout=timeout)
+
+
 def test_pairs_are_rated_with_the_keyboard(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     begin(page, live_server, grace)
     for n, key in enumerate("12345543211", 2):
-        expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+        ready(page)
         page.keyboard.press(key)
         expect(page.get_by_text(f"{n} of 12")).to_be_visible()
-    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    ready(page)
     page.keyboard.press("5")
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
     ratings = Rating.objects.filter(evaluator=grace).order_by("trial__position")
@@ -85,12 +90,12 @@ def test_options_wait_for_both_pictures(page: Page, live_server: LiveServer, gra
     begin(page, live_server, grace)
     page.route("**/right", lambda route: route.abort())
     page.reload()
-    page.wait_for_timeout(300)
+    expect(page.locator("main.trial")).to_have_attribute("data-state", "waiting")
     page.keyboard.press("1")
     assert page.locator(".option[aria-disabled=true]").count() == 5
     assert Rating.objects.count() == 0
     page.unroute("**/right")
-    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true", timeout=10_000)
+    ready(page, 10_000)
     page.keyboard.press("1")
     expect(page.get_by_text("2 of 12")).to_be_visible()
 
@@ -99,7 +104,7 @@ def test_an_answer_survives_a_lost_connection_and_a_reload(
     page: Page, live_server: LiveServer, grace: Evaluator
 ) -> None:
     begin(page, live_server, grace)
-    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    ready(page)
     page.context.set_offline(True)
     page.keyboard.press("4")
     expect(page.get_by_text("Your answer is kept here and will be sent")).to_be_visible()
@@ -112,7 +117,7 @@ def test_an_answer_survives_a_lost_connection_and_a_reload(
 
 def test_both_pictures_are_zoomed_at_the_same_place(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
     begin(page, live_server, grace)
-    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    ready(page)
     page.locator("[data-side=right]").click(position={"x": 100, "y": 40})
     shown = (
         "[...document.querySelectorAll('.pictures img')]"
@@ -143,7 +148,7 @@ def test_the_whole_trial_fits_its_window(
     context = browser.new_context(viewport={"width": width, "height": height})
     page = context.new_page()
     begin(page, live_server, grace)
-    expect(page.locator(".option").first).not_to_have_attribute("aria-disabled", "true")
+    ready(page)
     size = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
     assert size[0] <= width
     if width > 390:

@@ -66,6 +66,7 @@ const seen = () => document.visibilityState === "visible"
 
 async function open(addresses = {}) {
   page.classList.add("waiting");
+  page.dataset.state = "waiting";
   options.forEach((option) => { option.setAttribute("aria-disabled", "true"); option.classList.remove("pressed"); });
   visibleSince = null;
   const late = setTimeout(() => say(text.textWaiting), 400);
@@ -78,6 +79,7 @@ async function open(addresses = {}) {
   options.forEach((option) => option.removeAttribute("aria-disabled"));
   if (status.textContent !== text.textOffline) say();
   visibleSince = performance.now();
+  page.dataset.state = "ready";
 }
 
 async function preload(pairs) {
