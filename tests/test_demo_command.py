@@ -85,3 +85,27 @@ def test_a_busy_port_is_left_to_who_has_it() -> None:
         busy = taken.getsockname()[1]
         assert free_port(busy) != busy
     assert free_port(busy) == busy
+
+
+def test_a_visitors_answers_stay_out_of_the_demos_figures(demo: tuple[Path, str]) -> None:
+    """Somebody who tried the evaluator's link is in the CSV, and never among the simulated ratings."""
+    var, _ = demo
+    before = report_of(var)
+    code = (
+        "import uuid; from studies.models import Study; from studies.rating.enrolment import consent, enrol\n"
+        "from studies.rating.answers import record_rating, standing_of\n"
+        "visitor = enrol(Study.objects.get(), note='a visitor'); consent(visitor)\n"
+        "trial = standing_of(visitor).trial\n"
+        "record_rating(evaluator=visitor, trial_id=trial.public_id, choice=2, key=uuid.uuid4())\n"
+    )
+    environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    for name in ("DATABASE_URL", "CELERY_BROKER_URL"):
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "manage.py", "shell", "-c", code], cwd=ROOT, env=environment, check=True)
+    printed = run_demo(var)
+    assert "255 ratings, all of them SIMULATED" in printed
+    assert "1 rating by visitors" in printed
+    after = report_of(var)
+    assert after["comparisons"] == before["comparisons"]
+    with (var / "demo" / "preferences.csv").open(newline="") as file:
+        assert sum(row["simulated"] == "false" for row in csv.DictReader(file)) == 1

@@ -6,13 +6,10 @@ Every function that needs torch imports it inside.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.conf import settings
 
 from studies.configuration import StudyConfiguration
@@ -132,13 +129,3 @@ def features_folder() -> Path:
     folder = Path(settings.FEATURE_CACHE)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an array so that a reader sees all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, array)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -19,9 +19,9 @@ BAR = 40  # cells of a bar of 100 %
 OPTIONS = ("much better", "slightly better", "no preference", "slightly better", "much better")
 
 
-def write(study: Study, folder: Path) -> list[Path]:
+def write(study: Study, folder: Path, *, population: str | None = None) -> list[Path]:
     """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; returns their paths."""
-    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report(study))]}
+    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report(study, population=population))]}
     subset = study.subset
     if subset is not None and subset.frechet_curve is not None:
         contents["frechet.svg"] = [figures.frechet_curve(subset.frechet_curve, subset.size, draw=subset.draw)]
@@ -39,9 +39,9 @@ def _replace(path: Path, parts: Iterable[str]) -> Path:
     return path
 
 
-def terminal(study: Study) -> str:
+def terminal(study: Study, *, population: str | None = None) -> str:
     """The histogram in text: bars, percentages, intervals, and the word SIMULATED wherever it is due."""
-    found = report(study)
+    found = report(study, population=population)
     mark = f"  [{found['mark'].upper()}]" if found["mark"] else ""
     ratings, people = counted(found["n"], "rating"), counted(found["evaluators"]["rated"], "evaluator")
     lines = [f"{found['study']}: {ratings} by {people}{mark}"]

@@ -154,14 +154,21 @@ class Command(BaseCommand):
 
     def _write_results(self, study: Study, output: Path, timings: dict[str, float]) -> None:
         from studies.results import artefacts
+        from studies.results.report import counted
 
-        artefacts.write(study, output)
-        report = artefacts.report(study) | {"demo": measurements(study, timings)}
+        artefacts.write(study, output, population="simulated")
+        report = artefacts.report(study, population="simulated") | {"demo": measurements(study, timings)}
         (output / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
         self._say("")
-        self._say(artefacts.terminal(study))
+        self._say(artefacts.terminal(study, population="simulated"))
         names = ", ".join(sorted(path.name for path in output.iterdir() if path.suffix != ".log"))
-        self._say(f"{Rating.objects.filter(trial__booklet__study=study).count()} ratings, all of them SIMULATED")
+        ratings = Rating.objects.filter(evaluator__study=study)
+        real = ratings.filter(evaluator__simulated=False).count()
+        self._say(f"{ratings.count() - real} ratings, all of them SIMULATED")
+        if real:
+            self._say(
+                f"Beside them {counted(real, 'rating')} by visitors: in the CSV and the console, not in these figures"
+            )
         self._say(f"Written to {output}: {names}")
 
     def _port(self, wanted: int) -> int:
