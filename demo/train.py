@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 STAGES = ("tokenizer", "clip", "autoencoder", "denoiser", "decoder", "export")
-DEFAULT_STEPS = {"clip": 1600, "autoencoder": 4200, "denoiser": 8000, "decoder": 4000}
+DEFAULT_STEPS = {"clip": 1600, "autoencoder": 4200, "denoiser": 6200, "decoder": 2600}
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 

@@ -156,6 +156,14 @@ def test_the_whole_trial_fits_its_window(
     widths = page.evaluate("[...document.querySelectorAll('.pictures img')].map((image) => image.clientWidth)")
     assert widths[0] == widths[1]
     assert widths[0] % 64 == 0  # crisp: whole multiples of the pictures' own size
+    page.keyboard.press("2")
+    expect(page.get_by_text("2 of 12")).to_be_visible()  # now there is an answer to correct, and the foot is fuller
+    page.get_by_text("Skip or report").click()
+    asked = page.locator(".skip form").bounding_box()
+    assert asked is not None
+    assert asked["x"] >= 0
+    assert asked["x"] + asked["width"] <= width
+    assert asked["y"] >= 0
     context.close()
 
 
