@@ -1,8 +1,4 @@
-"""A tiny CLIP: contrastive over rendered scenes, with wrong captions as hard negatives and word-level attribute heads.
-
-The contrastive loss alone only has to fill the end-of-text feature. The heads, dropped after training, make the
-hidden state of each thing's last word say its colour, shape and surface, because that is what the denoiser reads.
-"""
+"""A tiny CLIP: contrastive over rendered scenes, with wrong captions as hard negatives and read-outs of the scene."""
 
 from __future__ import annotations
 
@@ -14,8 +10,12 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from demo import scenes
 from demo.training import data
 from demo.training.loop import Stage, run
+from demo.training.readouts import PatchHead, SceneHead, ThingHead, targets
 
 WIDTH, LAYERS, HEADS = 128, 4, 4
+WRONG = 2  # captions with an exchanged attribute beside each true one
+PADS = 4  # padding positions behind the longest caption that take part
+READ_OUT = 0.4
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -40,30 +40,31 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     return model
 
 
-class WordHeads(nn.Module):
-    """Linear read-outs of colour, shape and surface from the hidden state of a thing's last word."""
+class ReadOuts(nn.Module):
+    """The read-outs of both towers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.colour = nn.Linear(WIDTH, len(scenes.COLOURS))
-        self.shape = nn.Linear(WIDTH, len(scenes.SHAPES))
-        self.surface = nn.Linear(WIDTH, len(scenes.SURFACES))
+        self.word = ThingHead(WIDTH, place=True)
+        self.text = SceneHead(WIDTH)
+        self.picture = SceneHead(WIDTH)
+        self.patch = PatchHead(WIDTH)
 
-    def loss(self, states: torch.Tensor, things: list[scenes.Thing]) -> torch.Tensor:
-        """Cross-entropy of the three read-outs; states (N, 128) of N things."""
-        colours, shapes = list(scenes.COLOURS), list(scenes.SHAPES)
-        targets = (
-            (self.colour, [colours.index(t.colour) for t in things]),
-            (self.shape, [shapes.index(t.shape) for t in things]),
-            (self.surface, [scenes.SURFACES.index(t.surface) for t in things]),
-        )
-        return torch.stack([F.cross_entropy(head(states), torch.tensor(t)) for head, t in targets]).mean()
+
+def _last_words(tokenizer: CLIPTokenizer, texts: list[str]) -> tuple[list[int], list[int]]:
+    """Row and token position of every thing's last word, things in the order of ``readouts.targets``."""
+    rows, places = [], []
+    for row, text in enumerate(texts):
+        for group in data.token_groups(tokenizer, text)[:-1]:
+            rows.append(row)
+            places.append(group[-1])
+    return rows, places
 
 
 def train_clip(tokenizer: CLIPTokenizer, stage: Stage, *, batch: int = 48, learning_rate: float = 8e-4) -> CLIPModel:
-    """Train on ``batch`` scenes a step, each with its caption and one wrong caption."""
+    """Train on ``batch`` scenes a step, each with its caption and ``WRONG`` wrong captions."""
     torch.manual_seed(11)
-    model, heads = new_clip(tokenizer), WordHeads()
+    model, heads = new_clip(tokenizer), ReadOuts()
     model.train()
     modules = {"clip": model, "heads": heads}
     parameters = [p for module in modules.values() for p in module.parameters()]
@@ -71,32 +72,35 @@ def train_clip(tokenizer: CLIPTokenizer, stage: Stage, *, batch: int = 48, learn
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = data.step_rng(101, step)
-        pictures, drawn = data.rendered_batch(rng, batch)
+        drawn = [scenes.sample_scene(rng) for _ in range(batch)]
+        rendered = [scenes.render(scene, data.SIZE) for scene in drawn]
+        truth = targets(drawn, [masks for _, masks in rendered])
         texts = [scenes.describe(scene.description, rng) for scene in drawn]
-        wrong = [scenes.describe(scenes.exchange_attribute(scene.description, rng), rng) for scene in drawn]
+        wrong = [
+            scenes.describe(scenes.exchange_attribute(scene.description, rng), rng)
+            for _ in range(WRONG)
+            for scene in drawn
+        ]
         ids = data.tokenize(tokenizer, texts + wrong)
-        longest = int((ids == tokenizer.eos_token_id).int().argmax(dim=1).max()) + 1
-        text = model.text_model(input_ids=ids[:, :longest])  # causal, so the cut changes nothing
+        ends = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        text = model.text_model(input_ids=ids[:, : int(ends.max()) + 1 + PADS])  # causal: the cut changes nothing
         text_features = F.normalize(model.text_projection(text.pooler_output), dim=-1)
-        vision = model.vision_model(pixel_values=pictures)
+        vision = model.vision_model(pixel_values=data.to_tensor([picture for picture, _ in rendered]))
         image_features = F.normalize(model.visual_projection(vision.pooler_output), dim=-1)
-        logits = model.logit_scale.exp().clamp(max=100) * image_features @ text_features.T  # (B, 2B)
+        logits = model.logit_scale.exp().clamp(max=100) * image_features @ text_features.T  # (B, (1 + WRONG) B)
         target = torch.arange(batch)
         contrastive = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits[:, :batch].T, target))
-        rows, places, things = [], [], []
-        for row, (caption, scene) in enumerate(zip(texts, drawn, strict=True)):
-            groups = data.token_groups(tokenizer, caption)
-            for group, thing in zip(groups, scene.description.things, strict=False):
-                rows.append(row)
-                places.append(group[-1])
-                things.append(thing)
-        words = heads.loss(text.last_hidden_state[rows, places], things)
+        states = text.last_hidden_state
+        rows, places = _last_words(tokenizer, texts)
+        words = heads.word.loss(states[rows, places], truth, torch.arange(len(rows)))
+        padded = ends[:batch] + int(rng.integers(1, PADS + 1))  # the padding says what the end-of-text state says
+        scene = torch.stack([heads.text.loss(states[target, at], truth) for at in (ends[:batch], padded)]).mean()
+        picture = heads.picture.loss(vision.pooler_output, truth)
+        patches = heads.patch.loss(vision.last_hidden_state[:, 1:], truth)
+        parts = {"contrastive": contrastive, "words": words, "scene": scene, "picture": picture, "patches": patches}
         right = (logits.argmax(dim=1) == target).float().mean()
-        return contrastive + 0.5 * words, {
-            "contrastive": float(contrastive),
-            "words": float(words),
-            "top1": float(right),
-        }
+        loss = contrastive + READ_OUT * (words + scene + picture + patches)
+        return loss, {name: float(part.detach()) for name, part in parts.items()} | {"top1": float(right)}
 
     run(stage, modules, optimizer, learning_rate, step_loss)
     return model.eval()

@@ -24,10 +24,11 @@ from demo.training.loop import Stage, run
 from demo.training.tokenizer import load_tokenizer
 
 GRID, CELLS = 16, 8  # side of the latents, and of the finest cross-attention map
-POOL = 36_000  # scenes whose latents are computed once; their captions are worded anew at every visit
+POOL = 60_000  # scenes whose latents are computed once; their captions are worded anew at every visit
 DROPOUT = 0.1  # share of captions replaced by the empty one
 SNR_CAP, SNR_FLOOR = 5.0, 0.05
-GROUNDING, SINK, SINK_TARGET = 0.04, 0.2, 0.7
+GROUNDING, SINK, SINK_TARGET = 0.04, 0.2, 0.88
+NAMED_TARGET = 0.5  # share of what the sink leaves that the naming tokens should have; the rest stays spread
 EMA_DECAY = 0.999
 
 
@@ -111,7 +112,7 @@ def attention_losses(
         area = F.adaptive_avg_pool2d(coverage, side).flatten(2)  # (B, K, P)
         named = torch.einsum("bpt,bkt->bkp", attention, tokens)
         first = attention[:, :, 0]
-        miss = -torch.log(named / (1.0 - first + 1e-4)[:, None] + 1e-3)
+        miss = F.relu(-torch.log(named / (1.0 - first + 1e-4)[:, None] / NAMED_TARGET + 1e-3))
         grounding.append(((miss * area).sum(dim=(1, 2)) / area.sum(dim=(1, 2)) * weight).mean())
         sink.append((F.relu(SINK_TARGET - first).mean(dim=1) * (weight > 0)).mean())
         share.append(float(first.mean()))
@@ -119,8 +120,9 @@ def attention_losses(
 
 
 def pool_scene(index: int) -> scenes.Scene:
-    """Scene ``index`` of the pool."""
-    return scenes.sample_scene(np.random.default_rng([104, index]))
+    """Scene ``index`` of the pool; scenes of several things are harder, so there are more of them than usual."""
+    rng = np.random.default_rng([104, index])
+    return scenes.sample_scene(rng, things=int(rng.choice((1, 2, 3), p=(0.2, 0.5, 0.3))))
 
 
 @torch.no_grad()
