@@ -1,4 +1,4 @@
-"""Addresses: the evaluator's side under ``/e/``, the study admin's under ``/console/``, Django's admin, health."""
+"""Addresses: the evaluator's side under ``/e/`` and ``/j/``, the study admin's under ``/console/``, admin, health."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:studies")),
     path("healthz", healthz, name="healthz"),
     path("e/", include("studies.rating.urls")),
+    path("j/", include("studies.rating.join_urls")),
     path("console/", include("studies.console.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 
@@ -44,6 +45,38 @@ def evaluator_for(token: str) -> Evaluator:
     if evaluator is None or not hmac.compare_digest(_signature(evaluator).encode(), signature.encode()):
         raise Http404("no such link")
     return evaluator
+
+
+def _enrolment_signature(study: Study) -> str:
+    message = f"enrolment:{study.pk}:{study.link_nonce}".encode()
+    return hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).hexdigest()[:32]
+
+
+def enrolment_link(study: Study) -> str:
+    """The path at which anybody may enrol. A new ``link_nonce`` revokes it."""
+    return reverse("enrolment:join", args=[f"{study.pk}{SEPARATOR}{_enrolment_signature(study)}"])
+
+
+def study_to_join(token: str) -> Study:
+    """The study that an enrolment link names; ``Http404`` for anything else."""
+    number, _, signature = token.partition(SEPARATOR)
+    study = (
+        Study.objects.select_related("current_version").filter(pk=int(number)).first()
+        if number.isascii() and number.isdigit() and len(number) < 18
+        else None
+    )
+    if study is None or not hmac.compare_digest(_enrolment_signature(study).encode(), signature.encode()):
+        raise Http404("no such link")
+    return study
+
+
+def completion_code(evaluator: Evaluator, of_the_study: str) -> str:
+    """The code that proves to a panel that this evaluator has finished: the study's, or one of the evaluator's own."""
+    if of_the_study:
+        return of_the_study
+    message = f"completion:{evaluator.public_id}".encode()
+    digest = hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).digest()
+    return base64.b32encode(digest).decode()[:8]
 
 
 def studies_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Study]:

@@ -12,23 +12,20 @@ from generation.guidance import ClassifierFree, Guidance, SegmentationFree, from
 from generation.plan import SCHEDULERS
 from sampling.draws import DRAWS
 from sampling.duplicates import DEDUPLICATION
+from studies.procedure import (
+    DEFAULT_CONSENT,
+    DEFAULT_OPTIONS,
+    DEFAULT_QUESTION,
+    ComprehensionQuestion,
+    Procedure,
+    between,
+    questions_from,
+    questions_to,
+)
+
+__all__ = ["DEFAULT_CONSENT", "DEFAULT_OPTIONS", "DEFAULT_QUESTION", "ConfigurationError", "StudyConfiguration"]
 
 STRATA = ("high", "middle", "low")
-
-DEFAULT_CONSENT = (
-    "You will see pairs of pictures that a computer made from a short text, and say which one is better: "
-    "in picture quality and in how well it matches the text. There are no right or wrong answers. "
-    "We store your answers and how long each one took, and nothing that tells who you are. "
-    "Taking part is voluntary; you can stop at any time by closing the page."
-)
-DEFAULT_QUESTION = "Which picture is better, in quality and in how well it matches the text?"
-DEFAULT_OPTIONS = (
-    "Left is much better",
-    "Left is slightly better",
-    "No preference",
-    "Right is slightly better",
-    "Right is much better",
-)
 
 
 class ConfigurationError(ValueError):
@@ -40,7 +37,7 @@ class ConfigurationError(ValueError):
 
 
 @dataclass(frozen=True)
-class StudyConfiguration:
+class StudyConfiguration(Procedure):
     """Everything that decides what a study shows and how it is drawn. Defaults are the paper's (§5.1, §5.3)."""
 
     checkpoint: str
@@ -65,12 +62,6 @@ class StudyConfiguration:
     candidates: tuple[Guidance, ...] = field(
         default_factory=lambda: (SegmentationFree(scale=5.0), SegmentationFree(scale=10.0))
     )
-    trials_per_evaluator: int = 30
-    quota: int = 17
-    allow_correction: bool = True  # of the last answer; both answers are kept, the later one counts
-    consent: str = DEFAULT_CONSENT
-    question: str = DEFAULT_QUESTION
-    options: tuple[str, ...] = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         errors = {
@@ -79,21 +70,19 @@ class StudyConfiguration:
                 ("checkpoint", "" if self.checkpoint.strip() else "give a folder or a hub id"),
                 ("scheduler", _one_of(self.scheduler, SCHEDULERS)),
                 ("dtype", _one_of(self.dtype, ("float32", "float16", "bfloat16"))),
-                ("steps", _between(self.steps, 1, 1000)),
-                ("batch_size", _between(self.batch_size, 1, 256)),
-                ("subset_size", _between(self.subset_size, 2, 10_000_000)),
+                ("steps", between(self.steps, 1, 1000)),
+                ("batch_size", between(self.batch_size, 1, 256)),
+                ("subset_size", between(self.subset_size, 2, 10_000_000)),
                 ("draw", _one_of(self.draw, DRAWS)),
                 ("deduplicate", _one_of(self.deduplicate, DEDUPLICATION)),
                 ("near_duplicate_cosine", "" if 0 < self.near_duplicate_cosine <= 1 else "give a cosine in (0, 1]"),
-                ("curve_draws", _between(self.curve_draws, 1, 1000)),
+                ("curve_draws", between(self.curve_draws, 1, 1000)),
                 ("curve_sizes", "" if all(n >= 2 for n in self.curve_sizes) else "every size must be at least 2"),
-                ("seed", _between(self.seed, 0, 2**62)),
-                ("per_stratum", _between(self.per_stratum, 1, 1_000_000)),
+                ("seed", between(self.seed, 0, 2**62)),
+                ("per_stratum", between(self.per_stratum, 1, 1_000_000)),
                 ("percentiles", _percentile_problem(self.percentiles)),
                 ("candidates", self._candidate_problem()),
-                ("trials_per_evaluator", _between(self.trials_per_evaluator, 1, 10_000)),
-                ("quota", _between(self.quota, 1, 1_000_000)),
-                ("options", "" if len(self.options) == 5 and all(self.options) else "give five texts"),
+                *self.procedure_problems().items(),
             )
             if problem
         }
@@ -128,8 +117,10 @@ class StudyConfiguration:
         fields: dict[str, Any] = json.loads(text)
         fields["baseline"] = from_dict(fields["baseline"])
         fields["candidates"] = tuple(from_dict(c) for c in fields["candidates"])
-        for name in ("curve_sizes", "percentiles", "options"):
-            fields[name] = tuple(fields[name])
+        for name in ("curve_sizes", "percentiles", "options", "panel_parameters"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        fields["comprehension"] = questions_from(fields.get("comprehension", []))
         return cls(**fields)
 
     @property
@@ -141,6 +132,8 @@ class StudyConfiguration:
 def _plain(value: Any) -> Any:
     if isinstance(value, ClassifierFree | SegmentationFree):
         return value.to_dict()
+    if isinstance(value, tuple) and value and isinstance(value[0], ComprehensionQuestion):
+        return questions_to(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -148,10 +141,6 @@ def _plain(value: Any) -> Any:
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> str:
     return "" if value in allowed else f"{value!r} is none of {', '.join(allowed)}"
-
-
-def _between(value: int, low: int, high: int) -> str:
-    return "" if low <= value <= high else f"{value} is not between {low} and {high}"
 
 
 def _percentile_problem(values: tuple[float, ...]) -> str:

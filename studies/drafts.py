@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
@@ -53,4 +55,10 @@ def configuration_of(study: Study) -> StudyConfiguration:
     """The study's current configuration."""
     if study.current_version is None:
         raise DraftError(f"“{study.name}” has no configuration yet")
-    return StudyConfiguration.from_json(study.current_version.configuration)
+    return _read(study.current_version.configuration)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> StudyConfiguration:
+    """Every request reads the configuration, and it is immutable."""
+    return StudyConfiguration.from_json(text)

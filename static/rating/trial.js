@@ -13,6 +13,7 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 let trial = { id: form.elements.trial.value, position: page.querySelector("progress").value + 1, of: page.querySelector("progress").max };
 let visibleSince = null; // when both pictures were decoded and could be seen; null while they cannot
 let sending = false;
+let marked = null; // the option that waits for confirmation
 let spent = []; // seconds of this visit's answers
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -69,6 +70,7 @@ async function open(addresses = {}) {
   page.dataset.state = "waiting";
   options.forEach((option) => { option.setAttribute("aria-disabled", "true"); option.classList.remove("pressed"); });
   visibleSince = null;
+  if (marked) mark(null);
   const late = setTimeout(() => say(text.textWaiting), 400);
   await Promise.all([load(images.left, addresses.left), load(images.right, addresses.right)]);
   clearTimeout(late);
@@ -140,8 +142,17 @@ async function send(answer) {
   }
 }
 
+function mark(option) {
+  // In a study that wants confirmation, the first press marks an option; Enter, or pressing it again, takes it.
+  options.forEach((each) => each.setAttribute("aria-pressed", String(each === option)));
+  marked = option;
+  if (option) say(text.textConfirm);
+}
+
 async function answer(option) {
   if (sending || visibleSince === null) return;
+  if ("confirm" in text && marked !== option) { mark(option); return; }
+  if (marked) { mark(null); say(); }
   sending = true;
   option.classList.add("pressed");
   const elapsed = Math.round(performance.now() - visibleSince);
@@ -160,8 +171,9 @@ async function deliver(given) {
   const result = await send(given);
   clearTimeout(slow);
   if (result.status !== 403) forget(); // a study that is paused takes the answer when it goes on
+  if (result.body.feedback) await told(result.body.feedback);
   const next = form.elements.corrects ? null : result.body.next; // the page of a correction is left for the open trial
-  if (next && next.state === "trial") {
+  if (next && next.state === text.standing) {
     say();
     show(next);
   } else {
@@ -169,11 +181,20 @@ async function deliver(given) {
   }
 }
 
+function told(feedback) {
+  const panel = page.querySelector(".feedback");
+  const button = panel.querySelector("button");
+  panel.querySelector("p").textContent = feedback.text;
+  panel.hidden = false;
+  button.focus();
+  return new Promise((resolve) => button.addEventListener("click", () => { panel.hidden = true; resolve(); }, { once: true }));
+}
+
 function show(next) {
   trial = next.trial;
   zoom(false);
   page.querySelectorAll("input[name=trial]").forEach((input) => { input.value = trial.id; });
-  page.querySelector(".skip").open = false;
+  page.querySelector(".skip")?.removeAttribute("open");
   page.querySelector(".back")?.removeAttribute("hidden");
   form.elements.key.value = uuid();
   page.querySelector("#prompt").textContent = trial.prompt;
@@ -201,6 +222,7 @@ document.addEventListener("keydown", (event) => {
     for (const image of Object.values(images)) image.style.transformOrigin = "50% 50%";
     zoomed = pictures.classList.toggle("zoomed");
   }
+  if (event.key === "Enter" && marked && !event.target.matches("a, summary, button:not(.option)")) { event.preventDefault(); answer(marked); return; }
   const option = options[Number(event.key) - 1];
   if (option) { event.preventDefault(); answer(option); }
 });

@@ -17,7 +17,7 @@ from studies.rating import booklets
 from studies.results.report import report
 
 PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
-PICTURE_STAGES = ("baseline", "score", "strata", "arms", "pairs")
+PICTURE_STAGES = ("baseline", "score", "strata", "arms", "checks", "pairs")
 EXAMPLES = 3  # pictures of each stratum
 LISTED = 200  # evaluators on the page; all of them are in the CSV
 

@@ -1,6 +1,6 @@
 """The records, in four rooms: prompts, images, designs, responses."""
 
-from studies.models.designs import AuditEvent, Batch, Comparison, Pair, Stage, Study, StudyVersion
+from studies.models.designs import AuditEvent, Batch, CheckPair, Comparison, Pair, Stage, Study, StudyVersion
 from studies.models.images import Arm, Image, ImageScore, Recipe
 from studies.models.prompts import Prompt, PromptSet, PromptSubset, SamplingRun, SubsetPrompt
 from studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Skip, Trial
@@ -10,6 +10,7 @@ __all__ = [
     "AuditEvent",
     "Batch",
     "Booklet",
+    "CheckPair",
     "Comparison",
     "Evaluator",
     "Exclusion",

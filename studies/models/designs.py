@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 
 from django.conf import settings
@@ -10,6 +11,11 @@ from django.db.models import F, Q
 
 from studies.models.images import Arm, Image, Recipe
 from studies.models.prompts import Prompt, PromptSet, PromptSubset
+
+
+def new_nonce() -> str:
+    """Changing a row's nonce revokes the links that were made with it."""
+    return secrets.token_hex(16)
 
 
 class Study(models.Model):
@@ -32,6 +38,7 @@ class Study(models.Model):
     current_version = models.ForeignKey(
         "StudyVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    link_nonce = models.CharField(max_length=32, default=new_nonce, help_text="of the link that lets anybody enrol")
     ratings_root = models.CharField(max_length=64, blank=True, help_text="root of all rating chains, made by closing")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -103,6 +110,41 @@ class Pair(models.Model):
 
     def __str__(self) -> str:
         return f"pair {self.pk} of {self.comparison_id}"
+
+
+class CheckPair(models.Model):
+    """Two pictures of which one is plainly better: for the example, for practice and for attention checks.
+
+    The better one is the baseline's picture of a prompt outside the final subset; the worse one is the same picture
+    damaged, or a picture of another prompt.
+    """
+
+    class Use(models.TextChoices):
+        EXAMPLE = "example"
+        PRACTICE = "practice"
+        ATTENTION = "attention"
+
+    class Fault(models.TextChoices):
+        DAMAGED = "damaged"
+        OTHER_PROMPT = "other_prompt"
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="check_pairs")
+    number = models.PositiveSmallIntegerField()
+    use = models.CharField(max_length=10, choices=Use)
+    fault = models.CharField(max_length=12, choices=Fault)
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="+")
+    better = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    worse = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["study", "number"], name="one_check_pair_per_number"),
+            models.CheckConstraint(condition=~Q(better=F("worse")), name="check_pair_has_two_images"),
+        ]
+        ordering = ["study", "number"]
+
+    def __str__(self) -> str:
+        return f"{self.use} {self.number} of {self.study_id}"
 
 
 class Stage(models.Model):

@@ -10,18 +10,13 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from studies.models.designs import Pair, Study, StudyVersion
+from studies.models.designs import CheckPair, Pair, Study, StudyVersion, new_nonce
 from studies.models.images import Image
 
 
 def new_public_id() -> str:
     """Twelve URL-safe characters; half of an evaluator's token."""
     return secrets.token_urlsafe(9)
-
-
-def new_nonce() -> str:
-    """Changing an evaluator's nonce revokes the old link."""
-    return secrets.token_hex(16)
 
 
 class Evaluator(models.Model):
@@ -37,7 +32,13 @@ class Evaluator(models.Model):
     simulated = models.BooleanField(default=False)
     language = models.CharField(max_length=10, blank=True)
     consented_at = models.DateTimeField(null=True, blank=True)
-    consent_text_sha256 = models.CharField(max_length=64, blank=True)
+    consent_text_sha256 = models.CharField(max_length=64, blank=True, help_text="of the text as it was shown")
+    age_confirmed = models.BooleanField(default=False)
+    introduced_at = models.DateTimeField(null=True, blank=True, help_text="when the instructions were left behind")
+    comprehension_tries = models.PositiveSmallIntegerField(default=0)
+    comprehension_passed_at = models.DateTimeField(null=True, blank=True)
+    screened_out_at = models.DateTimeField(null=True, blank=True, help_text="failed the comprehension check")
+    breaks_taken = models.PositiveSmallIntegerField(default=0)
     finished_at = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -61,13 +62,20 @@ class Booklet(models.Model):
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="booklets")
     block = models.PositiveIntegerField()
-    number = models.PositiveIntegerField(help_text="its place in the study, in the order of claiming")
+    number = models.PositiveIntegerField(null=True, help_text="its place in the order of claiming; none: a remainder")
     evaluator = models.OneToOneField(Evaluator, on_delete=models.PROTECT, null=True, blank=True, related_name="booklet")
     claimed_at = models.DateTimeField(null=True, blank=True)
-    remainder_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="remainders")
+    remainder = models.BooleanField(default=False, help_text="made of trials that others left behind")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_booklet_per_number")]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "number"], name="one_booklet_per_number"),
+            models.CheckConstraint(
+                condition=Q(remainder=False, number__isnull=False)
+                | Q(remainder=True, number__isnull=True, evaluator__isnull=False),
+                name="remainder_is_claimed_and_unnumbered",
+            ),
+        ]
         indexes = [models.Index(fields=["study", "evaluator", "number"], name="booklet_to_claim")]
         ordering = ["study", "number"]
 
@@ -92,7 +100,17 @@ class Trial(models.Model):
     left_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
     right_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
     candidate_on_left = models.BooleanField(null=True, blank=True)
+    check_pair = models.ForeignKey(CheckPair, on_delete=models.PROTECT, null=True, blank=True, related_name="trials")
     repeat_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="repeats")
+    slot = models.UUIDField(default=uuid.uuid4, editable=False, help_text="one rating wanted of a pair")
+    replaces = models.OneToOneField(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="replaced_by",
+        help_text="the trial left behind whose slot this one fills",
+    )
     expected_choice = models.SmallIntegerField(null=True, blank=True, help_text="sign of a check's right answer")
     released = models.BooleanField(default=False, help_text="left behind, and given to somebody else")
     shown_at = models.DateTimeField(null=True, blank=True, help_text="when it was first served")
@@ -110,6 +128,11 @@ class Trial(models.Model):
             models.CheckConstraint(
                 condition=Q(expected_choice__isnull=True) | Q(expected_choice__in=[-1, 1]),
                 name="check_has_no_neutral_answer",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["practice", "attention"])
+                | Q(check_pair__isnull=False, expected_choice__isnull=False),
+                name="check_trial_has_right_answer",
             ),
         ]
         ordering = ["booklet", "position"]
@@ -159,6 +182,7 @@ class Rating(models.Model):
     )
     superseded = models.BooleanField(default=False)
     counted = models.BooleanField(default=True, help_text="false: came after its pair had enough")
+    slot = models.UUIDField(null=True, blank=True, help_text="the slot that it fills: a main trial's, counted")
     elapsed_ms = models.PositiveIntegerField(null=True, blank=True, help_text="since both pictures were visible")
     viewport = models.JSONField(default=dict, blank=True, help_text="window and displayed picture size, CSS pixels")
     rated_at = models.DateTimeField()
@@ -176,6 +200,9 @@ class Rating(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["trial"], condition=Q(superseded=False), name="one_standing_rating_per_trial"
+            ),
+            models.UniqueConstraint(
+                fields=["slot"], condition=Q(superseded=False, slot__isnull=False), name="one_counted_rating_per_slot"
             ),
             models.CheckConstraint(condition=Q(choice__gte=-2, choice__lte=2), name="choice_within_scale"),
         ]

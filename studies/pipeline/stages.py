@@ -1,7 +1,7 @@
 """The order of the preparation's stages, their states, and going on after anything stopped it.
 
-prompts → encode → curve → subset → baseline → score → strata → arms → pairs. A stage is planned into batches when the
-one before it is done. Everything may be run again: what is done is found and left.
+prompts → encode → curve → subset → baseline → score → strata → arms → checks → pairs. A stage is planned into batches
+when the one before it is done. Everything may be run again: what is done is found and left.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from studies.drafts import configuration_of
 from studies.models import Batch, Stage, Study
 from studies.pipeline import batches, doorbell
 from studies.pipeline.batches import heartbeat
+from studies.pipeline.checks import CHECKS
 from studies.pipeline.context import Context, Plan
 from studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
 from studies.pipeline.selection import CURVE, ENCODE, PROMPTS, STRATA, SUBSET
@@ -53,6 +54,7 @@ DEFINITIONS: dict[str, StageDefinition] = {
         StageDefinition("score", "Score them with CLIP", "gpu", *SCORE),
         StageDefinition("strata", "Choose the final subset", "cpu", *STRATA),
         StageDefinition("arms", "Generate the other arms", "gpu", *ARMS),
+        StageDefinition("checks", "Make practice and attention checks", "cpu", *CHECKS),
         StageDefinition("pairs", "Form the pairs", "cpu", *PAIRS),
     )
 }
@@ -88,6 +90,13 @@ def _check(study: Study, configuration: StudyConfiguration) -> None:
         raise PreparationError(
             f"subset_size: strata of {configuration.per_stratum} prompts around these percentiles need a first subset "
             f"of at least {needed} prompts, not {configuration.subset_size}"
+        )
+    outside = configuration.subset_size - configuration.per_stratum * len(configuration.percentiles)
+    needed = configuration.checks_needed and max(2, configuration.checks_needed)
+    if outside < needed:
+        raise PreparationError(
+            f"subset_size: practice and attention checks need {needed} prompts outside the "
+            f"final subset, and {configuration.subset_size} prompts leave {outside}"
         )
 
 

@@ -6,41 +6,25 @@ newly shuffled); the one after that is dealt afresh.
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from studies.configuration import StudyConfiguration
 from studies.drafts import configuration_of
-from studies.models import Booklet, Pair, Study, Trial
+from studies.models import Booklet, CheckPair, Pair, Study, Trial
+from studies.rating.sequence import Item, sequence
+from studies.rating.showings import PairCell, Showing
+
+__all__ = ["PairCell", "Showing"]
 
 LONGEST_RUN = 3
-
-
-@dataclass(frozen=True)
-class PairCell:
-    """A pair and what must be balanced about it."""
-
-    pair: int
-    comparison: int
-    stratum: str
-    prompt: int
-
-    @property
-    def cell(self) -> tuple[int, str]:
-        """Comparison and stratum."""
-        return (self.comparison, self.stratum)
-
-
-@dataclass(frozen=True)
-class Showing:
-    """One planned trial."""
-
-    cell: PairCell
-    candidate_on_left: bool
 
 
 Plan = list[list[Showing]]  # booklets of one block, trials in order
@@ -178,17 +162,17 @@ def build_blocks(study: Study, blocks: int) -> int:
     """
     cells = cells_of(study)
     configuration = configuration_of(study)
-    pairs = {pair.pk: pair for pair in Pair.objects.filter(comparison__study=study)}
-    last = Booklet.objects.filter(study=study).aggregate(last=Max("block"))["last"]
+    stock = Stock(study, configuration)
+    last = Booklet.objects.filter(study=study, remainder=False).aggregate(last=Max("block"))["last"]
     written = 0
     for block in range(0 if last is None else last + 1, blocks):
         plan = _planned(cells, configuration.trials_per_evaluator, configuration.seed, block)
         try:
             with transaction.atomic():
-                _write(study, block, plan, pairs)
+                _write(study, block, plan, stock)
                 written += 1
         except IntegrityError:
-            if not Booklet.objects.filter(study=study, block=block).exists():
+            if not Booklet.objects.filter(study=study, remainder=False, block=block).exists():
                 raise
     return written
 
@@ -198,28 +182,80 @@ def _planned(cells: list[PairCell], trials: int, seed: int, block: int) -> Plan:
     return fresh if block % 2 == 0 else mirror(fresh, np.random.default_rng([seed, block // 2, 1]))
 
 
-def _write(study: Study, block: int, plan: Plan, pairs: dict[int, Pair]) -> None:
+def _write(study: Study, block: int, plan: Plan, stock: Stock) -> None:
     first = block * len(plan)
     booklets = Booklet.objects.bulk_create(
         Booklet(study=study, block=block, number=first + i) for i in range(len(plan))
     )
-    trials = []
-    for booklet, showings in zip(booklets, plan, strict=True):
-        for position, showing in enumerate(showings, 1):
-            pair = pairs[showing.cell.pair]
+    rng = np.random.default_rng([stock.configuration.seed, block, 2])
+    stock.write({booklet: stock.items(showings, rng) for booklet, showings in zip(booklets, plan, strict=True)})
+
+
+class Stock:
+    """What trials are made of: the study's pairs and check pairs, read once."""
+
+    def __init__(self, study: Study, configuration: StudyConfiguration) -> None:
+        self.configuration = configuration
+        self.pairs = {pair.pk: pair for pair in Pair.objects.filter(comparison__study=study)}
+        self.slots: Mapping[int, uuid.UUID] = {}
+        self.checks = {check.pk: check for check in CheckPair.objects.filter(study=study)}
+
+    def items(self, showings: list[Showing], rng: np.random.Generator) -> list[Item]:
+        """A booklet's trials: practice, the showings, and checks and repeats in proportion to its length."""
+        configuration = self.configuration
+        share = min(1.0, len(showings) / configuration.trials_per_evaluator)
+        attention = self._of_use(CheckPair.Use.ATTENTION)
+        wanted = min(round(share * configuration.attention_checks), len(attention))
+        return sequence(
+            showings,
+            rng,
+            practice=self._of_use(CheckPair.Use.PRACTICE),
+            attention=[int(i) for i in rng.choice(attention, wanted, replace=False)] if wanted else [],
+            repeats=round(share * configuration.repeats),
+        )
+
+    def _of_use(self, use: CheckPair.Use) -> list[int]:
+        return [pk for pk, check in self.checks.items() if check.use == use]
+
+    def write(self, booklets: dict[Booklet, list[Item]], left: Mapping[int, uuid.UUID] | None = None) -> None:
+        """Write the trials of booklets; repeats last, because they name the trials that they repeat.
+
+        left: the slots of the trials left behind that showings replace, by trial id.
+        """
+        self.slots = left or {}
+        trials = {
+            (booklet.pk, place): self._trial(booklet, place, item)
+            for booklet, items in booklets.items()
+            for place, item in enumerate(items)
+        }
+        repeats = []
+        for booklet, items in booklets.items():
+            for place, item in enumerate(items):
+                if item.repeats is not None:
+                    repeats.append((trials.pop((booklet.pk, place)), (booklet.pk, item.repeats)))
+        Trial.objects.bulk_create(trials.values(), batch_size=1000)
+        for trial, original in repeats:
+            trial.repeat_of = trials[original]
+        Trial.objects.bulk_create([trial for trial, _ in repeats], batch_size=1000)
+
+    def _trial(self, booklet: Booklet, place: int, item: Item) -> Trial:
+        if item.check is not None:
+            check = self.checks[item.check]
+            sides = (check.better_id, check.worse_id)
+            left, right = sides if item.better_on_left else sides[::-1]
+            known: dict[str, Any] = {"check_pair": check, "expected_choice": -1 if item.better_on_left else 1}
+        else:
+            assert item.showing is not None
+            showing = item.showing
+            pair = self.pairs[showing.cell.pair]
             sides = (pair.candidate_image_id, pair.baseline_image_id)
             left, right = sides if showing.candidate_on_left else sides[::-1]
-            trials.append(
-                Trial(
-                    booklet=booklet,
-                    position=position,
-                    pair=pair,
-                    candidate_on_left=showing.candidate_on_left,
-                    left_image_id=left,
-                    right_image_id=right,
-                )
-            )
-    Trial.objects.bulk_create(trials, batch_size=1000)
+            known = {"pair": pair, "candidate_on_left": showing.candidate_on_left}
+            if showing.replaces is not None:
+                known |= {"replaces_id": showing.replaces, "slot": self.slots[showing.replaces]}
+        return Trial(
+            booklet=booklet, position=place + 1, kind=item.kind, left_image_id=left, right_image_id=right, **known
+        )
 
 
 def balance(plan: Plan) -> dict[str, int]:

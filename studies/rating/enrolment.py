@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 from studies.drafts import configuration_of
 from studies.models import Booklet, Evaluator, Study
+from studies.rating import leftovers
 from studies.rating.booklets import build_blocks
 
 
@@ -40,21 +43,29 @@ def enrol(
     return Evaluator.objects.get_or_create(study=study, external_key=external_key, defaults=values)[0]
 
 
-def consent(evaluator: Evaluator) -> Booklet:
-    """Write down the consent and claim a booklet; again, it finds both. ``EnrolmentError`` if the study is full."""
+def consent(evaluator: Evaluator, *, language: str = "", age_confirmed: bool = False) -> Booklet:
+    """Write down the consent and claim a booklet; again, it finds both. ``EnrolmentError`` if the study is full.
+
+    language: the one that the consent text was shown in; the hash that is kept is of the text as it was shown.
+    """
     booklet = claim_booklet(evaluator)
-    text = configuration_of(evaluator.study).consent
+    with translation.override(language or settings.LANGUAGE_CODE):
+        text = translation.gettext(configuration_of(evaluator.study).consent)
     Evaluator.objects.filter(pk=evaluator.pk, consented_at=None).update(
-        consented_at=timezone.now(), consent_text_sha256=hashlib.sha256(text.encode()).hexdigest()
+        consented_at=timezone.now(),
+        consent_text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        language=language,
+        age_confirmed=age_confirmed,
     )
-    evaluator.refresh_from_db(fields=["consented_at", "consent_text_sha256"])
+    evaluator.refresh_from_db(fields=["consented_at", "consent_text_sha256", "language", "age_confirmed"])
     return booklet
 
 
 def claim_booklet(evaluator: Evaluator) -> Booklet:
     """The evaluator's booklet: the lowest free one, taken by a conditional update whose count is checked.
 
-    Booklets are numbered from 0, and only those below the quota are given out, so no rush of people exceeds it.
+    Booklets are numbered from 0, and only those below the quota are given out, so no rush of people exceeds it. When
+    all of them are given out, what others left behind is; then the study is full.
     """
     study = evaluator.study
     quota = configuration_of(study).quota
@@ -64,17 +75,24 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
             return held
         free = Booklet.objects.filter(study=study, evaluator=None, number__lt=quota).order_by("number")
         candidate = free.values_list("pk", flat=True).first()
-        if candidate is None:
-            _build_more(study, quota)
-            continue
         # Whoever comes second finds the booklet taken, or (the same person twice at once) holds one already.
-        with contextlib.suppress(IntegrityError), transaction.atomic():
-            Booklet.objects.filter(pk=candidate, evaluator=None).update(evaluator=evaluator, claimed_at=timezone.now())
+        with contextlib.suppress(IntegrityError, leftovers.Taken):
+            if candidate is not None:
+                with transaction.atomic():
+                    Booklet.objects.filter(pk=candidate, evaluator=None).update(
+                        evaluator=evaluator, claimed_at=timezone.now()
+                    )
+            elif not _build_more(study, quota) and leftovers.take(evaluator) is None:
+                raise EnrolmentError(
+                    gettext("This study has all the participants it needs. Thank you for your interest.")
+                )
 
 
-def _build_more(study: Study, quota: int) -> None:
-    """Another block, if the quota reaches beyond the booklets there are."""
-    built = Booklet.objects.filter(study=study).aggregate(count=Count("pk"), block=Max("block"))
+def _build_more(study: Study, quota: int) -> bool:
+    """Build another block, if the quota reaches beyond the booklets there are."""
+    numbered = Booklet.objects.filter(study=study, remainder=False)
+    built = numbered.aggregate(count=Count("pk"), block=Max("block"))
     if built["count"] >= quota:
-        raise EnrolmentError("This study has all the participants it needs. Thank you for your interest.")
+        return False
     build_blocks(study, (0 if built["block"] is None else built["block"] + 1) + 1)
+    return True

@@ -1,4 +1,4 @@
-"""The evaluator's pages: GET shows where they stand and changes nothing, POST takes consent and answers."""
+"""The evaluator's side over HTTP: GET shows where they stand and changes nothing, POST takes consent and answers."""
 
 from __future__ import annotations
 
@@ -7,39 +7,47 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studies.access import evaluator_for
 from studies.drafts import configuration_of
-from studies.models import Evaluator, Trial
+from studies.models import Evaluator, Image, Rating, Trial
 from studies.pipeline.storage import image_path
-from studies.rating import answers, enrolment
+from studies.rating import answers, enrolment, introduction
 from studies.rating.answers import Standing
 from studies.rating.forms import AnswerForm, SkipForm
+from studies.rating.language import speaking
+from studies.rating.pages import body, refusal, show, wants_json
 from studies.rating.withdrawal import withdraw
 
-SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
 View = Callable[..., HttpResponseBase]
 
 
+def quiet(response: HttpResponseBase) -> HttpResponseBase:
+    """Keep an address that is a credential out of referrers, search engines and shared caches."""
+    response["Referrer-Policy"] = "no-referrer"
+    response["X-Robots-Tag"] = "noindex"
+    response.setdefault("Cache-Control", "private, no-store")
+    return response
+
+
 def for_evaluator(view: View) -> View:
-    """Resolve the token; keep the address out of referrers and shared caches; refuse in the form that was asked for."""
+    """Resolve the token, speak the evaluator's language, and refuse in the form that was asked for."""
 
     @csrf_exempt  # the token in the path is the credential, and no cookie is read
     @wraps(view)
     def wrapped(request: HttpRequest, token: str, **arguments: Any) -> HttpResponseBase:
         try:
-            response = view(request, evaluator_for(token), token=token, **arguments)
+            evaluator = evaluator_for(token)
+            with speaking(request, evaluator):
+                return quiet(view(request, evaluator, token=token, **arguments))
         except Http404:
-            response = refusal(request, 404, "unknown_link")
-        response["Referrer-Policy"] = "no-referrer"
-        response["X-Robots-Tag"] = "noindex"
-        response.setdefault("Cache-Control", "private, no-store")
-        return response
+            with speaking(request):
+                return quiet(refusal(request, 404, "unknown_link"))
 
     return wrapped
 
@@ -60,11 +68,32 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
     """Take the consent and hand out a booklet; repeated, it changes nothing."""
     if answers.standing_of(evaluator).state == "consent":
         if not request.POST.get("agree"):
-            return refusal(request, 400, "consent_missing", "Please tick the box if you agree to take part.")
+            return refusal(request, 400, "consent_missing", gettext("Please tick the box if you agree to take part."))
+        of_age = bool(request.POST.get("of_age"))
+        if configuration_of(evaluator.study).minimum_age and not of_age:
+            return refusal(request, 400, "consent_missing", gettext("Please confirm your age to take part."))
+        language: str = request.LANGUAGE_CODE  # type: ignore[attr-defined]
         try:
-            enrolment.consent(evaluator)
+            enrolment.consent(evaluator, language=language, age_confirmed=of_age)
         except enrolment.EnrolmentError as error:
             return refusal(request, 403, "full", str(error))
+    return accepted(request, evaluator, token)
+
+
+@for_evaluator
+@require_POST
+def go_on(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Leave the instructions, or end a break."""
+    introduction.go_on(evaluator, answers.standing_of(evaluator))
+    return accepted(request, evaluator, token)
+
+
+@for_evaluator
+@require_POST
+def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """Take one try of the questions about the instructions."""
+    if answers.standing_of(evaluator).state == "comprehension":
+        introduction.answer_comprehension(evaluator, request.POST.dict())
     return accepted(request, evaluator, token)
 
 
@@ -77,7 +106,7 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         return refusal(request, 400, "invalid", form.problems())
     given = form.cleaned_data
     try:
-        answers.record_rating(
+        rating = answers.record_rating(
             evaluator=evaluator,
             trial_id=given["trial"],
             choice=given["choice"],
@@ -88,7 +117,25 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         )
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token)
+    return accepted(request, evaluator, token, rating)
+
+
+@for_evaluator
+@require_safe
+def feedback(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+    """What the last practice answer was worth, for a browser without JavaScript."""
+    right = introduction.feedback_on(evaluator, introduction.last_practice(evaluator))
+    if right is None:
+        return redirect("rating:home", token=token)
+    context = {"token": token, "right": right, "text": feedback_text(right)}
+    return render(request, "rating/feedback.html", context)
+
+
+def feedback_text(right: bool) -> str:
+    """What an evaluator reads after a practice answer."""
+    if right:
+        return gettext("Yes: most people prefer the same picture.")
+    return gettext("Most people prefer the other picture here: it is cleaner, or it fits the text better.")
 
 
 @for_evaluator
@@ -106,12 +153,14 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
     return accepted(request, evaluator, token)
 
 
-def accepted(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+def accepted(request: HttpRequest, evaluator: Evaluator, token: str, rating: Rating | None = None) -> HttpResponseBase:
     """What was sent is stored: the next trial, or wherever the evaluator stands now."""
     standing = after_change(evaluator)
+    right = introduction.feedback_on(evaluator, rating)
     if wants_json(request):
-        return JsonResponse({"accepted": True, "next": body(token, standing)})
-    return redirect("rating:home", token=token)
+        told = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
+        return JsonResponse({"accepted": True, "next": body(token, standing), **told})
+    return redirect("rating:home" if right is None else "rating:feedback", token=token)
 
 
 def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answers.AnswerError) -> HttpResponseBase:
@@ -125,6 +174,14 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
     return refusal(request, 403, "not_collecting", str(error))
 
 
+def after_change(evaluator: Evaluator) -> Standing:
+    """The new standing after a POST, with its moments written down."""
+    standing = answers.standing_of(evaluator)
+    answers.note_shown(standing)
+    answers.finish_if_done(evaluator, standing)
+    return standing
+
+
 @for_evaluator
 @require_http_methods(["GET", "HEAD", "POST"])
 def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
@@ -134,6 +191,9 @@ def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRespons
         return redirect("rating:home", token=token)
     context = {"token": token, "already": evaluator.withdrawn_at is not None}
     return render(request, "rating/withdraw.html", context)
+
+
+# ------------------------------------------------------------------------------ pictures
 
 
 @for_evaluator
@@ -147,7 +207,21 @@ def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.
     )
     if found is None:
         raise Http404("no such trial")
-    image = found.left_image if side == "left" else found.right_image
+    return image_response(found.left_image if side == "left" else found.right_image)
+
+
+@for_evaluator
+@require_safe
+def example(request: HttpRequest, evaluator: Evaluator, token: str, side: str) -> HttpResponseBase:
+    """A picture of the example in the instructions: the better one stands left."""
+    pair = introduction.example_of(evaluator)
+    if pair is None:
+        raise Http404("no example")
+    return image_response(pair.better if side == "left" else pair.worse)
+
+
+def image_response(image: Image) -> HttpResponseBase:
+    """A picture's bytes, with headers that are the same for all pictures."""
     try:
         response = FileResponse(image_path(image.sha256).open("rb"), content_type="image/png")
     except (FileNotFoundError, ValueError) as error:
@@ -155,87 +229,3 @@ def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.
     response["Content-Disposition"] = "inline"
     response["Cache-Control"] = "private, max-age=86400, immutable"
     return response
-
-
-# ------------------------------------------------------------------------------ what is shown
-
-
-def after_change(evaluator: Evaluator) -> Standing:
-    """The new standing after a POST, with its moments written down."""
-    standing = answers.standing_of(evaluator)
-    answers.note_shown(standing)
-    answers.finish_if_done(evaluator, standing)
-    return standing
-
-
-def show(request: HttpRequest, evaluator: Evaluator, token: str, standing: Standing) -> HttpResponse:
-    """The page, or the JSON, of a standing."""
-    if wants_json(request):
-        return JsonResponse(body(token, standing))
-    configuration = configuration_of(evaluator.study)
-    context: dict[str, Any] = {
-        "study": evaluator.study,
-        "configuration": configuration,
-        "standing": standing,
-        "token": token,
-    }
-    if standing.trial is not None:
-        context |= {
-            "trial": trial_body(token, standing.trial, standing.of),
-            "preload": body(token, standing)["preload"],
-            "options": list(zip(answers.CHOICES, configuration.options, "12345", strict=True)),
-            "key": uuid.uuid4(),
-            "minutes": max(1, round((standing.of - standing.trial.position + 1) * SECONDS_PER_TRIAL / 60)),
-            "seconds_per_trial": SECONDS_PER_TRIAL,
-            "corrects": standing.corrects,
-            "may_go_back": configuration.allow_correction and standing.corrects is None,
-        }
-    if standing.state == "consent":
-        context["minutes"] = max(1, round(configuration.trials_per_evaluator * SECONDS_PER_TRIAL / 60))
-    template = standing.state if standing.state in ("consent", "trial", "finished") else "message"
-    return render(request, f"rating/{template}.html", context | {"what": standing.state})
-
-
-def body(token: str, standing: Standing) -> dict[str, Any]:
-    """The JSON of a standing: nothing of kind, pair or arm. ``preload``: pictures that the page may fetch ahead."""
-    if standing.trial is None:
-        return {"state": standing.state, "trial": None}
-    given = standing.corrects
-    return {
-        "state": standing.state,
-        "trial": trial_body(token, standing.trial, standing.of),
-        **({"corrects": str(given.key), "choice": given.choice} if given else {}),
-        "preload": [list(picture_paths(token, trial)) for trial in standing.ahead],
-    }
-
-
-def trial_body(token: str, trial: Trial, of: int) -> dict[str, Any]:
-    """One trial as the page needs it."""
-    left, right = picture_paths(token, trial)
-    prompt = trial.pair.prompt if trial.pair is not None else trial.left_image.prompt
-    return {
-        "id": str(trial.public_id),
-        "prompt": prompt.text,
-        "left": left,
-        "right": right,
-        "position": trial.position,
-        "of": of,
-    }
-
-
-def picture_paths(token: str, trial: Trial) -> tuple[str, str]:
-    """The addresses of a trial's two pictures."""
-    left, right = (reverse(f"rating:{side}", args=[token, trial.public_id]) for side in ("left", "right"))
-    return left, right
-
-
-def wants_json(request: HttpRequest) -> bool:
-    """Whether the client asked for JSON (a browser that navigates asks for HTML)."""
-    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
-
-
-def refusal(request: HttpRequest, status: int, reason: str, text: str = "", **more: Any) -> HttpResponse:
-    """An answer that nothing was stored, as a page or as JSON."""
-    if wants_json(request):
-        return JsonResponse({"accepted": False, "reason": reason, "detail": text, **more}, status=status)
-    return render(request, "rating/message.html", {"what": reason, "detail": text}, status=status)

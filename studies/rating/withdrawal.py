@@ -18,6 +18,7 @@ def withdraw(evaluator: Evaluator, *, delete: bool = False) -> None:
     now = timezone.now()
     with transaction.atomic():
         left = Evaluator.objects.filter(pk=evaluator.pk, withdrawn_at=None).update(withdrawn_at=now)
+        Rating.objects.filter(evaluator=evaluator).exclude(slot=None).update(slot=None)  # others may fill them
         deleted = 0
         if delete:
             deleted = Rating.objects.filter(evaluator=evaluator, deleted_at=None).update(

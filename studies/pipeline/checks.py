@@ -1,0 +1,101 @@
+"""The stage that makes the check pairs: for the example, for practice and for attention checks.
+
+Their prompts are taken from the first subset outside the final one, so that no evaluator meets them again; the better
+picture is there already (it was scored), and the worse one is damaged here or belongs to another prompt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from django.db import transaction
+
+from studies.configuration import StudyConfiguration
+from studies.models import CheckPair, Image, Study, SubsetPrompt
+from studies.pipeline.context import Context, Plan, whole
+from studies.pipeline.storage import image_path, store_image
+
+STREAM = 7  # of the study's seed
+
+
+def plan_checks(study: Study, configuration: StudyConfiguration) -> Plan:
+    """One batch; a unit for each check pair. None where the study wants none."""
+    return whole(configuration.checks_needed) if configuration.checks_needed else []
+
+
+def uses(configuration: StudyConfiguration) -> list[CheckPair.Use]:
+    """What each check pair is for, in order."""
+    example = [CheckPair.Use.EXAMPLE] if configuration.introduction else []
+    practice = [CheckPair.Use.PRACTICE] * configuration.practice_trials
+    rest = configuration.checks_needed - len(example) - len(practice)
+    return [*example, *practice, *[CheckPair.Use.ATTENTION] * rest]
+
+
+def make_checks(context: Context) -> None:
+    """Write the check pairs; those that stand there are never made again."""
+    from generation.damage import damaged
+    from generation.images import decode_png, encode_png
+
+    study, configuration = context.study, context.configuration
+    if study.check_pairs.exists():  # all of them: they are written in one transaction
+        return
+    rng = np.random.default_rng([configuration.seed, STREAM])
+    images = outside(study, configuration, rng)
+    rows = []
+    with transaction.atomic():
+        for number, use in enumerate(uses(configuration)):
+            better = images[number]
+            if number % 2:
+                picture = damaged(decode_png(image_path(better.sha256).read_bytes()), rng)
+                fault, worse = CheckPair.Fault.DAMAGED, _altered(better, store_image(encode_png(picture)))
+            else:
+                others = [image for image in images if image.prompt.text != better.prompt.text]
+                fault, worse = CheckPair.Fault.OTHER_PROMPT, others[int(rng.integers(len(others)))]
+            rows.append(
+                CheckPair(
+                    study=study, number=number, use=use, fault=fault,
+                    prompt=better.prompt, better=better, worse=worse,
+                )
+            )  # fmt: skip
+        CheckPair.objects.bulk_create(rows)
+
+
+def outside(study: Study, configuration: StudyConfiguration, rng: np.random.Generator) -> list[Image]:
+    """Baseline pictures of distinct prompts outside the final subset, in random order.
+
+    ``ValueError`` where there are too few.
+    """
+    members = SubsetPrompt.objects.filter(subset_id=study.subset_id)
+    final = set(members.exclude(stratum="").values_list("prompt__text", flat=True))
+    comparison = study.comparisons.first()
+    assert comparison is not None  # the prompts stage made it
+    there = Image.objects.filter(
+        prompt__in=members.filter(stratum="").values("prompt"),
+        arm=comparison.baseline_id,
+        recipe=study.recipe_id,
+        state=Image.State.DONE,
+    )
+    by_text = {image.prompt.text: image for image in there.select_related("prompt").order_by("-prompt__index", "seed")}
+    images = [image for text, image in sorted(by_text.items()) if text not in final]
+    needed = max(2, configuration.checks_needed)
+    if len(images) < needed:
+        raise ValueError(
+            f"subset_size: practice and attention checks need {needed} prompts outside the final subset, and the first "
+            f"subset of {configuration.subset_size} leaves {len(images)}"
+        )
+    return [images[int(i)] for i in rng.permutation(len(images))]
+
+
+def _altered(source: Image, sha256: str) -> Image:
+    return Image.objects.create(
+        prompt=source.prompt,
+        seed=source.seed,
+        kind=Image.Kind.ALTERED,
+        state=Image.State.DONE,
+        sha256=sha256,
+        width=source.width,
+        height=source.height,
+        provenance={"altered": "generation.damage.damaged", "source_sha256": source.sha256},
+    )
+
+
+CHECKS = (plan_checks, make_checks)

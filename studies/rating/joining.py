@@ -1,0 +1,95 @@
+"""The links that enrol: an open one for anybody, and a panel's, which brings the person's id in its address.
+
+GET shows a page and changes nothing (link scanners open links); POST enrols and leads to the person's own link. Whoever
+comes back with the same panel id, or in the same browser, is led to where they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core import signing
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from studies.access import link_for, study_to_join
+from studies.configuration import StudyConfiguration
+from studies.drafts import DraftError, configuration_of
+from studies.models import Evaluator, Study
+from studies.rating.enrolment import EnrolmentError, enrol
+from studies.rating.language import speaking
+from studies.rating.pages import refusal
+from studies.rating.views import quiet
+
+COOKIE_DAYS = 90
+LONGEST_ID = 200
+
+
+@csrf_exempt  # it only makes a new participant; the token in the path is the permission
+@require_http_methods(["GET", "HEAD", "POST"])
+def join(request: HttpRequest, token: str) -> HttpResponseBase:
+    """The page behind an enrolment link."""
+    with speaking(request) as language:
+        try:
+            return quiet(_join(request, study_to_join(token), token, language))
+        except Http404:
+            return quiet(refusal(request, 404, "unknown_link"))
+
+
+def _join(request: HttpRequest, study: Study, token: str, language: str) -> HttpResponseBase:
+    try:
+        configuration = configuration_of(study)
+    except DraftError as error:
+        raise Http404("no such link") from error
+    given = _panel_ids(request, configuration)
+    key = given.get(configuration.panel_parameters[0])
+    problem = next((name for name, value in given.items() if len(value) > LONGEST_ID), None)
+    if problem:
+        return refusal(request, 400, "bad_link", problem)
+    known = _known(request, study, key)
+    if known is not None:
+        return _on(known, study, language)
+    if study.state != Study.State.COLLECTING:
+        states = {Study.State.PAUSED: "paused", Study.State.CLOSED: "closed"}
+        return refusal(request, 403, states.get(Study.State(study.state), "not_open"))
+    if request.method != "POST":
+        return render(request, "rating/join.html", {"given": given, "language": language})
+    try:
+        evaluator = enrol(study, external_ids=given, external_key=key)
+    except EnrolmentError as error:
+        return refusal(request, 403, "not_open", str(error))
+    return _on(evaluator, study, language)
+
+
+def _panel_ids(request: HttpRequest, configuration: StudyConfiguration) -> dict[str, str]:
+    """What the panel's link says of the person, empty values left out."""
+    source: Any = request.POST if request.method == "POST" else request.GET
+    given = {name: str(source.get(name, "")).strip() for name in configuration.panel_parameters}
+    return {name: value for name, value in given.items() if value}
+
+
+def _known(request: HttpRequest, study: Study, key: str | None) -> Evaluator | None:
+    """Who comes back: by the panel's id, or else by this browser's cookie."""
+    people = Evaluator.objects.filter(study=study)
+    if key is not None:
+        return people.filter(external_key=key).first()
+    try:
+        public_id = request.get_signed_cookie(_cookie(study), default=None, max_age=COOKIE_DAYS * 86400)
+    except signing.BadSignature:
+        return None
+    return people.filter(public_id=public_id, external_key=None).first() if public_id else None
+
+
+def _on(evaluator: Evaluator, study: Study, language: str) -> HttpResponseBase:
+    response = redirect(f"{link_for(evaluator)}?lang={language}")
+    if evaluator.external_key is None:
+        response.set_signed_cookie(
+            _cookie(study), evaluator.public_id, max_age=COOKIE_DAYS * 86400, httponly=True, samesite="Lax", path="/j/"
+        )
+    return response
+
+
+def _cookie(study: Study) -> str:
+    return f"evenhand-study-{study.pk}"

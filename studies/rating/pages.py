@@ -1,0 +1,163 @@
+"""What an evaluator is shown, as a page or as JSON: nothing of kind, pair or arm."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import get_language, gettext
+
+from studies.access import completion_code
+from studies.configuration import StudyConfiguration
+from studies.drafts import configuration_of
+from studies.models import CheckPair, Evaluator, Trial
+from studies.procedure import CODE, TRIES
+from studies.rating import answers, introduction
+from studies.rating.answers import Standing
+
+SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
+PAGES = ("consent", "instructions", "comprehension", "break", "trial", "finished")
+SIDES = ("left", "right")
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether the client asked for JSON (a browser that navigates asks for HTML)."""
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def show(request: HttpRequest, evaluator: Evaluator, token: str, standing: Standing) -> HttpResponse:
+    """The page, or the JSON, of a standing."""
+    if wants_json(request):
+        return JsonResponse(body(token, standing))
+    configuration = configuration_of(evaluator.study)
+    context = {
+        "study": evaluator.study,
+        "configuration": configuration,
+        "question": gettext(configuration.question),
+        "standing": standing,
+        "token": token,
+        "what": standing.state,
+    }
+    page = "trial" if standing.state == "practice" else standing.state
+    if page == "trial":
+        context |= _trial(token, configuration, standing)
+    elif page == "consent":
+        context |= _consent(configuration, request)
+    elif page == "instructions":
+        context |= _instructions(evaluator, token, configuration)
+    elif page == "comprehension":
+        context["tries_left"] = TRIES - evaluator.comprehension_tries
+    elif page == "finished":
+        context |= _finished(evaluator, configuration)
+    elif page == "break":
+        context["minutes"] = minutes_for(standing.of - standing.position + 1)
+    template = page if page in PAGES else "message"
+    return render(request, f"rating/{template}.html", context)
+
+
+def minutes_for(trials: int) -> int:
+    """Minutes that so many trials take, at least one."""
+    return max(1, round(trials * SECONDS_PER_TRIAL / 60))
+
+
+def options_of(configuration: StudyConfiguration) -> list[tuple[int, str, str]]:
+    """Choice, text and key of each option, as the pictures stand."""
+    texts = [gettext(text) for text in configuration.options]
+    return list(zip(answers.CHOICES, texts, "12345", strict=True))
+
+
+def _trial(token: str, configuration: StudyConfiguration, standing: Standing) -> dict[str, Any]:
+    assert standing.trial is not None
+    practice = standing.state == "practice"
+    return {
+        "trial": trial_body(token, standing),
+        "practice": practice,
+        "preload": body(token, standing)["preload"],
+        "options": options_of(configuration),
+        "key": uuid.uuid4(),
+        "minutes": minutes_for(standing.of - standing.position + 1),
+        "seconds_per_trial": SECONDS_PER_TRIAL,
+        "corrects": standing.corrects,
+        "may_go_back": configuration.allow_correction and standing.corrects is None and not practice,
+    }
+
+
+def _consent(configuration: StudyConfiguration, request: HttpRequest) -> dict[str, Any]:
+    trials = configuration.trials_per_evaluator + configuration.attention_checks + configuration.repeats
+    return {
+        "consent": gettext(configuration.consent),
+        "options": options_of(configuration),
+        "trials": trials,
+        "minutes": minutes_for(trials + configuration.practice_trials),
+        "language": get_language(),
+        "languages": settings.LANGUAGES,
+        "address": request.path,
+    }
+
+
+def _instructions(evaluator: Evaluator, token: str, configuration: StudyConfiguration) -> dict[str, Any]:
+    example = introduction.example_of(evaluator)
+    pictures = [reverse("rating:example", args=[token, side]) for side in SIDES]
+    return {
+        "options": options_of(configuration),
+        "example": example,
+        "pictures": pictures,
+        "damaged": example is not None and example.fault == CheckPair.Fault.DAMAGED,
+    }
+
+
+def _finished(evaluator: Evaluator, configuration: StudyConfiguration) -> dict[str, Any]:
+    if not configuration.completion_code and evaluator.external_key is None:
+        return {}
+    code = completion_code(evaluator, configuration.completion_code)
+    return {"code": code, "return_to": configuration.completion_url.replace(CODE, code)}
+
+
+# ------------------------------------------------------------------------------ JSON
+
+
+def body(token: str, standing: Standing) -> dict[str, Any]:
+    """The JSON of a standing: nothing of kind, pair or arm. ``preload``: pictures that the page may fetch ahead."""
+    if not standing.rates:
+        return {"state": standing.state, "trial": None}
+    given = standing.corrects
+    return {
+        "state": standing.state,
+        "trial": trial_body(token, standing),
+        **({"corrects": str(given.key), "choice": given.choice} if given else {}),
+        "preload": [list(picture_paths(token, trial)) for trial in standing.ahead],
+    }
+
+
+def trial_body(token: str, standing: Standing) -> dict[str, Any]:
+    """One trial as the page needs it."""
+    trial = standing.trial
+    assert trial is not None
+    left, right = picture_paths(token, trial)
+    pair = trial.pair or trial.check_pair
+    assert pair is not None  # every trial has one of the two
+    return {
+        "id": str(trial.public_id),
+        "prompt": pair.prompt.text,
+        "left": left,
+        "right": right,
+        "position": standing.position,
+        "of": standing.of,
+    }
+
+
+def picture_paths(token: str, trial: Trial) -> tuple[str, str]:
+    """The addresses of a trial's two pictures."""
+    left, right = (reverse(f"rating:{side}", args=[token, trial.public_id]) for side in SIDES)
+    return left, right
+
+
+def refusal(request: HttpRequest, status: int, reason: str, text: str = "", **more: Any) -> HttpResponse:
+    """An answer that nothing was stored, as a page or as JSON."""
+    if wants_json(request):
+        return JsonResponse({"accepted": False, "reason": reason, "detail": text, **more}, status=status)
+    return render(request, "rating/message.html", {"what": reason, "detail": text}, status=status)

@@ -1,0 +1,71 @@
+"""The order of one booklet's trials: practice first, then the pairs with attention checks and repeats among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from studies.models import Trial
+from studies.rating.showings import Showing
+
+GAP = 5  # pairs at least between a pair and its repeat, where the booklet is long enough
+
+
+@dataclass(frozen=True)
+class Item:
+    """One trial to be written. ``check``: a check pair's id; ``repeats``: the place of the item that it repeats."""
+
+    kind: Trial.Kind
+    showing: Showing | None = None
+    check: int | None = None
+    better_on_left: bool = False
+    repeats: int | None = None
+
+
+def sequence(
+    showings: Sequence[Showing],
+    rng: np.random.Generator,
+    *,
+    practice: Sequence[int] = (),
+    attention: Sequence[int] = (),
+    repeats: int = 0,
+) -> list[Item]:
+    """All trials of a booklet. The pairs keep their order; checks and repeats stand at random places among them.
+
+    practice, attention: ids of check pairs. A repeat stands ``GAP`` pairs or more behind the pair that it repeats (half
+    of the booklet, where that is shorter), with the sides swapped. No check is the first trial.
+    """
+    count = len(showings)
+    placed = [(float(i), Item(Trial.Kind.MAIN, showing)) for i, showing in enumerate(showings)]
+    sides = _alternating(len(attention), rng)
+    for check, left in zip(attention, sides, strict=True):
+        placed.append((rng.uniform(0.0, max(1, count - 1)), Item(Trial.Kind.ATTENTION, None, check, left)))
+    gap = min(GAP, count // 2)
+    originals = rng.permutation(count - gap)[:repeats]
+    for original in sorted(int(i) for i in originals):
+        showing = showings[original]
+        swapped = Showing(showing.cell, not showing.candidate_on_left)
+        at = rng.uniform(original + gap, count)
+        placed.append((at, Item(Trial.Kind.REPEAT, swapped, repeats=original)))
+    placed.sort(key=lambda each: each[0])
+    first = [
+        Item(Trial.Kind.PRACTICE, None, check, left)
+        for check, left in zip(practice, _alternating(len(practice), rng), strict=True)
+    ]
+    return _resolved([*first, *(item for _, item in placed)])
+
+
+def _alternating(count: int, rng: np.random.Generator) -> list[bool]:
+    """As many true as false, within one, in random order."""
+    start = int(rng.integers(2))
+    return [bool((int(i) + start) % 2) for i in rng.permutation(count)]
+
+
+def _resolved(items: list[Item]) -> list[Item]:
+    """``repeats`` from the number of the pair to its place among all items."""
+    places = [place for place, item in enumerate(items) if item.kind == Trial.Kind.MAIN]
+    return [
+        item if item.repeats is None else Item(item.kind, item.showing, repeats=places[item.repeats]) for item in items
+    ]
