@@ -30,5 +30,5 @@ def speaking(request: HttpRequest, evaluator: Evaluator | None = None) -> Iterat
     """Everything inside speaks the evaluator's language."""
     language = language_of(request, evaluator)
     with translation.override(language):
-        request.LANGUAGE_CODE = language  # type: ignore[attr-defined]
+        request.LANGUAGE_CODE = language
         yield language

@@ -72,7 +72,7 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
         of_age = bool(request.POST.get("of_age"))
         if configuration_of(evaluator.study).minimum_age and not of_age:
             return refusal(request, 400, "consent_missing", gettext("Please confirm your age to take part."))
-        language: str = request.LANGUAGE_CODE  # type: ignore[attr-defined]
+        language: str = request.LANGUAGE_CODE
         try:
             enrolment.consent(evaluator, language=language, age_confirmed=of_age)
         except enrolment.EnrolmentError as error:
