@@ -12,7 +12,20 @@ from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
 from sampling.prompts import prompts_sha256
 from studies.configuration import StudyConfiguration, arm_label
 from studies.drafts import create_study
-from studies.models import Arm, Comparison, Image, Pair, Prompt, PromptSet, PromptSubset, Recipe, Study, SubsetPrompt
+from studies.models import (
+    Arm,
+    CheckPair,
+    Comparison,
+    Image,
+    Pair,
+    Prompt,
+    PromptSet,
+    PromptSubset,
+    Recipe,
+    Study,
+    SubsetPrompt,
+)
+from studies.pipeline.checks import uses
 from studies.pipeline.storage import store_image
 
 
@@ -98,9 +111,28 @@ def make_ready_study(owner: AbstractBaseUser | None = None, name: str = "Shapes"
             )
             for k, prompt in enumerate(prompts)
         )
+    make_check_pairs(study, configuration, arms[0])
     study.state = Study.State.READY
     study.save()
     return study
+
+
+def make_check_pairs(study: Study, configuration: StudyConfiguration, arm: Arm) -> None:
+    """The check pairs that a configuration wants, of prompts outside the final subset."""
+    assert study.recipe is not None
+    first = 3 * configuration.per_stratum
+    outside = study.prompt_set.prompts.order_by("index")[first : first + 1 + configuration.checks_needed]
+    images = [flat_image(prompt, arm, study.recipe) for prompt in outside]
+    for number, use in enumerate(uses(configuration)):
+        CheckPair.objects.create(
+            study=study,
+            number=number,
+            use=use,
+            fault=CheckPair.Fault.OTHER_PROMPT,
+            prompt=images[number].prompt,
+            better=images[number],
+            worse=images[number + 1],
+        )
 
 
 def flat_image(prompt: Prompt, arm: Arm, recipe: Recipe) -> Image:

@@ -295,6 +295,7 @@ def _check_comprehension(evaluator: Evaluator, trial: Trial) -> None:
         and evaluator.comprehension_passed_at is None
         and configuration_of(evaluator.study).comprehension
     ):
+        _check_open(evaluator)
         raise Conflict("the questions about the instructions come first")
 
 

@@ -171,7 +171,10 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
         return refusal(request, 409, "conflict", str(error), next=body(token, answers.standing_of(evaluator)))
     if isinstance(error, answers.UnknownTrial):
         return refusal(request, 404, "unknown_trial", str(error))
-    return refusal(request, 403, "not_collecting", str(error))
+    if wants_json(request):
+        return refusal(request, 403, "not_collecting", str(error))
+    evaluator.study.refresh_from_db(fields=["state"])
+    return refusal(request, 403, answers.standing_of(evaluator).state)
 
 
 def after_change(evaluator: Evaluator) -> Standing:
