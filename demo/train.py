@@ -1,8 +1,8 @@
 """Train the demo model from nothing but the renderer: ``python -m demo.train --work var/train``.
 
-Stages: tokenizer, then clip and autoencoder (independent of each other, so they may run side by side in two
-processes), then denoiser and decoder (likewise), then export. Each stage resumes from its saved state, and logs to
-``<stage>.jsonl``.
+Stages: tokenizer; clip and text in this order, and autoencoder beside them (in another process, if you like); then
+denoiser, pictures and decoder, which do not need each other; then export. Each stage resumes from its saved state, and
+logs to ``<stage>.jsonl``.
 
 ``--continue-from CHECKPOINT`` fills an empty work folder with an exported checkpoint's parts, so that another run of
 the denoiser goes on from its weights (with a fresh optimiser) instead of from noise.
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("tokenizer", "clip", "autoencoder", "denoiser", "decoder", "export")
-DEFAULT_STEPS = {"clip": 1600, "autoencoder": 4200, "denoiser": 6200, "decoder": 2600}
+STAGES = ("tokenizer", "clip", "text", "pictures", "autoencoder", "denoiser", "decoder", "export")
+DEFAULT_STEPS = {"clip": 2000, "text": 3000, "pictures": 2000, "autoencoder": 4200, "denoiser": 6200, "decoder": 2600}
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
 def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
     """Run one stage; its predecessors' results must lie in ``work``."""
-    from demo.training import autoencoder, clip, denoiser, export, tokenizer
+    from demo.training import autoencoder, clip, denoiser, export, text, tokenizer
     from demo.training.loop import Stage
 
     stage = Stage(work, name, steps or DEFAULT_STEPS.get(name, 0))
@@ -30,6 +30,12 @@ def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
         tokenizer.train_tokenizer().save_pretrained(work / "tokenizer")
     elif name == "clip":
         clip.train_clip(tokenizer.load_tokenizer(work / "tokenizer"), stage).save_pretrained(work / "clip")
+    elif name == "text":
+        model, tokens = clip.load_clip(work / "clip"), tokenizer.load_tokenizer(work / "tokenizer")
+        text.train_text(model, tokens, stage).save_pretrained(work / "clip_text")
+    elif name == "pictures":
+        model, tokens = clip.load_clip(work / "clip_text"), tokenizer.load_tokenizer(work / "tokenizer")
+        clip.fit_pictures(model, tokens, stage).save_pretrained(work / "clip_fitted")
     elif name == "autoencoder":
         autoencoder.train_autoencoder(stage).save_pretrained(work / "vae")
     elif name == "denoiser":
@@ -48,7 +54,8 @@ def continue_from(checkpoint: Path, work: Path) -> None:
 
     parts = {
         "tokenizer": (CLIPTokenizer, "tokenizer"),
-        "clip": (CLIPModel, "clip"),
+        "clip_text": (CLIPModel, "clip"),
+        "clip_fitted": (CLIPModel, "clip"),
         "vae": (AutoencoderKL, "vae"),
         "vae_tuned": (AutoencoderKL, "vae"),
         "unet_start": (UNet2DConditionModel, "unet"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,7 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from demo import scenes
 from demo.training import data
 from demo.training.loop import Stage, run
-from demo.training.readouts import PatchHead, SceneHead, ThingHead, targets
+from demo.training.readouts import PatchHead, SceneHead, Targets, ThingHead, targets
 
 WIDTH, LAYERS, HEADS = 128, 4, 4
 WRONG = 2  # captions with an exchanged attribute beside each true one
@@ -40,15 +44,28 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     return model
 
 
-class ReadOuts(nn.Module):
+def load_clip(folder: Path) -> CLIPModel:
+    """The CLIPModel saved in ``folder``, in float32."""
+    model: CLIPModel = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+    return model.eval()
+
+
+class PictureReadOuts(nn.Module):
+    """The read-outs of the picture tower."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture = SceneHead(WIDTH)
+        self.patch = PatchHead(WIDTH)
+
+
+class ReadOuts(PictureReadOuts):
     """The read-outs of both towers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.word = ThingHead(WIDTH, place=True)
         self.text = SceneHead(WIDTH)
-        self.picture = SceneHead(WIDTH)
-        self.patch = PatchHead(WIDTH)
 
 
 def _last_words(tokenizer: CLIPTokenizer, texts: list[str]) -> tuple[list[int], list[int]]:
@@ -61,46 +78,98 @@ def _last_words(tokenizer: CLIPTokenizer, texts: list[str]) -> tuple[list[int], 
     return rows, places
 
 
+@dataclass
+class Batch:
+    """Rendered scenes with their captions, each beside ``WRONG`` wrong ones, and the scenes' truth."""
+
+    pictures: torch.Tensor  # (B, 3, 64, 64)
+    texts: list[str]
+    ids: torch.Tensor  # ((1 + WRONG) B, 77): all captions, then all wrong ones
+    truth: Targets
+
+
+def new_batch(tokenizer: CLIPTokenizer, rng: np.random.Generator, count: int) -> Batch:
+    """``count`` random scenes."""
+    drawn = [scenes.sample_scene(rng) for _ in range(count)]
+    rendered = [scenes.render(scene, data.SIZE) for scene in drawn]
+    texts = [scenes.describe(scene.description, rng) for scene in drawn]
+    wrong = [
+        scenes.describe(scenes.exchange_attribute(scene.description, rng), rng) for _ in range(WRONG) for scene in drawn
+    ]
+    pictures = data.to_tensor([picture for picture, _ in rendered])
+    truth = targets(drawn, [masks for _, masks in rendered])
+    return Batch(pictures, texts, data.tokenize(tokenizer, texts + wrong), truth)
+
+
+def contrast(model: CLIPModel, text: torch.Tensor, vision: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The contrastive loss of pooled states, text ((1 + WRONG) B, 128) and vision (B, 128), and the share found."""
+    text_features = F.normalize(model.text_projection(text), dim=-1)
+    image_features = F.normalize(model.visual_projection(vision), dim=-1)
+    logits = model.logit_scale.exp().clamp(max=100) * image_features @ text_features.T
+    target = torch.arange(len(logits))
+    loss = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits[:, : len(logits)].T, target))
+    return loss, (logits.argmax(dim=1) == target).float().mean()
+
+
 def train_clip(tokenizer: CLIPTokenizer, stage: Stage, *, batch: int = 48, learning_rate: float = 8e-4) -> CLIPModel:
-    """Train on ``batch`` scenes a step, each with its caption and ``WRONG`` wrong captions."""
+    """Train both towers together, with the read-outs of both."""
     torch.manual_seed(11)
     model, heads = new_clip(tokenizer), ReadOuts()
-    model.train()
-    modules = {"clip": model, "heads": heads}
-    parameters = [p for module in modules.values() for p in module.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
+    modules = {"clip": model.train(), "heads": heads}
 
     def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = data.step_rng(101, step)
-        drawn = [scenes.sample_scene(rng) for _ in range(batch)]
-        rendered = [scenes.render(scene, data.SIZE) for scene in drawn]
-        truth = targets(drawn, [masks for _, masks in rendered])
-        texts = [scenes.describe(scene.description, rng) for scene in drawn]
-        wrong = [
-            scenes.describe(scenes.exchange_attribute(scene.description, rng), rng)
-            for _ in range(WRONG)
-            for scene in drawn
-        ]
-        ids = data.tokenize(tokenizer, texts + wrong)
-        ends = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
-        text = model.text_model(input_ids=ids[:, : int(ends.max()) + 1 + PADS])  # causal: the cut changes nothing
-        text_features = F.normalize(model.text_projection(text.pooler_output), dim=-1)
-        vision = model.vision_model(pixel_values=data.to_tensor([picture for picture, _ in rendered]))
-        image_features = F.normalize(model.visual_projection(vision.pooler_output), dim=-1)
-        logits = model.logit_scale.exp().clamp(max=100) * image_features @ text_features.T  # (B, (1 + WRONG) B)
-        target = torch.arange(batch)
-        contrastive = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits[:, :batch].T, target))
-        states = text.last_hidden_state
-        rows, places = _last_words(tokenizer, texts)
-        words = heads.word.loss(states[rows, places], truth, torch.arange(len(rows)))
+        drawn = new_batch(tokenizer, rng, batch)
+        ends = (drawn.ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        text = model.text_model(input_ids=drawn.ids[:, : int(ends.max()) + 1 + PADS])  # causal: a cut changes nothing
+        vision = model.vision_model(pixel_values=drawn.pictures)
+        contrastive, found = contrast(model, text.pooler_output, vision.pooler_output)
+        states, everyone = text.last_hidden_state, torch.arange(batch)
+        rows, places = _last_words(tokenizer, drawn.texts)
         padded = ends[:batch] + int(rng.integers(1, PADS + 1))  # the padding says what the end-of-text state says
-        scene = torch.stack([heads.text.loss(states[target, at], truth) for at in (ends[:batch], padded)]).mean()
-        picture = heads.picture.loss(vision.pooler_output, truth)
-        patches = heads.patch.loss(vision.last_hidden_state[:, 1:], truth)
-        parts = {"contrastive": contrastive, "words": words, "scene": scene, "picture": picture, "patches": patches}
-        right = (logits.argmax(dim=1) == target).float().mean()
-        loss = contrastive + READ_OUT * (words + scene + picture + patches)
-        return loss, {name: float(part.detach()) for name, part in parts.items()} | {"top1": float(right)}
+        whole = [heads.text.loss(states[everyone, at], drawn.truth) for at in (ends[:batch], padded)]
+        read = {
+            "words": heads.word.loss(states[rows, places], drawn.truth, torch.arange(len(rows))),
+            "scene": torch.stack(whole).mean(),
+            "picture": heads.picture.loss(vision.pooler_output, drawn.truth),
+            "patches": heads.patch.loss(vision.last_hidden_state[:, 1:], drawn.truth),
+        }
+        loss = contrastive + READ_OUT * torch.stack(list(read.values())).sum()
+        return loss, _told({"contrastive": contrastive, **read, "top1": found})
 
-    run(stage, modules, optimizer, learning_rate, step_loss)
+    run(stage, modules, _optimizer(modules, learning_rate), learning_rate, step_loss)
     return model.eval()
+
+
+def fit_pictures(
+    model: CLIPModel, tokenizer: CLIPTokenizer, stage: Stage, *, batch: int = 48, learning_rate: float = 6e-4
+) -> CLIPModel:
+    """Train the picture tower and both projections against a text tower that stays as it is."""
+    torch.manual_seed(16)
+    heads = PictureReadOuts()
+    model.train().text_model.requires_grad_(False).eval()
+    modules = {"clip": model, "heads": heads}
+
+    def step_loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        drawn = new_batch(tokenizer, data.step_rng(108, step), batch)
+        with torch.no_grad():
+            longest = int((drawn.ids == tokenizer.eos_token_id).int().argmax(dim=1).max()) + 1
+            text = model.text_model(input_ids=drawn.ids[:, :longest])
+        vision = model.vision_model(pixel_values=drawn.pictures)
+        contrastive, found = contrast(model, text.pooler_output, vision.pooler_output)
+        picture = heads.picture.loss(vision.pooler_output, drawn.truth)
+        patches = heads.patch.loss(vision.last_hidden_state[:, 1:], drawn.truth)
+        loss = contrastive + READ_OUT * (picture + patches)
+        return loss, _told({"contrastive": contrastive, "picture": picture, "patches": patches, "top1": found})
+
+    run(stage, modules, _optimizer(modules, learning_rate), learning_rate, step_loss)
+    return model.requires_grad_(True).eval()
+
+
+def _optimizer(modules: dict[str, nn.Module], learning_rate: float) -> torch.optim.Optimizer:
+    parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
+    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
+
+
+def _told(values: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: float(value.detach()) for name, value in values.items()}

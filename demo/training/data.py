@@ -9,6 +9,7 @@ from transformers import CLIPTokenizer
 from demo import scenes
 
 SIZE = 64
+CONTEXT = 77
 
 
 def step_rng(seed: int, step: int) -> np.random.Generator:

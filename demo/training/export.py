@@ -21,7 +21,7 @@ from demo.training.tokenizer import load_tokenizer
 def export(work: Path, output: Path) -> None:
     """Write everything to ``output`` in float16; the model card and other files there stay."""
     tokenizer = load_tokenizer(work / "tokenizer")
-    model = CLIPModel.from_pretrained(work / "clip")
+    model = CLIPModel.from_pretrained(work / "clip_fitted")
     pipeline = StableDiffusionPipeline(
         vae=load_autoencoder(work / "vae_tuned"),
         text_encoder=_text_encoder(model),

@@ -96,6 +96,7 @@ class SceneHead(nn.Module):
         self.ground = nn.Linear(width, len(GROUNDS))
         self.shape = nn.Linear(width, len(COLOURS) * len(SHAPES))
         self.surface = nn.Linear(width, len(COLOURS) * len(scenes.SURFACES))
+        self.place = nn.Linear(width, len(COLOURS) * 6)
 
     def loss(self, states: torch.Tensor, truth: Targets) -> torch.Tensor:
         """Sum of the mean cross-entropies; states (B, width)."""
@@ -103,11 +104,13 @@ class SceneHead(nn.Module):
         things = torch.arange(len(truth.rows))
         shape = self.shape(states)[truth.rows].view(len(things), len(COLOURS), -1)[things, truth.colours]
         surface = self.surface(states)[truth.rows].view(len(things), len(COLOURS), -1)[things, truth.colours]
+        place = self.place(states)[truth.rows].view(len(things), len(COLOURS), 2, 3)[things, truth.colours]
         return (
             2.0 * F.cross_entropy(layout, truth.layout.flatten())
             + 0.5 * F.cross_entropy(self.ground(states), truth.ground)
             + F.cross_entropy(shape, truth.shapes)
             + F.cross_entropy(surface, truth.surfaces)
+            + 2.0 * F.cross_entropy(place.flatten(0, 1), truth.places.flatten())
         )
 
 
