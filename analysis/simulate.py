@@ -43,3 +43,9 @@ def choose(left: float, right: float, person: SimulatedEvaluator, rng: np.random
     latent = person.sensitivity * (right - left) + person.side_bias + person.noise * noise
     strength = int(abs(latent) > person.slight) + int(abs(latent) > person.much)
     return strength if latent > 0 else -strength
+
+
+def answer_check(expected: int, person: SimulatedEvaluator, rng: np.random.Generator) -> int:
+    """A choice where one is right (``expected`` is its sign): much better on that side, except for lapses."""
+    lapse, anything = rng.random(), int(rng.integers(-2, 3))
+    return anything if lapse < person.lapse_rate else 2 * expected

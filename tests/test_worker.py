@@ -19,18 +19,16 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django.live_server_helper import LiveServer
 
-from analysis.simulate import SimulatedEvaluator
 from demo.judge import quality
 from demo.scenes import built_in_prompts
 from generation.plan import count_evaluations
-from studies.access import link_for
-from studies.demonstration.evaluators import rate_all
 from studies.demonstration.processes import tail, worker_command
 from studies.drafts import configuration_of, create_study
 from studies.lifecycle import open_study
 from studies.models import Image, PromptSet, Rating, Stage, Study
 from studies.pipeline import doorbell, stages
-from studies.rating.enrolment import enrol
+from studies.simulation.minds import Population, enrol_simulated
+from studies.simulation.visits import visit_all
 from tests.factories import make_admin, small_configuration
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
@@ -126,9 +124,8 @@ def test_from_a_prompt_file_to_the_csv(tmp_path: Path, live_server: LiveServer) 
     assert made == expected_evaluations(study)
 
     open_study(study)
-    people = [enrol(study, simulated=True) for _ in range(2)]
-    paths = [link_for(person) for person in people]
-    visits = rate_all(live_server.url, paths, quality, [SimulatedEvaluator()] * 2, seed=5, threads=2)
+    people = enrol_simulated(study, 2)
+    visits = visit_all(live_server.url, Population(quality).visitors(people, seed=5), threads=2)
     assert [visit.ratings for visit in visits] == [12, 12]
 
     output = io.StringIO()

@@ -1,1 +1,1 @@
-"""The demonstration: a worker process, a web server, simulated evaluators, progress in the terminal."""
+"""The demonstration: a worker process, a web server, progress in the terminal."""

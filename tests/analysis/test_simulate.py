@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.simulate import SimulatedEvaluator, choose
+from analysis.simulate import SimulatedEvaluator, answer_check, choose
 
 QUIET = SimulatedEvaluator(noise=0.0, lapse_rate=0.0)
 qualities = st.floats(0, 1)
@@ -30,6 +30,15 @@ def test_frequencies_are_those_of_the_normal_latent_variable() -> None:
 def test_lapses_are_uniform_over_the_options() -> None:
     person = SimulatedEvaluator(lapse_rate=1.0)
     assert frequencies(0.0, 1.0, person) == pytest.approx(np.full(5, 0.2), abs=0.012)
+
+
+@pytest.mark.parametrize("expected", [-1, 1])
+def test_a_check_is_answered_by_its_right_side_but_for_lapses(expected: int) -> None:
+    """P(right) = 1 − lapse·(1 − 1/5): one answer in five of a lapse is the right one all the same."""
+    person = SimulatedEvaluator(side_bias=9.0, noise=5.0, lapse_rate=0.25)
+    rng = np.random.default_rng(8)
+    answers = [answer_check(expected, person, rng) for _ in range(20_000)]
+    assert np.mean(np.equal(answers, 2 * expected)) == pytest.approx(0.8, abs=0.012)
 
 
 @given(left=qualities, right=qualities, seed=st.integers(0, 2**32))

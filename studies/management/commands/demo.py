@@ -119,20 +119,16 @@ class Command(BaseCommand):
     # ------------------------------------------------------------------ simulated evaluators, over HTTP
 
     def _rate(self, study: Study, base_url: str, evaluators: int, timings: dict[str, float]) -> None:
-        from analysis.simulate import SimulatedEvaluator
         from demo.judge import quality
-        from studies.access import link_for
-        from studies.demonstration.evaluators import rate_all
         from studies.lifecycle import open_study
-        from studies.rating.enrolment import enrol
+        from studies.simulation.minds import Population, enrol_simulated
+        from studies.simulation.visits import visit_all
 
         began = time.monotonic()
         if study.state == Study.State.READY:
             open_study(study)
             study.refresh_from_db()
-        missing = evaluators - study.evaluators.filter(simulated=True).count()
-        for _ in range(missing):
-            enrol(study, simulated=True)
+        enrol_simulated(study, evaluators - study.evaluators.filter(simulated=True).count())
         waiting = list(study.evaluators.filter(simulated=True, finished_at=None))
         if not waiting:
             return
@@ -140,14 +136,7 @@ class Command(BaseCommand):
         with tqdm(
             total=len(waiting), desc="Simulated evaluators", bar_format="{desc:32} |{bar:24}| {n_fmt}/{total_fmt}"
         ) as bar:
-            rate_all(
-                base_url,
-                [link_for(evaluator) for evaluator in waiting],
-                quality,
-                [SimulatedEvaluator() for _ in waiting],
-                SEED,
-                finished=lambda visit: bar.update(),
-            )
+            visit_all(base_url, Population(quality).visitors(waiting, SEED), finished=lambda visit: bar.update())
         timings["rating"] = time.monotonic() - began
 
     # ------------------------------------------------------------------ results

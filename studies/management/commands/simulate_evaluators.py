@@ -1,0 +1,133 @@
+"""``manage.py simulate_evaluators STUDY``: simulated evaluators rate a collecting study over HTTP, in parallel."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentDefaultsHelpFormatter
+from collections import Counter
+from typing import Any
+
+import httpx
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from analysis.simulate import SimulatedEvaluator
+from studies.access import enrolment_link
+from studies.management.commands.run_study import find_study
+from studies.models import Study
+from studies.simulation.minds import Population, Preference, enrol_simulated
+from studies.simulation.visits import SimulationError, Visit, visit_all
+
+JUDGES = ("preference", "pictures")
+
+
+class Command(BaseCommand):
+    """Bad values are named before anybody is enrolled."""
+
+    help = (
+        "Let simulated evaluators rate a study over HTTP; their ratings are marked as simulated for good. "
+        "Strengths, noise, side bias and thresholds are in latent units: an answer is slightly better beyond 0.4, much "
+        "better beyond 1.5. The server must use this database and secret key. "
+        "With more than one thread, who gets which booklet depends on who comes first."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.formatter_class = ArgumentDefaultsHelpFormatter
+        parser.add_argument("study", help="the study's name or number")
+        parser.add_argument("--evaluators", type=int, default=17, help="new simulated evaluators")
+        parser.add_argument("--threads", type=int, default=4, help="evaluators at once")
+        parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the server runs")
+        parser.add_argument(
+            "--judge", choices=JUDGES, default="preference",
+            help="what they go by: a chosen preference, or what the pictures of the built-in scenes show",
+        )  # fmt: skip
+        parser.add_argument(
+            "--preference", type=float, nargs="+", default=[0.5], metavar="STRENGTH",
+            help="strength towards the candidate: one for all comparisons, or one for each",
+        )  # fmt: skip
+        parser.add_argument("--noise", type=float, default=1.0, help="standard deviation")
+        parser.add_argument("--side-bias", type=float, default=0.0, help="towards the right")
+        parser.add_argument("--lapse-rate", type=float, default=0.02, help="share of trials answered at random")
+        parser.add_argument("--drop-out-rate", type=float, default=0.0, help="share of evaluators who leave for good")
+        parser.add_argument("--no-pictures", action="store_true", help="fetch no pictures")
+        parser.add_argument("--seed", type=int, default=0)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = find_study(options["study"])
+        population = self._population(study, options)
+        self._check(study, options)
+        already = study.evaluators.filter(simulated=True).count()  # a second run draws other random numbers
+        people = enrol_simulated(study, options["evaluators"])
+        began = time.monotonic()
+        with tqdm(total=len(people), desc="Simulated evaluators", disable=options["verbosity"] == 0) as bar:
+            try:
+                visits = visit_all(
+                    options["url"],
+                    population.visitors(people, options["seed"], first=already),
+                    threads=options["threads"],
+                    fetch=not options["no_pictures"],
+                    finished=lambda visit: bar.update(),
+                )
+            except SimulationError as error:
+                raise CommandError(f"stopped: {error}") from error
+        self._report(visits, time.monotonic() - began)
+
+    def _population(self, study: Study, options: dict[str, Any]) -> Population:
+        for name in ("lapse_rate", "drop_out_rate"):
+            if not 0 <= options[name] <= 1:
+                raise CommandError(f"--{name.replace('_', '-')} is a share, 0 to 1, not {options[name]:g}")
+        measured = options["judge"] == "pictures"
+        try:
+            character = SimulatedEvaluator(
+                sensitivity=SimulatedEvaluator.sensitivity if measured else 1.0,
+                noise=options["noise"],
+                side_bias=options["side_bias"],
+                lapse_rate=options["lapse_rate"],
+            )
+            judge = _measured() if measured else Preference(_strengths(study, options["preference"]))
+            return Population(judge, character, options["drop_out_rate"])
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+
+    def _check(self, study: Study, options: dict[str, Any]) -> None:
+        for name in ("evaluators", "threads"):
+            if options[name] < 1:
+                raise CommandError(f"--{name} must be at least 1, not {options[name]}")
+        if options["seed"] < 0:
+            raise CommandError(f"--seed must not be negative, as {options['seed']} is")
+        if options["judge"] == "pictures" and options["no_pictures"]:
+            raise CommandError("--judge pictures looks at the pictures: leave --no-pictures out")
+        if study.state != Study.State.COLLECTING:
+            raise CommandError(f"“{study.name}” is {study.state}; evaluators rate while a study is collecting")
+        self._check_server(study, options["url"])
+
+    def _check_server(self, study: Study, url: str) -> None:
+        """Whether the server knows the study's enrolment page; looking at it changes nothing."""
+        try:
+            response = httpx.get(f"{url.rstrip('/')}{enrolment_link(study)}", timeout=10)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise CommandError(f"{url} does not answer: {error}") from error
+        if response.status_code != 200:
+            raise CommandError(
+                f"the server at {url} answers {response.status_code} for “{study.name}”: "
+                "does it run Evenhand with this database and secret key?"
+            )
+
+    def _report(self, visits: list[Visit], seconds: float) -> None:
+        ratings = sum(visit.ratings for visit in visits)
+        outcomes = Counter(visit.outcome for visit in visits)
+        told = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in outcomes.most_common())
+        self.stdout.write(f"{len(visits)} SIMULATED evaluators ({told}) gave {ratings} ratings in {seconds:.1f} s.")
+
+
+def _strengths(study: Study, given: list[float]) -> tuple[float, ...]:
+    comparisons = study.comparisons.count()
+    if len(given) not in (1, comparisons):
+        raise ValueError(f"--preference takes one strength or {comparisons}, one a comparison, not {len(given)}")
+    return tuple(given * comparisons if len(given) == 1 else given)
+
+
+def _measured() -> Any:
+    from demo.judge import quality
+
+    return quality

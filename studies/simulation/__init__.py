@@ -1,0 +1,1 @@
+"""Simulated evaluators: they rate over HTTP as browsers do, and are always marked as simulated."""

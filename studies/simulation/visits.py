@@ -1,0 +1,185 @@
+"""Simulated visits over HTTP: from the link to the last page, through everything that a browser meets on the way.
+
+This module knows what the server sends, and nothing else; ``studies.simulation.minds`` decides what is answered.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Protocol
+
+import httpx
+import numpy as np
+from django.db import connections
+
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts of one request while the server does not answer
+SIDES = ("left", "right")
+
+
+class SimulationError(RuntimeError):
+    """An answer of the server that a browser would show as an error, or no answer at all."""
+
+
+class Mind(Protocol):
+    """What decides for one evaluator."""
+
+    def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
+        """A choice −2 … +2 for a trial as the server sent it, with its two pictures by side."""
+
+    def comprehension(self) -> Mapping[str, str]:
+        """The fields of the comprehension check's form."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """One simulated evaluator: the link, what decides, a random stream, and when this person drops out.
+
+    ``leaves_at``: the share of the trials, 0 ≤ share < 1, after which the visitor is never seen again; None: stays.
+    ``at_most``: ratings of this visit, practice among them; None: all.
+    """
+
+    path: str
+    mind: Mind
+    rng: np.random.Generator
+    leaves_at: float | None = None
+    at_most: int | None = None
+
+    def leaves(self, status: Mapping[str, Any], ratings: int) -> bool:
+        """Whether the visit ends in front of this status's trial. Nobody drops out in the practice, numbered apart."""
+        if self.at_most is not None and ratings >= self.at_most:
+            return True
+        if self.leaves_at is None or status["state"] == "practice":
+            return False
+        return bool(status["trial"]["position"] - 1 >= self.leaves_at * status["trial"]["of"])
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one simulated evaluator did. ``outcome``: left, full, or the state of the last page."""
+
+    outcome: str
+    ratings: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Walk:
+    """One visit on its way."""
+
+    client: httpx.Client
+    visitor: Visitor
+    fetch: bool = True  # whether pictures are fetched, as a browser does
+    stop: Event = field(default_factory=Event)
+    ratings: int = 0
+
+    def to_the_end(self) -> str:
+        """Go from page to page; returns the outcome."""
+        status = self._body(self._send("GET", self.visitor.path))
+        while not self.stop.is_set():
+            state = status["state"]
+            if state == "consent":
+                status = self._post("consent/", {"agree": "1", "of_age": "1"})
+            elif state in ("instructions", "break"):
+                status = self._post("go-on/", {})
+            elif state == "comprehension":
+                status = self._post("comprehension/", self.visitor.mind.comprehension())
+            elif state not in ("trial", "practice"):
+                return str(state)
+            elif self.visitor.leaves(status, self.ratings):
+                return "left"
+            else:
+                status = self._rate(status["trial"])
+        return "stopped"
+
+    def _rate(self, trial: Mapping[str, Any]) -> dict[str, Any]:
+        pictures = {side: self._picture(trial[side]) for side in SIDES} if self.fetch else {}
+        rng = self.visitor.rng
+        status = self._post(
+            "rate/",
+            {
+                "trial": trial["id"],
+                "choice": str(self.visitor.mind.choose(trial, pictures)),
+                "elapsed_ms": str(int(rng.lognormal(8.2, 0.5))),
+                "key": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+            },
+        )
+        self.ratings += 1
+        return status
+
+    def _post(self, what: str, data: Mapping[str, str]) -> dict[str, Any]:
+        """Send a form; the status that follows. A study that is full, or was paused meanwhile, is no error."""
+        response = self._send("POST", f"{self.visitor.path}{what}", data)
+        if response.status_code == 403:
+            reason = response.json()["reason"]
+            if reason == "full":
+                return {"state": "full"}
+            status = self._body(self._send("GET", self.visitor.path))
+            if status["trial"] is None:
+                return status
+        following: dict[str, Any] = self._body(response)["next"]
+        return following
+
+    def _picture(self, path: str) -> bytes:
+        response = self._send("GET", path, accept="image/*")
+        if response.status_code != 200:
+            raise SimulationError(f"a picture answered {response.status_code}")
+        return response.content
+
+    def _body(self, response: httpx.Response) -> dict[str, Any]:
+        if response.status_code != 200:
+            method = response.request.method
+            raise SimulationError(f"{method} answered {response.status_code}: {response.text[:300]}")
+        body: dict[str, Any] = response.json()
+        return body
+
+    def _send(
+        self, method: str, path: str, data: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> httpx.Response:
+        """One request, repeated as the page does while there is no connection; a key makes an answer safe to repeat."""
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                return self.client.request(method, path, data=data, headers={"Accept": accept})
+            except httpx.TransportError as error:
+                if pause is None or self.stop.wait(pause):
+                    raise SimulationError(f"{self.client.base_url} does not answer: {error}") from error
+        raise AssertionError("the last attempt returns or raises")
+
+
+def visit(base_url: str, visitor: Visitor, *, fetch: bool = True, stop: Event | None = None) -> Visit:
+    """Walk one visitor's link to its end, or to where the visitor leaves. ``SimulationError`` where it goes wrong."""
+    began = time.monotonic()
+    with httpx.Client(base_url=base_url, timeout=60, follow_redirects=False) as client:
+        walk = Walk(client, visitor, fetch, stop or Event())
+        outcome = walk.to_the_end()
+    return Visit(outcome, walk.ratings, time.monotonic() - began)
+
+
+def visit_all(
+    base_url: str,
+    visitors: Sequence[Visitor],
+    *,
+    threads: int = 4,
+    fetch: bool = True,
+    finished: Callable[[Visit], None] = lambda visit: None,
+) -> list[Visit]:
+    """Several visitors at once; results in their order. The first error ends the others where they stand."""
+    stop = Event()
+
+    def one(visitor: Visitor) -> Visit:
+        try:
+            done = visit(base_url, visitor, fetch=fetch, stop=stop)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            connections.close_all()  # this thread's own, which minds looked trials up with
+        finished(done)
+        return done
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, visitors))
