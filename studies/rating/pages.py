@@ -50,7 +50,7 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, standing: Stand
     elif page == "instructions":
         context |= _instructions(evaluator, token, configuration)
     elif page == "comprehension":
-        context["tries_left"] = TRIES - evaluator.comprehension_tries
+        context |= {"tries_left": TRIES - evaluator.comprehension_tries, "options": options_of(configuration)}
     elif page == "finished":
         context |= _finished(evaluator, configuration)
     elif page == "break":

@@ -2,70 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from studies.access import link_for
-from studies.lifecycle import open_study
 from studies.models import Evaluator, Rating, Study
-from studies.rating.enrolment import enrol
-from tests.factories import make_admin, make_ready_study
+from tests.browser.steps import begin, ready
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-# Playwright's synchronous interface runs an event loop in this thread, which Django takes for an asynchronous caller.
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not executable:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail("REQUIRE_SERVICES=1, but there is no Chromium")
-        pytest.skip("there is no Chromium on this machine")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable, args=arguments)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    opened = context.new_page()
-    yield opened
-    context.close()
-
-
-@pytest.fixture
-def study() -> Study:
-    study = make_ready_study(owner=make_admin("ada"))
-    open_study(study)
-    return study
-
-
-@pytest.fixture
-def grace(study: Study) -> Evaluator:
-    return enrol(study, note="Grace")
-
-
-def begin(page: Page, live_server: LiveServer, evaluator: Evaluator) -> None:
-    page.goto(live_server.url + link_for(evaluator))
-    page.get_by_label("I have read this").check()
-    page.get_by_role("button", name="Begin").click()
-    expect(page.get_by_text("1 of 12")).to_be_visible()
-
-
-def ready(page: Page, timeout: float = 5000) -> None:
-    """Wait until both pictures are shown and the options can be pressed."""
-    expect(page.locator("main.trial")).to_have_attribute("data-state", "ready", timeout=timeout)
 
 
 def test_pairs_are_rated_with_the_keyboard(page: Page, live_server: LiveServer, grace: Evaluator) -> None:

@@ -1,0 +1,21 @@
+"""What browser tests do again and again."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from studies.access import link_for
+from studies.models import Evaluator
+
+
+def begin(page: Page, live_server: LiveServer, evaluator: Evaluator) -> None:
+    page.goto(live_server.url + link_for(evaluator))
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_text("1 of 12")).to_be_visible()
+
+
+def ready(page: Page, timeout: float = 5000) -> None:
+    """Wait until both pictures are shown and the options can be pressed."""
+    expect(page.locator("main.trial")).to_have_attribute("data-state", "ready", timeout=timeout)

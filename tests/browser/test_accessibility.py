@@ -1,0 +1,182 @@
+"""axe finds nothing on any page, light or dark; the evaluator's pages lay out from right to left too."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from studies.access import enrolment_link, link_for
+from studies.lifecycle import close_study, open_study, pause_study
+from studies.models import Evaluator, Study
+from studies.procedure import ComprehensionQuestion
+from studies.rating.enrolment import consent, enrol
+from studies.rating.withdrawal import withdraw
+from tests.browser.steps import ready
+from tests.factories import make_admin, make_ready_study
+from tests.rating.test_language import pseudo  # noqa: F401
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture(params=["light", "dark"])
+def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1024, "height": 800}, color_scheme=request.param)
+    yield context.new_page()
+    context.close()
+
+
+def problems(page: Page) -> list[str]:
+    """What axe complains of, one line a rule."""
+    found: dict[str, Any] = Axe().run(page, options=RULES).response
+    return [
+        f"{rule['id']}: {rule['help']} ({'; '.join(str(node['target']) for node in rule['nodes'][:3])})"
+        for rule in found["violations"]
+    ]
+
+
+def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
+    study = make_ready_study(
+        introduction=True,
+        practice_trials=1,
+        comprehension=(ComprehensionQuestion("What do you compare?", ("Sounds", "Pictures"), 1),),
+        break_every=1,
+        trials_per_evaluator=2,
+        contact="ethics@example.org",
+        approval="2026-17",
+        minimum_age=18,
+        debriefing="One picture of each pair was guided anew.",
+        completion_code="C0FFEE",
+        completion_url="https://panel.example.org/?cc={code}",
+    )
+    open_study(study)
+    seen: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        seen[name] = problems(themed)
+
+    themed.goto(live_server.url + enrolment_link(study))
+    look("join")
+    themed.locator("form button").click()
+    themed.get_by_label("I have read this").check()
+    look("consent")
+    themed.get_by_label("at least 18").check()
+    themed.locator("form button").click()
+    look("instructions")
+    themed.locator("form button").click()
+    ready(themed)
+    look("practice")
+    themed.keyboard.press("1")
+    expect(themed.locator(".feedback")).to_be_visible()
+    look("feedback")
+    themed.keyboard.press("Enter")
+    expect(themed.get_by_role("heading", name="Before you begin")).to_be_visible()
+    look("comprehension")
+    themed.get_by_label("Pictures").check()
+    themed.locator("form button").click()
+    ready(themed)
+    look("trial")
+    themed.get_by_text("Skip or report").click()
+    look("skip")
+    themed.keyboard.press("1")
+    expect(themed.get_by_role("heading", name="Time for a break")).to_be_visible()
+    look("break")
+    themed.locator("form button").click()
+    ready(themed)
+    themed.get_by_text("Correct the last answer").click()
+    ready(themed)
+    look("correction")
+    themed.go_back()
+    ready(themed)
+    themed.keyboard.press("5")
+    expect(themed.get_by_text("C0FFEE")).to_be_visible()
+    look("finished")
+    themed.get_by_text("Withdraw from the study").click()
+    look("withdraw")
+    assert {name: found for name, found in seen.items() if found} == {}
+
+
+def test_the_evaluators_messages(themed: Page, live_server: LiveServer, study: Study, grace: Evaluator) -> None:
+    themed.goto(live_server.url + "/e/nobody.0123/")
+    seen = {"unknown link": problems(themed)}
+    withdraw(enrolled := enrol(study))
+    themed.goto(live_server.url + link_for(enrolled))
+    seen["withdrawn"] = problems(themed)
+    pause_study(study)
+    themed.goto(live_server.url + link_for(grace))
+    seen["paused"] = problems(themed)
+    close_study(study)
+    themed.goto(live_server.url + link_for(grace))
+    seen["closed"] = problems(themed)
+    assert {name: found for name, found in seen.items() if found} == {}
+
+
+def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
+    study = make_ready_study(owner=make_admin("ada"), attention_checks=1)
+    open_study(study)
+    enrol(study, note="Grace")
+    themed.goto(f"{live_server.url}/console/")
+    seen = {"login": problems(themed)}
+    themed.get_by_label("Username").fill("ada")
+    themed.get_by_label("Password").fill("a long password")
+    themed.get_by_role("button", name="Log in").click()
+    for name, path in {
+        "studies": "/console/",
+        "new study": "/console/studies/new/",
+        "study": f"/console/studies/{study.pk}/",
+        "pairs": f"/console/studies/{study.pk}/pairs/",
+        "prompt sets": "/console/prompts/",
+        "prompt set": f"/console/prompts/{study.prompt_set_id}/",
+    }.items():
+        themed.goto(live_server.url + path)
+        seen[name] = problems(themed)
+    assert {name: found for name, found in seen.items() if found} == {}
+
+
+@pytest.mark.usefixtures("pseudo")
+@pytest.mark.parametrize("width", [1024, 390])
+def test_right_to_left_keeps_left_on_the_left(
+    browser: Browser, live_server: LiveServer, grace: Evaluator, width: int
+) -> None:
+    consent(grace, language="ar")
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(live_server.url + link_for(grace))
+    ready(page)
+    assert page.evaluate("getComputedStyle(document.documentElement).direction") == "rtl"
+    left, right = (page.locator(f"[data-side={side}]").bounding_box() for side in ("left", "right"))
+    first, last = page.locator(".option").first.bounding_box(), page.locator(".option").last.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert first is not None
+    assert last is not None
+    across = "x" if width == 1024 else "y"
+    assert left[across] < right[across]
+    assert first[across] < last[across]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    text, foot = page.locator(".progress-text").bounding_box(), page.locator(".foot").bounding_box()
+    assert text is not None
+    assert foot is not None
+    assert text["x"] + text["width"] > foot["x"] + foot["width"] - 2  # the line begins on the right
+    assert problems(page) == []
+    page.keyboard.press("1")
+    expect(page.locator(".progress-text")).to_contain_text("2 of 12")
+    context.close()
+
+
+def test_every_key_is_a_new_uuid(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    page.goto(live_server.url + link_for(grace))
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Begin").click()
+    keys = set()
+    for _ in range(2):
+        ready(page)
+        keys.add(uuid.UUID(page.locator("input[name=key]").input_value()))
+        page.reload()
+    assert len(keys) == 2
