@@ -242,6 +242,13 @@ def _alternatives(words: object) -> str:
     return "|".join(sorted(words, key=len, reverse=True))  # type: ignore[call-overload]
 
 
+def vocabulary() -> list[str]:
+    """Every word that a caption of this grammar may use, in order."""
+    relations = (text for texts in _SAID.values() for text in texts)
+    said = (*COLOURS, *BACKGROUNDS, *SHAPES, *SURFACES, *_ARTICLES, *_GROUNDS, *relations, "an is on them with")
+    return sorted({word for text in said for word in text.split()})
+
+
 _THING = re.compile(
     rf"(?:\b(?P<surface>{_alternatives(SURFACES)}) )?\b(?P<colour>{_alternatives(COLOURS)}) "
     rf"(?P<shape>{_alternatives(SHAPES)})\b"

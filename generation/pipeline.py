@@ -19,6 +19,7 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
 from generation.guidance import Heads, SegmentationFree, Tokens
 from generation.text import check_prompts, own_tokens, warn_of_cut_words
+from generation.vocabulary import warn_of_unknown_words
 
 
 class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
@@ -60,7 +61,9 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
         """
         usual |= {"height": height, "width": width, "num_inference_steps": num_inference_steps}
         if prompt is not None:
-            warn_of_cut_words(self, [prompt] if isinstance(prompt, str) else prompt)
+            prompts = [prompt] if isinstance(prompt, str) else prompt
+            warn_of_cut_words(self, prompts)
+            warn_of_unknown_words(self, prompts)
         if segmentation_free_scale is None:
             return super().__call__(prompt, **usual)
         guidance = SegmentationFree(

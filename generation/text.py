@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from diffusers import StableDiffusionPipeline
 
+from generation.vocabulary import warn_of_unknown_words
+
 
 class PromptTruncated(UserWarning):
     """A prompt is longer than the tokenizer allows; the message names the words that the model does not see."""
@@ -22,6 +24,7 @@ def check_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, 
             raise ValueError(f"prompt {index} has no token that the model knows: {prompt!r}")
     if warn:
         warn_of_cut_words(pipeline, prompts)
+        warn_of_unknown_words(pipeline, prompts)
 
 
 def warn_of_cut_words(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel
 
+from demo import scenes
 from demo.training import clip as clip_training
 from demo.training.autoencoder import load_autoencoder
 from demo.training.data import SIZE
@@ -35,6 +36,7 @@ def export(work: Path, output: Path) -> None:
     for part in ("vae", "text_encoder", "unet"):
         getattr(pipeline, part).half()
     pipeline.save_pretrained(output, safe_serialization=True)
+    (output / "tokenizer" / "words.txt").write_text("\n".join(scenes.vocabulary()) + "\n")
     folder = output / "clip"
     shutil.rmtree(folder, ignore_errors=True)
     model.half().save_pretrained(folder)

@@ -47,6 +47,7 @@ def story(study: Study, *, population: str | None = None) -> dict[str, Any]:
         "failed": failed,
         "moving": study.state == Study.State.PREPARING and failed is None,
         "prepared": prepared,
+        "unknown_words": study.events.filter(action="unknown_words").first(),
     }
     if prepared:
         context |= {

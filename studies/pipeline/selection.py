@@ -6,11 +6,13 @@ The libraries are imported inside the functions: the web process plans stages, b
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from django.db import transaction
 
 from generation.guidance import fingerprint
+from generation.vocabulary import FILE, described, known_words, unknown_words
 from studies import audit
 from studies.configuration import StudyConfiguration, arm_label
 from studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
@@ -43,6 +45,7 @@ def check_prompts(context: Context) -> None:
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
     if prompts_sha256(texts.iterator(chunk_size=draws.READ)) != study.prompt_set.sha256:
         raise ValueError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
+    _note_unknown_words(study, configuration)
     height, width = loaded.picture_size(configuration)
     recipe, _ = Recipe.objects.get_or_create(
         checkpoint=configuration.checkpoint,
@@ -64,6 +67,20 @@ def check_prompts(context: Context) -> None:
             Comparison.objects.update_or_create(
                 study=study, position=position, defaults={"baseline": arms[0], "candidate": candidate}
             )
+
+
+def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:
+    """Write down which words of the prompts mean nothing to a checkpoint that lists the words it knows."""
+    folder = Path(loaded.checkpoint_location(configuration.checkpoint)) / "tokenizer"
+    known = known_words(folder)
+    if known is None:
+        return
+    texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
+    unknown = unknown_words(texts.iterator(chunk_size=draws.READ), known)
+    if unknown:
+        audit.record(
+            study, "unknown_words", words=described(unknown), different=len(unknown), list=str(Path(folder.name) / FILE)
+        )
 
 
 # ------------------------------------------------------------------------------ encode: CLIP text features
