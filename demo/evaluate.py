@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from demo import measures, scenes
 from generation.guidance import ClassifierFree, Guidance, SegmentationFree
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
+STEPS, FIRST_SEED = 20, 5000
+BEGIN, END = "<!-- measured: python -m demo.evaluate -->", "<!-- /measured -->"
 
 
 def held_out_captions(count: int, seed: int = 77) -> list[str]:
@@ -39,12 +42,12 @@ def arms_of_the_card(
 
 
 def generate_pictures(
-    pipeline: Any, captions: list[str], arms: Mapping[str, Guidance], steps: int = 20
+    pipeline: Any, captions: list[str], arms: Mapping[str, Guidance], steps: int = STEPS
 ) -> dict[str, np.ndarray]:
-    """uint8 (N, H, W, 3) for each arm; the seed of caption i is 5000 + i."""
+    """uint8 (N, H, W, 3) for each arm; the seed of caption i is FIRST_SEED + i."""
     from generation.trajectory import generate
 
-    seeds = [5000 + i for i in range(len(captions))]
+    seeds = [FIRST_SEED + i for i in range(len(captions))]
     return dict(generate(pipeline, captions, seeds, arms, steps=steps).images)
 
 
@@ -61,7 +64,7 @@ def measure(pictures: Mapping[str, np.ndarray], captions: list[str], clip: Any) 
 
 
 def markdown(table: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table as the model card carries it: percentages with 95 % intervals."""
+    """Rates as percentages with 95 % intervals; the table may come from ``measure`` or from ``read``."""
     names = [*measures.KINDS, "sharpness", "distance"]
     lines = ["| arm | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for label, row in table.items():
@@ -81,8 +84,48 @@ def plain(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
+def read(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The inverse of ``plain``."""
+    return {
+        label: {
+            name: measures.Rate(value["hits"], value["total"]) if isinstance(value, dict) else value
+            for name, value in row.items()
+        }
+        for label, row in table.items()
+    }
+
+
+def attention_markdown(shares: list[dict[str, Any]]) -> str:
+    """The table of ``measures.attention_shares``."""
+    lines = ["| cross-attention | first token | chosen token | overlap |", "|---|---|---|---|"]
+    lines += [f"| {s['module']} | {s['first']:.2f} | {s['chosen']:.3f} | {s['overlap']:.2f} |" for s in shares]
+    return "\n".join(lines)
+
+
+def report(found: Mapping[str, Any]) -> str:
+    """The whole measurement in Markdown, as the model card carries it; ``found`` as ``--json`` writes it."""
+    clip = measures.Rate(**found["clip"])
+    return "\n\n".join(
+        (
+            f"CLIP prefers a render's own caption to one with an exchanged attribute in {clip} % of {clip.total}.",
+            attention_markdown(found["attention"]),
+            f"{found['prompts']} held-out captions, {found['steps']} DDIM steps, seeds from {FIRST_SEED}:",
+            markdown(read(found["arms"])),
+        )
+    )
+
+
+def put_into_card(card: Path, text: str) -> None:
+    """Replace what stands between the card's marks; ``ValueError`` where they are missing."""
+    before, begin, rest = card.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{card} has no {BEGIN} … {END}")
+    card.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
 def main() -> None:
-    """Print the tables; ``--sheet`` and ``--json`` also save a contact sheet and the numbers."""
+    """Print the tables; ``--json`` also saves the numbers, ``--card`` the tables, ``--sheet`` a contact sheet."""
     options = _options()
     import torch
 
@@ -95,34 +138,42 @@ def main() -> None:
     arms = arms_of_the_card(
         options.strengths, options.opening, options.scales, options.sfg_strengths, options.switch_after
     )
-    print(f"CLIP prefers the matching caption: {measures.caption_preference(clip, 400)} % of 400\n")
-    print("| cross-attention | first token | chosen token | overlap |\n|---|---|---|---|")
-    for share in measures.attention_shares(pipeline):
-        print(f"| {share.module} | {share.first:.2f} | {share.chosen:.3f} | {share.overlap:.2f} |")
     pictures = generate_pictures(pipeline, captions, arms)
-    table = measure(pictures, captions, clip)
-    print(f"\n{markdown(table)}")
+    preference = measures.caption_preference(clip, 400)
+    found = {
+        "prompts": len(captions),
+        "steps": STEPS,
+        "clip": {"hits": preference.hits, "total": preference.total},
+        "attention": [asdict(share) for share in measures.attention_shares(pipeline)],
+        "arms": plain(measure(pictures, captions, clip)),
+    }
+    print(report(found))
     if options.json:
-        options.json.write_text(json.dumps(plain(table), indent=2, ensure_ascii=False) + "\n")
+        options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if options.card:
+        put_into_card(options.card, report(found))
     if options.sheet:
         from PIL import Image
 
-        shown = {"renders": measures.rendered(captions), **pictures}
-        Image.fromarray(measures.contact_sheet(shown, 12)).save(options.sheet)
+        shown = {label: pictures[label] for label in options.shown or pictures}
+        sheet = measures.contact_sheet({"renders": measures.rendered(captions), **shown}, 12)
+        Image.fromarray(sheet).save(options.sheet)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--prompts", type=int, default=96)
-    parser.add_argument("--strengths", type=float, nargs="*", default=[0.0, 1.0, 2.0, 4.0, 7.5], help="w of CFG")
+    parser.add_argument("--prompts", type=int, default=300)
+    parser.add_argument("--strengths", type=float, nargs="*", default=[1.0, 2.0, 4.0, 7.5], help="w of CFG")
     parser.add_argument("--opening", type=float, default=2.0, help="w of the iterations before the switch")
-    parser.add_argument("--scales", type=float, nargs="*", default=[1.0, 5.0, 10.0], help="a")
+    parser.add_argument("--scales", type=float, nargs="*", default=[0.0, 1.0, 5.0, 10.0, 20.0], help="a")
     parser.add_argument("--sfg-strengths", type=float, nargs="*", default=[0.5, 1.0, 2.5], help="w̄")
-    parser.add_argument("--switch-after", type=int, nargs="*", default=[10], help="t_s")
+    parser.add_argument("--switch-after", type=int, nargs="*", default=[5, 10], help="t_s")
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--shown", nargs="*", help="arms on the contact sheet, as the table names them (default: all)")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--card", type=Path, help="a model card to put the tables into")
     return parser.parse_args()
 
 
