@@ -19,6 +19,7 @@ from django.db.models import Max
 from studies.configuration import StudyConfiguration
 from studies.drafts import configuration_of
 from studies.models import Booklet, CheckPair, Pair, Study, Trial
+from studies.rating.dealing import deal
 from studies.rating.sequence import Item, sequence
 from studies.rating.showings import PairCell, Showing
 
@@ -43,14 +44,10 @@ def booklets_needed(pairs: Sequence[PairCell], trials_per_evaluator: int) -> int
 def plan_block(pairs: Sequence[PairCell], trials_per_evaluator: int, rng: np.random.Generator) -> Plan:
     """A fresh block: every pair once, no prompt twice in a booklet, cells and sides balanced in each booklet.
 
-    Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), each booklet holds the same
-    number of every cell; where it does not, within one.
+    Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), booklets are equally long and
+    each holds the same number of every cell; where it does not, within one.
     """
-    count = booklets_needed(pairs, trials_per_evaluator)
-    hands = _deal(pairs, count, rng)
-    while max(map(len, hands)) > trials_per_evaluator:
-        count += 1
-        hands = _deal(pairs, count, rng)
+    hands = deal(pairs, booklets_needed(pairs, trials_per_evaluator), rng)
     return [_ordered(_with_sides(hand, rng), rng) for hand in hands]
 
 
@@ -60,39 +57,6 @@ def mirror(plan: Plan, rng: np.random.Generator) -> Plan:
         _ordered([replace(showing, candidate_on_left=not showing.candidate_on_left) for showing in booklet], rng)
         for booklet in plan
     ]
-
-
-def _deal(pairs: Sequence[PairCell], count: int, rng: np.random.Generator) -> list[list[PairCell]]:
-    """Deal prompts round robin through their strata; each comparison starts at a booklet of its own.
-
-    A prompt that stands in several comparisons has one place in the order, so different starts keep its pairs apart.
-    """
-    strata: dict[int, str] = {}
-    for cell in pairs:
-        strata.setdefault(cell.prompt, cell.stratum)
-    prompts = sorted(strata, key=lambda prompt: strata[prompt])
-    shuffled: list[int] = []
-    for stratum in sorted(set(strata.values())):
-        members = np.array([prompt for prompt in prompts if strata[prompt] == stratum])
-        shuffled.extend(int(prompt) for prompt in rng.permutation(members))
-    place = {prompt: i for i, prompt in enumerate(shuffled)}
-    hands: list[list[PairCell]] = [[] for _ in range(count)]
-    starts = _starts(pairs, count)
-    for cell in pairs:
-        hands[(place[cell.prompt] + starts[cell.comparison]) % count].append(cell)
-    return hands
-
-
-def _starts(pairs: Sequence[PairCell], count: int) -> dict[int, int]:
-    """A different first booklet for each comparison, going on where the one before it stopped, so that sizes agree."""
-    sizes = Counter(cell.comparison for cell in pairs)
-    free, start, starts = set(range(count)), 0, {}
-    for comparison in sorted(sizes):
-        chosen = min(free, key=lambda slot: (slot - start) % count)
-        free.discard(chosen)
-        # The comparison fills booklets place+start: the remainder of its size tells where the next one should begin.
-        starts[comparison], start = chosen, (chosen - sizes[comparison]) % count
-    return starts
 
 
 def _with_sides(hand: list[PairCell], rng: np.random.Generator) -> list[Showing]:
@@ -133,15 +97,17 @@ def _longest_run(values: Sequence[object]) -> int:
 def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str]:
     """What this shape can and cannot guarantee, in plain words, for the admin before opening."""
     count = booklets_needed(pairs, trials_per_evaluator)
-    sizes = Counter(len(hand) for hand in _deal(pairs, count, np.random.default_rng(0)))
+    longest = -(-len(pairs) // count)
     cells = Counter(cell.cell for cell in pairs)
     told = [f"{count} booklets show each of the {len(pairs)} pairs once; nobody sees a prompt twice."]
-    if len(sizes) == 1 and all(size % count == 0 for size in cells.values()):
+    if all(size % count == 0 for size in cells.values()):
         told.append("Every booklet holds the same number of pairs of each comparison and stratum.")
     else:
         told.append("Booklets differ by one in how many pairs of a comparison and stratum they hold.")
-    if max(sizes) < trials_per_evaluator:
-        told.append(f"An evaluator gets {max(sizes)} trials, not {trials_per_evaluator}: no more fit these rules.")
+    if len(pairs) % count:
+        told.append(f"Some booklets hold {longest - 1} trials instead of {longest}.")
+    if longest < trials_per_evaluator:
+        told.append(f"An evaluator gets {longest} trials, not {trials_per_evaluator}: no more fit these rules.")
     return told
 
 

@@ -19,6 +19,7 @@ from studies.rating.booklets import (
     mirror,
     plan_block,
 )
+from studies.rating.dealing import deal
 from tests.factories import make_ready_study
 
 
@@ -53,15 +54,18 @@ def test_a_mirror_shows_the_same_pairs_with_the_sides_swapped() -> None:
         assert {showing.cell.pair: not showing.candidate_on_left for showing in other} == sides
 
 
+@st.composite
+def shapes(draw: st.DrawFn) -> list[PairCell]:
+    """Pairs of up to five comparisons and four uneven strata; a comparison may lack some of the prompts."""
+    strata = draw(st.lists(st.integers(1, 17), min_size=1, max_size=4))
+    whole = cells(draw(st.integers(1, 5)), {f"s{i}": count for i, count in enumerate(strata)})
+    lacking = draw(st.sets(st.integers(1, len(whole) - 1))) if len(whole) > 1 else set()
+    return [cell for cell in whole if cell.pair not in lacking]
+
+
 @settings(max_examples=150, deadline=None)
-@given(
-    comparisons=st.integers(1, 5),
-    strata=st.lists(st.integers(1, 17), min_size=1, max_size=4),
-    trials=st.integers(1, 40),
-    seed=st.integers(0, 2**32),
-)
-def test_any_shape_is_dealt_fairly(comparisons: int, strata: list[int], trials: int, seed: int) -> None:
-    pairs = cells(comparisons, {f"s{i}": count for i, count in enumerate(strata)})
+@given(pairs=shapes(), trials=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_any_shape_is_dealt_fairly(pairs: list[PairCell], trials: int, seed: int) -> None:
     plan = plan_block(pairs, trials, np.random.default_rng(seed))
     shown = [showing.cell.pair for booklet in plan for showing in booklet]
     assert sorted(shown) == sorted(cell.pair for cell in pairs)
@@ -69,10 +73,30 @@ def test_any_shape_is_dealt_fairly(comparisons: int, strata: list[int], trials: 
         assert len(booklet) <= trials
         assert len({showing.cell.prompt for showing in booklet}) == len(booklet)
         assert abs(2 * sum(showing.candidate_on_left for showing in booklet) - len(booklet)) <= 1
+        for cell in {showing.cell.cell for showing in booklet}:
+            sides = [showing.candidate_on_left for showing in booklet if showing.cell.cell == cell]
+            assert abs(2 * sum(sides) - len(sides)) <= 1
     lengths = [len(booklet) for booklet in plan]
-    assert len(plan) >= booklets_needed(pairs, trials)
+    assert len(plan) == booklets_needed(pairs, trials)
     assert balance(plan)["cells"] <= 1
-    assert max(lengths) - min(lengths) <= max(1, comparisons)
+    assert 1 <= min(lengths) <= max(lengths) <= min(lengths) + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=shapes(), trials=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_what_the_admin_is_told_is_so(pairs: list[PairCell], trials: int, seed: int) -> None:
+    told = " ".join(guarantees(pairs, trials))
+    plan = plan_block(pairs, trials, np.random.default_rng(seed))
+    lengths = {len(booklet) for booklet in plan}
+    assert told.startswith(f"{len(plan)} booklets show each of the {len(pairs)} pairs once")
+    assert ("the same number of pairs" in told) == (balance(plan)["cells"] == 0)
+    assert ("instead of" in told) == (len(lengths) > 1)
+    assert ("no more fit" in told) == (max(lengths) < trials)
+
+
+def test_a_prompt_with_more_pairs_than_booklets_cannot_be_dealt() -> None:
+    with pytest.raises(ValueError, match="prompt 0 has more pairs than the 2 booklets"):
+        deal(cells(3, {"high": 1}), 2, np.random.default_rng(0))
 
 
 def test_orders_avoid_long_runs() -> None:
