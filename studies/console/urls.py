@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from studies.console import downloads, sampling, views
+from studies.console import downloads, revision, sampling, views
 
 app_name = "console"
 
@@ -20,6 +20,7 @@ urlpatterns = [
     path("studies/new/", views.new_study, name="new_study"),
     path("studies/<int:pk>/", views.study, name="study"),
     path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
+    path("studies/<int:pk>/revision/", revision.revision, name="revision"),
     path("studies/<int:pk>/pairs/", views.pairs, name="pairs"),
     path("studies/<int:pk>/invitations/", views.invite, name="invite"),
     path("studies/<int:pk>/<slug:action>/", views.act, name="act"),

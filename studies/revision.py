@@ -1,0 +1,78 @@
+"""Changing what may change after a study was prepared: quota, texts, panel and lease. Each change is a new version.
+
+Everything that decides what is shown or drawn stays frozen. Every rating names the version it was given under.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import IntegrityError, transaction
+
+from studies import audit
+from studies.configuration import StudyConfiguration
+from studies.drafts import configuration_of
+from studies.models import Study, StudyVersion
+
+REVISABLE = (
+    "quota",
+    "consent",
+    "contact",
+    "approval",
+    "debriefing",
+    "completion_code",
+    "completion_url",
+    "lease_minutes",
+)
+STATES = (Study.State.PREPARING, Study.State.READY, Study.State.COLLECTING, Study.State.PAUSED)
+
+
+class RevisionError(ValueError):
+    """A change that cannot be made; the message says why, and nothing was changed."""
+
+
+def revise(study: Study, *, actor: AbstractBaseUser | None = None, **changes: Any) -> StudyVersion:
+    """A new version with some of ``REVISABLE`` changed, at once in force; the present one where nothing differs.
+
+    Raises ``RevisionError`` for another setting, a draft or a closed study, or where somebody else has just revised it;
+    ``ConfigurationError`` for a value that cannot be used.
+    """
+    frozen = sorted(set(changes) - set(REVISABLE))
+    if frozen:
+        raise RevisionError(f"{', '.join(frozen)}: frozen since “{study.name}” was prepared")
+    before = configuration_of(study)
+    present = study.current_version
+    assert present is not None  # configuration_of read it
+    configuration = replace(before, **changes)
+    if configuration == before:
+        return present
+    try:
+        version = _written(study, present, configuration, actor, sorted(changes))
+    except IntegrityError as error:  # another revision took the same number at the same moment
+        raise RevisionError(f"“{study.name}” was revised by somebody else: look at it again") from error
+    study.refresh_from_db(fields=["current_version"])
+    return version
+
+
+def _written(
+    study: Study,
+    present: StudyVersion,
+    configuration: StudyConfiguration,
+    actor: AbstractBaseUser | None,
+    changed: list[str],
+) -> StudyVersion:
+    with transaction.atomic():
+        version = StudyVersion.objects.create(
+            study=study,
+            number=study.versions.count() + 1,
+            configuration=configuration.to_json(),
+            sha256=configuration.sha256,
+        )
+        current = Study.objects.filter(pk=study.pk, state__in=STATES, current_version=present)
+        if not current.update(current_version=version):
+            study.refresh_from_db(fields=["state"])
+            raise RevisionError(f"“{study.name}” is {study.state}, or was revised by somebody else: look at it again")
+        audit.record(study, "revised", actor=actor, changed=changed, version_hash=version.sha256)
+    return version
