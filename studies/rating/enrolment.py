@@ -53,11 +53,12 @@ def consent(evaluator: Evaluator, *, language: str = "", age_confirmed: bool = F
         text = translation.gettext(configuration_of(evaluator.study).consent)
     Evaluator.objects.filter(pk=evaluator.pk, consented_at=None).update(
         consented_at=timezone.now(),
+        version=evaluator.study.current_version,
         consent_text_sha256=hashlib.sha256(text.encode()).hexdigest(),
         language=language,
         age_confirmed=age_confirmed,
     )
-    evaluator.refresh_from_db(fields=["consented_at", "consent_text_sha256", "language", "age_confirmed"])
+    evaluator.refresh_from_db(fields=["consented_at", "version", "consent_text_sha256", "language", "age_confirmed"])
     return booklet
 
 

@@ -11,6 +11,7 @@ from studies.lifecycle import open_study
 from studies.models import Evaluator, Rating, Study, Trial
 from studies.procedure import ComprehensionQuestion, parse_questions, written
 from studies.rating.enrolment import enrol
+from studies.revision import revise
 from tests.factories import make_ready_study
 from tests.rating.conftest import Visitor
 from tests.rating.test_pages import answer
@@ -168,3 +169,16 @@ def test_trials_of_checks_and_repeats_look_like_any_other(client: Client, study:
         status = visitor.post("rate", answer(status["trial"])).json()["next"]
     assert sorted(kinds) == ["attention"] * 2 + ["main"] * 12 + ["repeat"] * 2
     assert all(body == bodies[0] for body in bodies)
+
+
+def test_consent_is_to_the_version_that_was_read(client: Client, study: Study) -> None:
+    visitor = Visitor(client, enrol(study))
+    assert "Version 1 of this text" in client.get(visitor.path).content.decode()
+    version = revise(study, consent="Another text.")
+    page = client.get(visitor.path).content.decode()
+    assert "Version 2 of this text" in page
+    assert "Another text." in page
+    visitor.post("consent", {"agree": "1"})
+    visitor.evaluator.refresh_from_db()
+    assert visitor.evaluator.version == version
+    assert visitor.evaluator.consent_text_sha256 == hashlib.sha256(b"Another text.").hexdigest()
