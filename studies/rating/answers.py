@@ -146,12 +146,16 @@ def last_answer_of(evaluator: Evaluator, standing: Standing) -> Standing:
 
 
 def open_trials(evaluator: Evaluator) -> QuerySet[Trial]:
-    """The evaluator's trials that are neither answered nor skipped, and whose slot nobody else has filled, in order."""
+    """The evaluator's trials that are neither answered nor skipped, and whose slot nobody else has filled, in order.
+
+    A repeat opens with its pair's answer: what was skipped, or given to somebody else, is not asked again.
+    """
     answered = Rating.objects.filter(evaluator=evaluator, superseded=False).values("trial")
     filled = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
     return (
         Trial.objects.filter(~Exists(filled), booklet__evaluator=evaluator, released=False, skip=None)
         .exclude(pk__in=answered)
+        .exclude(Q(kind=Trial.Kind.REPEAT) & ~Q(repeat_of__in=answered))
         .order_by("position")
     )
 

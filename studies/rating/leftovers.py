@@ -26,7 +26,7 @@ class Taken(Exception):
 
 
 def gone(study: Study) -> QuerySet[Evaluator]:
-    """Who will not go on: withdrawn, screened out, or silent for longer than the lease."""
+    """Who will not go on: finished, withdrawn, screened out, or silent for longer than the lease."""
     silent = timezone.now() - timedelta(minutes=configuration_of(study).lease_minutes)
     return (
         Evaluator.objects.filter(study=study, booklet__isnull=False)
@@ -39,21 +39,27 @@ def gone(study: Study) -> QuerySet[Evaluator]:
             )
         )
         .filter(
-            Q(withdrawn_at__isnull=False)
+            Q(finished_at__isnull=False)
+            | Q(withdrawn_at__isnull=False)
             | Q(screened_out_at__isnull=False)
-            | Q(finished_at__isnull=True, heard_of__lt=silent)
+            | Q(heard_of__lt=silent)
         )
     )
 
 
 def left_behind(study: Study) -> QuerySet[Trial]:
-    """Main trials whose slot nobody fills any more, unless somebody else is given it."""
+    """Main trials whose slot nobody fills any more, unless somebody else is given it.
+
+    Somebody who has finished leaves one behind whose slot was filled by another, who withdrew later. A trial that was
+    skipped is settled.
+    """
     filled = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
     return Trial.objects.filter(
         ~Exists(filled),
         booklet__evaluator__in=gone(study).values("pk"),
         kind=Trial.Kind.MAIN,
         released=False,
+        skip=None,
     )
 
 
