@@ -170,13 +170,13 @@ class Batches:
 
 
 def noise_weight(alphas_cumprod: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """About min(SNR, 5) / SNR for noise prediction (Hang et al. 2023, eq. 8), raised up to tenfold where SNR is small.
+    """About min(SNR, 5) / SNR for noise prediction (Hang et al. 2023, eq. 8), raised up to a hundredfold at small SNR.
 
-    The ground's colour and the places are decided at the highest noise, where an error of the picture hardly shows in
-    the predicted noise.
+    The ground's colour, how many things there are and where are decided at the highest noise, where an error of the
+    picture hardly shows in the predicted noise: it is the picture's times the root of the SNR.
     """
     snr = alphas_cumprod[t] / (1.0 - alphas_cumprod[t])
-    return (snr.clamp(max=SNR_CAP) + SNR_FLOOR) / (snr + SNR_FLOOR / 10)
+    return (snr.clamp(max=SNR_CAP) + SNR_FLOOR) / (snr + SNR_FLOOR / 100)
 
 
 def train_denoiser(work: Path, stage: Stage, *, batch: int = 32, learning_rate: float = 8e-4) -> UNet2DConditionModel:
