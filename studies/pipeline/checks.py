@@ -40,10 +40,11 @@ def make_checks(context: Context) -> None:
         return
     rng = np.random.default_rng([configuration.seed, STREAM])
     images = outside(study, configuration, rng)
+    best = images[: configuration.checks_needed]
     rows = []
     with transaction.atomic():
         for number, use in enumerate(uses(configuration)):
-            better = images[number]
+            better = best[number]
             if number % 2:
                 picture = damaged(decode_png(image_path(better.sha256).read_bytes()), rng)
                 fault, worse = CheckPair.Fault.DAMAGED, _altered(better, store_image(encode_png(picture)))
@@ -60,7 +61,8 @@ def make_checks(context: Context) -> None:
 
 
 def outside(study: Study, configuration: StudyConfiguration, rng: np.random.Generator) -> list[Image]:
-    """Baseline pictures of distinct prompts outside the final subset, in random order.
+    """Baseline pictures of distinct prompts outside the final subset: first those that CLIP finds the best fitting, as
+    many as check pairs are needed, in random order; then the rest.
 
     ``ValueError`` where there are too few.
     """
@@ -82,7 +84,10 @@ def outside(study: Study, configuration: StudyConfiguration, rng: np.random.Gene
             f"subset_size: practice and attention checks need {needed} prompts outside the final subset, and the first "
             f"subset of {configuration.subset_size} leaves {len(images)}"
         )
-    return [images[int(i)] for i in rng.permutation(len(images))]
+    scores = dict(members.values_list("prompt", "clip_score"))
+    images.sort(key=lambda image: (-(scores[image.prompt_id] or 0.0), image.prompt.index))
+    first = configuration.checks_needed
+    return [*(images[int(i)] for i in rng.permutation(first)), *images[first:]]
 
 
 def _altered(source: Image, sha256: str) -> Image:

@@ -1,0 +1,73 @@
+"""The check pairs that a study makes itself: outside the final subset, one picture plainly worse, made once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from generation.damage import damaged
+from generation.images import decode_png
+from studies.models import CheckPair, Image, SubsetPrompt
+from studies.pipeline import stages
+from studies.pipeline.checks import make_checks
+from studies.pipeline.context import Context
+from studies.pipeline.storage import image_path
+from tests.factories import make_draft, make_ready_study
+
+pytestmark = pytest.mark.django_db
+
+
+def pixels(image: Image) -> np.ndarray:
+    return decode_png(image_path(image.sha256).read_bytes()).astype(float)
+
+
+def test_they_are_made_from_prompts_outside_the_final_subset() -> None:
+    study = make_draft(introduction=True, practice_trials=2, attention_checks=1, per_stratum=2)
+    stages.prepare(study)
+    stages.work_through()
+    study.refresh_from_db()
+    pairs = list(study.check_pairs.select_related("prompt", "better__prompt", "worse__prompt"))
+    assert [pair.use for pair in pairs] == ["example", "practice", "practice", *["attention"] * 4]
+    assert [pair.fault for pair in pairs] == ["other_prompt", "damaged"] * 3 + ["other_prompt"]
+    members = SubsetPrompt.objects.filter(subset=study.subset)
+    final = set(members.exclude(stratum="").values_list("prompt__text", flat=True))
+    scores = {member.prompt_id: member.clip_score for member in members.exclude(prompt__text__in=final)}
+    chosen = {pair.prompt_id for pair in pairs}
+    assert len(chosen) == len(pairs)
+    assert not {pair.prompt.text for pair in pairs} & final
+    assert min(scores[pk] for pk in chosen) >= max(score for pk, score in scores.items() if pk not in chosen)
+    for pair in pairs:
+        assert pair.better.prompt == pair.prompt
+        if pair.fault == CheckPair.Fault.DAMAGED:
+            assert pair.worse.kind == Image.Kind.ALTERED
+            assert pair.worse.provenance["source_sha256"] == pair.better.sha256
+            assert np.abs(pixels(pair.worse) - pixels(pair.better)).mean() > 30
+        else:
+            assert pair.worse.prompt.text != pair.prompt.text
+    before = list(CheckPair.objects.values())
+    batch = study.stages.get(name="checks").batches.get()
+    make_checks(Context(study=study, configuration=stages.configuration_of(study), batch=batch))
+    assert list(CheckPair.objects.values()) == before
+
+
+def test_too_few_prompts_are_said_before_anything_runs() -> None:
+    study = make_draft(attention_checks=6)
+    with pytest.raises(
+        stages.PreparationError, match="need 14 prompts outside the final subset, and 24 prompts leave 12"
+    ):
+        stages.prepare(study)
+
+
+def test_a_study_without_checks_has_no_batch_for_them() -> None:
+    study = make_ready_study()
+    assert stages.DEFINITIONS["checks"].plan(study, stages.configuration_of(study)) == []
+
+
+def test_damage_keeps_the_size_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (67, 70, 3), dtype=np.uint8)
+    worse = damaged(picture, rng)
+    assert (worse.shape, worse.dtype) == (picture.shape, picture.dtype)
+    assert np.mean(worse == picture) < 0.2
+    with pytest.raises(ValueError, match="7×90 is too small"):
+        damaged(picture[:, :7].repeat(2, axis=0)[:90], rng)
