@@ -30,6 +30,7 @@ SNR_CAP, SNR_FLOOR = 5.0, 0.05
 GROUNDING, SINK, SINK_TARGET = 0.04, 0.2, 0.88
 NAMED_TARGET = 0.5  # share of what the sink leaves that the naming tokens should have; the rest stays spread
 EMA_DECAY = 0.999
+HIGH_NOISE = 0.3  # share of timesteps drawn from where text alone decides the ground and the layout
 
 
 def new_denoiser() -> UNet2DConditionModel:
@@ -169,6 +170,13 @@ class Batches:
         return pick(self.latents), ids, names, pick(self.coverage)
 
 
+def draw_timesteps(generator: torch.Generator, count: int, timesteps: int) -> torch.Tensor:
+    """Uniform timesteps, but for the share ``HIGH_NOISE`` that is drawn from the last fifth alone."""
+    t = torch.randint(0, timesteps, (count,), generator=generator)
+    high = torch.randint(timesteps * 4 // 5, timesteps, (count,), generator=generator)
+    return torch.where(torch.rand(count, generator=generator) < HIGH_NOISE, high, t)
+
+
 def noise_weight(alphas_cumprod: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """About min(SNR, 5) / SNR for noise prediction (Hang et al. 2023, eq. 8), raised up to a hundredfold at small SNR.
 
@@ -199,7 +207,7 @@ def train_denoiser(work: Path, stage: Stage, *, batch: int = 32, learning_rate: 
         with torch.no_grad():
             states = text_model(input_ids=ids).last_hidden_state
         generator = torch.Generator().manual_seed(1_000_003 * 7 + step)
-        t = torch.randint(0, len(alphas_cumprod), (batch,), generator=generator)
+        t = draw_timesteps(generator, batch, len(alphas_cumprod))
         noise = torch.randn(latents.shape, generator=generator)
         signal = alphas_cumprod[t].view(-1, 1, 1, 1)
         predicted = unet(signal.sqrt() * latents + (1 - signal).sqrt() * noise, t, states).sample
