@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import F
+from django.db.models.functions import Coalesce
 
 from studies.models import Rating, Study, Trial
 
@@ -94,7 +95,7 @@ COLUMNS = (
            "high, middle, low, or p and a percentile; empty for a trial without a pair", _of("stratum")),
     Column("clip_score", "number, cosine", "CLIP score of the prompt's baseline picture, which ranked the prompt.",
            "−1 … 1; empty where it was not scored", _of("clip_score")),
-    Column("seed", "integer", "Seed of both pictures.", "0, 1, …", _of("seed")),
+    Column("seed", "integer", "Seed of both pictures.", "0, 1, …; empty for a trial without a pair", _of("seed")),
     Column("pair", "integer", "Identifier of the pair: the same in every rating of the same two pictures.",
            "1, 2, …; empty for a trial without a pair", _of("pair")),
     Column("evaluator", "text", "Pseudonym of the evaluator, the same in every export. It opens nothing.",
@@ -156,11 +157,11 @@ SOURCES = {
     "comparison": F("trial__pair__comparison__position"),
     "baseline_arm": F("trial__pair__comparison__baseline__label"),
     "candidate_arm": F("trial__pair__comparison__candidate__label"),
-    "prompt_id": F("trial__left_image__prompt"),
-    "prompt_index": F("trial__left_image__prompt__index"),
-    "prompt": F("trial__left_image__prompt__text"),
+    "prompt_id": Coalesce("trial__pair__prompt", "trial__check_pair__prompt"),
+    "prompt_index": Coalesce("trial__pair__prompt__index", "trial__check_pair__prompt__index"),
+    "prompt": Coalesce("trial__pair__prompt__text", "trial__check_pair__prompt__text"),
     "stratum": F("trial__pair__stratum"),
-    "seed": F("trial__left_image__seed"),
+    "seed": F("trial__pair__baseline_image__seed"),
     "pair": F("trial__pair"),
     "trial_kind": F("trial__kind"),
     "position": F("trial__position"),

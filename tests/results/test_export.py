@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.access import token_for
-from studies.models import Exclusion, Prompt, Rating, Study, Trial
+from studies.models import CheckPair, Exclusion, Prompt, Rating, Study, Trial
 from studies.results.export import COLUMNS, codebook, csv_lines, protected, unprotected
 from studies.results.report import report
 from tests.results.conftest import NOON, always, invite, queries_of, rate, rate_booklet
@@ -105,7 +105,11 @@ def test_every_kind_of_trial_is_there_and_an_attention_trial_has_no_candidate(st
     first = ada.booklet.trials.first()
     assert first is not None
     shared = {"booklet": ada.booklet, "left_image": first.left_image, "right_image": first.right_image}
-    attention = Trial.objects.create(position=13, kind="attention", expected_choice=1, **shared)
+    known = CheckPair.objects.create(
+        study=study, number=0, use="attention", fault="other_prompt",
+        prompt=first.right_image.prompt, better=first.right_image, worse=first.left_image,
+    )  # fmt: skip
+    attention = Trial.objects.create(position=13, kind="attention", check_pair=known, expected_choice=1, **shared)
     repeat = Trial.objects.create(
         position=14, kind="repeat", pair=first.pair, candidate_on_left=True, repeat_of=first, **shared
     )
@@ -113,8 +117,17 @@ def test_every_kind_of_trial_is_there_and_an_attention_trial_has_no_candidate(st
     rate(repeat, -2)
     checked, repeated = rows_of(study)
     assert (checked["trial_kind"], checked["choice"]) == ("attention", "2")
-    assert checked["prompt"] == first.left_image.prompt.text
-    for name in ("pair", "comparison", "stratum", "candidate_side", "preference", "label", "candidate_image_sha256"):
+    assert checked["prompt"] == known.prompt.text
+    for name in (
+        "seed",
+        "pair",
+        "comparison",
+        "stratum",
+        "candidate_side",
+        "preference",
+        "label",
+        "candidate_image_sha256",
+    ):
         assert checked[name] == ""
     assert (repeated["trial_kind"], repeated["repeat_of"], repeated["preference"]) == ("repeat", "1", "-2")
 
@@ -125,7 +138,7 @@ def test_the_rows_that_say_so_are_exactly_those_that_the_report_counts(study: St
     rate_booklet(invite(study, "", simulated=True), always(1))
     Rating.objects.filter(pk__in=[rating.pk for rating in ratings[:3]]).update(counted=False)
     Rating.objects.filter(pk=ratings[4].pk).update(superseded=True)
-    Trial.objects.filter(pk=ratings[5].trial_id).update(kind="practice")
+    Trial.objects.filter(pk=ratings[5].trial_id).update(kind="repeat", repeat_of=ratings[4].trial_id)
     Exclusion.objects.create(study=study, rating=ratings[6], reason="a slip")
     Exclusion.objects.create(study=study, evaluator=grace, reason="answered in the dark")
     Exclusion.objects.create(study=study, rating=ratings[7], reason="a mistake", lifted_at=timezone.now())

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
-from studies.models import Arm, Exclusion, Rating, Study, Trial
+from studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
 from studies.results.report import PopulationError, ratings_table, report, short_names
 from tests.factories import make_ready_study
 from tests.results.conftest import always, invite, queries_of, rate, rate_booklet
@@ -102,7 +102,17 @@ def _late(rating: Rating) -> None:
 
 
 def _practice(rating: Rating) -> None:
-    Trial.objects.filter(pk=rating.trial_id).update(kind="practice")
+    trial = rating.trial
+    known = CheckPair.objects.create(
+        study=trial.booklet.study,
+        number=0,
+        use="practice",
+        fault="other_prompt",
+        prompt=trial.left_image.prompt,
+        better=trial.left_image,
+        worse=trial.right_image,
+    )
+    Trial.objects.filter(pk=trial.pk).update(kind="practice", check_pair=known, expected_choice=-1)
 
 
 def _repeat(rating: Rating) -> None:
