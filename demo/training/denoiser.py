@@ -30,6 +30,7 @@ SNR_CAP, SNR_FLOOR = 5.0, 0.05
 GROUNDING, SINK, SINK_TARGET = 0.04, 0.2, 0.88
 NAMED_TARGET = 0.5  # share of what the sink leaves that the naming tokens should have; the rest stays spread
 EMA_DECAY = 0.999
+TONE, TONE_SNR = 0.05, 0.02
 HIGH_NOISE = 0.3  # share of timesteps drawn from where text alone decides the ground and the layout
 
 
@@ -170,6 +171,18 @@ class Batches:
         return pick(self.latents), ids, names, pick(self.coverage)
 
 
+def tone_loss(error: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Squared error of the predicted picture's mean over all positions, where the noise is high.
+
+    error: of the predicted noise, (B, 4, 16, 16); alphas_cumprod: (B,) of its timesteps. The mean is the ground's
+    colour above all. In the noise it is so small an error that it took no part in the learning, and in the noisy latent
+    it shows through, which sampling from pure noise does not offer.
+    """
+    snr = alphas_cumprod / (1.0 - alphas_cumprod)
+    mean = error.mean(dim=(2, 3)).pow(2).mean(dim=1) / snr
+    return (mean * (snr < TONE_SNR)).mean()
+
+
 def draw_timesteps(generator: torch.Generator, count: int, timesteps: int) -> torch.Tensor:
     """Uniform timesteps, but for the share ``HIGH_NOISE`` that is drawn from the last fifth alone."""
     t = torch.randint(0, timesteps, (count,), generator=generator)
@@ -215,8 +228,13 @@ def train_denoiser(work: Path, stage: Stage, *, batch: int = 32, learning_rate: 
         denoising = (errors * noise_weight(alphas_cumprod, t)).mean()
         weight = alphas_cumprod[t].sqrt() * names.any(dim=2).any(dim=1)
         grounding, sink, seen = attention_losses(recorders, names, coverage, weight)
-        loss = denoising + GROUNDING * grounding + SINK * sink
-        parts = {"denoising": float(denoising.detach()), "grounding": float(grounding.detach())}
+        tone = tone_loss(predicted - noise, alphas_cumprod[t])
+        loss = denoising + GROUNDING * grounding + SINK * sink + TONE * tone
+        parts = {
+            "denoising": float(denoising.detach()),
+            "grounding": float(grounding.detach()),
+            "tone": float(tone.detach()),
+        }
         return loss, {**parts, "mse": float(errors.detach().mean()), **seen}
 
     @torch.no_grad()
