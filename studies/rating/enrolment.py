@@ -84,6 +84,8 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
                         evaluator=evaluator, claimed_at=timezone.now()
                     )
             elif not _build_more(study, quota) and leftovers.take(evaluator) is None:
+                if Booklet.objects.filter(evaluator=evaluator).exists():
+                    continue  # the same person's other request has just taken the last one
                 raise EnrolmentError(
                     gettext("This study has all the participants it needs. Thank you for your interest.")
                 )
