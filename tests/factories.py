@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 
 from demo.scenes import built_in_prompts
 from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from generation.images import encode_png
 from sampling.prompts import prompts_sha256
 from studies.configuration import StudyConfiguration, arm_label
 from studies.drafts import create_study
@@ -65,13 +68,25 @@ def small_configuration(**changes: Any) -> StudyConfiguration:
 
 def make_draft(owner: AbstractBaseUser | None = None, name: str = "Shapes", **changes: Any) -> Study:
     """A draft over a prompt set of its own."""
-    prompt_set = make_prompt_set(name=f"Scenes of {name}")
     configuration = small_configuration(**changes)
+    needed = 3 * configuration.per_stratum + configuration.checks_needed + 1
+    prompt_set = make_prompt_set(max(60, needed), name=f"Scenes of {name}")
     owner = owner or make_admin(f"owner-of-{name}".lower().replace(" ", "-"))
     return create_study(owner=owner, name=name, prompt_set=prompt_set, configuration=configuration)
 
 
-def make_ready_study(owner: AbstractBaseUser | None = None, name: str = "Shapes", **changes: Any) -> Study:
+def flat_colour(prompt: Prompt, arm: Arm) -> np.ndarray:
+    """A 64×64 picture of one colour, different for each prompt and arm."""
+    colour = np.array([(37 * prompt.index) % 256, (91 * arm.pk) % 256, 128], np.uint8)
+    return np.broadcast_to(colour, (64, 64, 3)).copy()
+
+
+def make_ready_study(
+    owner: AbstractBaseUser | None = None,
+    name: str = "Shapes",
+    draw: Callable[[Prompt, Arm], np.ndarray] = flat_colour,
+    **changes: Any,
+) -> Study:
     """A study with pairs, ready to open. Its pictures are flat colours: nothing was generated."""
     study = make_draft(owner, name, **changes)
     configuration = small_configuration(**changes)
@@ -98,7 +113,7 @@ def make_ready_study(owner: AbstractBaseUser | None = None, name: str = "Shapes"
     for k, prompt in enumerate(prompts):
         stratum = ("high", "middle", "low")[k // configuration.per_stratum]
         SubsetPrompt.objects.create(subset=study.subset, prompt=prompt, clip_score=0.3 - 0.001 * k, stratum=stratum)
-    images = {(arm.pk, prompt.pk): flat_image(prompt, arm, study.recipe) for arm in arms for prompt in prompts}
+    images = {(arm.pk, prompt.pk): drawn_image(prompt, arm, study.recipe, draw) for arm in arms for prompt in prompts}
     for position, candidate in enumerate(arms[1:]):
         comparison = Comparison.objects.create(study=study, position=position, baseline=arms[0], candidate=candidate)
         Pair.objects.bulk_create(
@@ -122,7 +137,7 @@ def make_check_pairs(study: Study, configuration: StudyConfiguration, arm: Arm) 
     assert study.recipe is not None
     first = 3 * configuration.per_stratum
     outside = study.prompt_set.prompts.order_by("index")[first : first + 1 + configuration.checks_needed]
-    images = [flat_image(prompt, arm, study.recipe) for prompt in outside]
+    images = [drawn_image(prompt, arm, study.recipe) for prompt in outside]
     for number, use in enumerate(uses(configuration)):
         CheckPair.objects.create(
             study=study,
@@ -135,21 +150,18 @@ def make_check_pairs(study: Study, configuration: StudyConfiguration, arm: Arm) 
         )
 
 
-def flat_image(prompt: Prompt, arm: Arm, recipe: Recipe) -> Image:
-    """A 64×64 picture of one colour, different for each prompt and arm."""
-    import numpy as np
-
-    from generation.images import encode_png
-
-    colour = np.array([(37 * prompt.index) % 256, (91 * arm.pk) % 256, 128], np.uint8)
-    data = encode_png(np.broadcast_to(colour, (64, 64, 3)).copy())
+def drawn_image(
+    prompt: Prompt, arm: Arm, recipe: Recipe, draw: Callable[[Prompt, Arm], np.ndarray] = flat_colour
+) -> Image:
+    """A picture and its record."""
+    pixels = draw(prompt, arm)
     return Image.objects.create(
         prompt=prompt,
         arm=arm,
         recipe=recipe,
         seed=prompt.index,
         state="done",
-        sha256=store_image(data),
-        width=64,
-        height=64,
+        sha256=store_image(encode_png(pixels)),
+        width=pixels.shape[1],
+        height=pixels.shape[0],
     )

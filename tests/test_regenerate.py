@@ -17,7 +17,7 @@ from studies.models import Arm, Image, Recipe
 from studies.pipeline import loaded, pictures
 from studies.pipeline.context import Context
 from studies.pipeline.storage import image_path, store_image
-from tests.factories import flat_image, make_draft
+from tests.factories import drawn_image, make_draft
 from tests.generation.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.django_db
@@ -142,7 +142,7 @@ def test_an_image_that_is_not_there_is_named(name: str) -> None:
 
 
 def test_records_that_do_not_suffice_are_named(image: Image) -> None:
-    flat = flat_image(image.prompt, Arm.objects.create(label="x", guidance={}, fingerprint="x"), image.recipe)
+    flat = drawn_image(image.prompt, Arm.objects.create(label="x", guidance={}, fingerprint="x"), image.recipe)
     with pytest.raises(CommandError, match="cannot be made again: its record lacks prompt, seed"):
         regenerate(flat.pk)
     image.provenance["scheduler"] = "euler"
