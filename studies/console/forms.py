@@ -13,7 +13,8 @@ from generation.plan import SCHEDULERS
 from sampling.draws import DRAWS
 from sampling.duplicates import DEDUPLICATION
 from sampling.percentiles import minimum_prompts
-from studies.configuration import DEFAULT_CONSENT, DEFAULT_QUESTION, ConfigurationError, StudyConfiguration
+from studies.configuration import ConfigurationError, StudyConfiguration
+from studies.console.procedure_fields import ProcedureFields
 from studies.models import PromptSet, Study
 
 SCHEDULER_NAMES = {
@@ -108,7 +109,7 @@ class SamplingForm(SamplingFields):
         return cleaned | {"configuration": configuration}
 
 
-class StudyForm(SamplingFields):
+class StudyForm(SamplingFields, ProcedureFields):
     """A study's configuration. Defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
 
     name = forms.CharField(max_length=100)
@@ -134,22 +135,11 @@ class StudyForm(SamplingFields):
         required=False, label="Candidates: switch after tₛ iterations", help_text="Empty: half of the iterations."
     )
 
-    trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
-    quota = forms.IntegerField(label="Evaluators wanted", initial=17)
-    allow_correction = forms.BooleanField(
-        required=False,
-        initial=True,
-        label="Let evaluators correct their last answer",
-        help_text="Both answers are kept.",
-    )
-    question = forms.CharField(initial=DEFAULT_QUESTION)
-    consent = forms.CharField(widget=forms.Textarea, initial=DEFAULT_CONSENT, label="Consent text")
-
     groups = (
         ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
         ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
-        ("Evaluators", ("trials_per_evaluator", "quota", "allow_correction", "question", "consent")),
+        *ProcedureFields.procedure_groups,
     )
     owners = {"baseline": "strength", "candidates": "scales"}  # the configuration's field -> the form's
 
@@ -204,7 +194,7 @@ class StudyForm(SamplingFields):
         """Initial values that show a stored configuration; of its guidance, what this form can express."""
         values: dict[str, Any] = {"name": study.name, "prompt_set": study.prompt_set_id}
         values |= {name: getattr(configuration, name) for name in cls.base_fields if hasattr(configuration, name)}
-        values |= cls.values_of_configuration(configuration)
+        values |= cls.values_of_configuration(configuration) | cls.values_of_procedure(configuration)
         if isinstance(configuration.baseline, ClassifierFree):
             values |= {
                 "strength": configuration.baseline.strength,

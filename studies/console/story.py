@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q
 from django.utils import timezone
 
-from studies.access import link_for
 from studies.configuration import StudyConfiguration, arm_label
+from studies.console.people import people
 from studies.drafts import configuration_of
-from studies.models import Evaluator, Image, Skip, Stage, Study, SubsetPrompt
+from studies.models import Image, Stage, Study, SubsetPrompt
 from studies.pipeline.stages import DEFINITIONS
 from studies.rating import booklets
 from studies.results.report import report
@@ -19,7 +18,6 @@ from studies.results.report import report
 PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
 PICTURE_STAGES = ("baseline", "score", "strata", "arms", "checks", "pairs")
 EXAMPLES = 3  # pictures of each stratum
-LISTED = 200  # evaluators on the page; all of them are in the CSV
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,12 @@ def story(study: Study, *, population: str | None = None) -> dict[str, Any]:
     if prepared:
         context |= {
             "examples": _examples(study, configuration),
-            "guarantees": booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
+            "guarantees": [
+                *booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
+                *procedure_in_words(configuration),
+            ],
         }
-        context |= _evaluators(study)
+        context |= people(study, configuration)
     if prepared and study.state != Study.State.READY:
         context["report"] = report(study, population=population)
     return context
@@ -93,30 +94,24 @@ def _examples(study: Study, configuration: StudyConfiguration) -> dict[str, list
     }
 
 
-def _evaluators(study: Study) -> dict[str, Any]:
-    people = (
-        Evaluator.objects.filter(study=study)
-        .annotate(
-            rated=Count("ratings", filter=Q(ratings__superseded=False, ratings__trial__kind="main"), distinct=True),
+def procedure_in_words(configuration: StudyConfiguration) -> list[str]:
+    """What stands beside the pairs, and how far it reaches."""
+    parts = [
+        f"{count} {noun}{'s' if count != 1 else ''}"
+        for count, noun in (
+            (configuration.practice_trials, "practice pair"),
+            (configuration.attention_checks, "attention check"),
+            (configuration.repeats, "repeated pair"),
         )
-        .order_by("simulated", "-pk")
-    )
-    counts = Evaluator.objects.filter(study=study).aggregate(
-        invited=Count("pk"),
-        begun=Count("pk", filter=Q(consented_at__isnull=False)),
-        finished=Count("pk", filter=Q(finished_at__isnull=False)),
-        simulated=Count("pk", filter=Q(simulated=True)),
-    )
-    skips = Skip.objects.filter(trial__booklet__study=study)
-    skipped = skips.aggregate(
-        reported=Count("pk", filter=Q(reason=Skip.Reason.REPORT)),
-        skipped=Count("pk", filter=Q(reason=Skip.Reason.SKIP)),
-    )
-    reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt").order_by("-pk")[:LISTED]
-    listed = [{"person": person, "link": link_for(person)} for person in people[:LISTED]]
-    return {
-        "people": listed,
-        "counts": counts | skipped,
-        "reports": reports,
-        "unlisted": max(0, counts["invited"] - LISTED),
-    }
+        if count
+    ]
+    if not parts:
+        return [
+            "No practice, attention checks or repeated pairs: how careful and how steady people are is not measured."
+        ]
+    told = [
+        f"Beside the pairs everybody gets {', '.join(parts)}; they are counted apart and are no part of the results."
+    ]
+    if configuration.attention_checks == 1:
+        told.append("With one attention check nobody can be told from a slip; panels ask for two.")
+    return told

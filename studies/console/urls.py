@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from studies.console import downloads, revision, sampling, views
+from studies.console import downloads, evaluators, revision, sampling, views
 
 app_name = "console"
 
@@ -22,7 +22,9 @@ urlpatterns = [
     path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
     path("studies/<int:pk>/revision/", revision.revision, name="revision"),
     path("studies/<int:pk>/pairs/", views.pairs, name="pairs"),
-    path("studies/<int:pk>/invitations/", views.invite, name="invite"),
+    path("studies/<int:pk>/invitations/", evaluators.invite, name="invite"),
+    path("studies/<int:pk>/link/", evaluators.renew_link, name="renew_link"),
+    path("studies/<int:pk>/evaluators/<int:evaluator>/", evaluators.change_exclusion, name="exclusion"),
     path("studies/<int:pk>/<slug:action>/", views.act, name="act"),
     path("studies/<int:pk>/preferences.csv", downloads.preferences, name="preferences"),
     path("studies/<int:pk>/report.json", downloads.report, name="report"),

@@ -13,7 +13,6 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from studies import lifecycle
@@ -25,7 +24,6 @@ from studies.drafts import DraftError, change_draft, configuration_of, create_st
 from studies.models import Pair, PromptSet
 from studies.pipeline import stages
 from studies.prompt_import import import_file
-from studies.rating.enrolment import EnrolmentError, enrol
 
 PAIRS_PER_PAGE = 24
 
@@ -138,24 +136,6 @@ def pairs(request: HttpRequest, pk: int) -> HttpResponse:
         request.GET.get("page")
     )
     return render(request, "console/pairs.html", {"study": found, "page": page})
-
-
-@login_required
-@require_POST
-def invite(request: HttpRequest, pk: int) -> HttpResponse:
-    """Make personal links."""
-    found = study_of(request.user, pk)
-    form = InvitationForm(request.POST)
-    if not form.is_valid():
-        complaints = [f"{name}: {' '.join(map(str, texts))}" for name, texts in form.errors.items()]
-        messages.error(request, "; ".join(complaints))
-        return redirect("console:study", pk=pk)
-    try:
-        for _ in range(form.cleaned_data["count"]):
-            enrol(found, note=form.cleaned_data["note"])
-    except EnrolmentError as error:
-        messages.error(request, str(error))
-    return redirect(reverse("console:study", args=[pk]) + "#evaluators")
 
 
 ACTIONS: dict[str, Callable[..., object]] = {

@@ -1,0 +1,70 @@
+"""What a study admin does with evaluators: invite, exclude and take in again, renew the enrolment link."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from studies import audit
+from studies.access import study_of
+from studies.console.forms import InvitationForm
+from studies.exclusions import ExclusionError, exclude, lift
+from studies.models import Evaluator, Study
+from studies.models.designs import new_nonce
+from studies.rating.enrolment import EnrolmentError, enrol
+
+
+def _back(pk: int) -> HttpResponse:
+    return redirect(reverse("console:study", args=[pk]) + "#evaluators")
+
+
+@login_required
+@require_POST
+def invite(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make personal links."""
+    found = study_of(request.user, pk)
+    form = InvitationForm(request.POST)
+    if not form.is_valid():
+        complaints = [f"{name}: {' '.join(map(str, texts))}" for name, texts in form.errors.items()]
+        messages.error(request, "; ".join(complaints))
+        return redirect("console:study", pk=pk)
+    try:
+        for _ in range(form.cleaned_data["count"]):
+            enrol(found, note=form.cleaned_data["note"])
+    except EnrolmentError as error:
+        messages.error(request, str(error))
+    return _back(pk)
+
+
+@login_required
+@require_POST
+def change_exclusion(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
+    """Exclude an evaluator for a reason, or lift the exclusion."""
+    found = study_of(request.user, pk)
+    person = get_object_or_404(Evaluator, study=found, pk=evaluator)
+    assert isinstance(request.user, AbstractBaseUser)
+    try:
+        if request.POST.get("lift"):
+            lift(person, actor=request.user)
+        else:
+            exclude(person, reason=request.POST.get("reason", ""), actor=request.user)
+    except ExclusionError as error:
+        messages.error(request, str(error))
+    return _back(pk)
+
+
+@login_required
+@require_POST
+def renew_link(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make a new enrolment link; the old one opens nothing any more. Personal links stay."""
+    found = study_of(request.user, pk)
+    Study.objects.filter(pk=found.pk).update(link_nonce=new_nonce())
+    assert isinstance(request.user, AbstractBaseUser)
+    audit.record(found, "enrolment link renewed", actor=request.user)
+    messages.success(request, "The enrolment link is new. The old one opens nothing any more.")
+    return _back(pk)

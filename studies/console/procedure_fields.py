@@ -1,0 +1,141 @@
+"""The plan's fields that say what evaluators go through; ``studies.procedure`` has the last word on values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from studies.procedure import (
+    DEFAULT_CONSENT,
+    DEFAULT_OPTIONS,
+    DEFAULT_QUESTION,
+    PROLIFIC,
+    ComprehensionQuestion,
+    Procedure,
+    parse_questions,
+    written,
+)
+
+LINES = {"rows": 5}
+
+
+class ProcedureFields(forms.Form):
+    """Defaults are the paper's study: thirty pairs a person, and nothing beside them."""
+
+    trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
+    quota = forms.IntegerField(label="Evaluators wanted", initial=17)
+    question = forms.CharField(initial=DEFAULT_QUESTION)
+    options = forms.CharField(
+        widget=forms.Textarea(attrs=LINES),
+        initial="\n".join(DEFAULT_OPTIONS),
+        label="The five options",
+        help_text="One a line, from “left is much better” to “right is much better”.",
+    )
+    allow_correction = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Let evaluators correct their last answer",
+        help_text="Both answers are kept.",
+    )
+    confirm_answers = forms.BooleanField(
+        required=False, label="Ask for confirmation", help_text="An option is marked first, and taken with Enter."
+    )
+    lease_minutes = forms.IntegerField(
+        initial=180,
+        label="Lease, minutes",
+        help_text="Who is silent for longer may lose the rest to somebody else, once the booklets have run out.",
+    )
+
+    introduction = forms.BooleanField(
+        required=False, label="A page of instructions", help_text="With an example that the study makes itself."
+    )
+    practice_trials = forms.IntegerField(
+        initial=0, label="Practice pairs", help_text="With feedback, before the first pair. Two are usual."
+    )
+    comprehension = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs=LINES),
+        label="Comprehension check",
+        help_text="One question a line: question | option | *the right option. Two tries, as panels ask for.",
+    )
+    attention_checks = forms.IntegerField(
+        initial=0,
+        label="Attention checks per evaluator",
+        help_text="Panels let nobody be rejected for failing one: of a study of five minutes or more, two at least.",
+    )
+    repeats = forms.IntegerField(
+        initial=0,
+        label="Repeated pairs per evaluator",
+        help_text="With the sides swapped, to see how steady answers are.",
+    )
+    break_every = forms.IntegerField(
+        initial=0, label="A break after so many pairs", help_text="0: no breaks. 50 is usual in long studies."
+    )
+
+    consent = forms.CharField(widget=forms.Textarea, initial=DEFAULT_CONSENT, label="Consent text")
+    contact = forms.CharField(required=False, help_text="For questions and complaints; on the first and the last page.")
+    approval = forms.CharField(required=False, label="Ethics approval", help_text="The board’s number.")
+    minimum_age = forms.IntegerField(initial=0, label="Age to be confirmed", help_text="0: not asked.")
+    debriefing = forms.CharField(
+        required=False, widget=forms.Textarea(attrs=LINES), help_text="What it was about; on the last page."
+    )
+
+    panel_parameters = forms.CharField(
+        initial=", ".join(PROLIFIC),
+        label="The panel’s parameters",
+        help_text="Of its link, by commas; the first one names the person. These are Prolific’s.",
+    )
+    completion_code = forms.CharField(
+        required=False, label="Completion code", help_text="Empty: one of each evaluator’s own."
+    )
+    completion_url = forms.CharField(
+        required=False,
+        label="Return address",
+        help_text="For instance https://app.prolific.com/submissions/complete?cc={code}",
+    )
+
+    procedure_groups = (
+        (
+            "Evaluators",
+            (
+                "trials_per_evaluator",
+                "quota",
+                "question",
+                "options",
+                "allow_correction",
+                "confirm_answers",
+                "lease_minutes",
+            ),
+        ),
+        (
+            "Introduction and checks",
+            ("introduction", "practice_trials", "comprehension", "attention_checks", "repeats", "break_every"),
+        ),
+        ("Ethics", ("consent", "contact", "approval", "minimum_age", "debriefing")),
+        ("Panel", ("panel_parameters", "completion_code", "completion_url")),
+    )
+
+    def clean_options(self) -> tuple[str, ...]:
+        return tuple(line.strip() for line in self.cleaned_data["options"].splitlines() if line.strip())
+
+    def clean_comprehension(self) -> tuple[ComprehensionQuestion, ...]:
+        try:
+            return parse_questions(self.cleaned_data["comprehension"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def clean_panel_parameters(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.cleaned_data["panel_parameters"].split(",") if name.strip())
+
+    @classmethod
+    def values_of_procedure(cls, procedure: Procedure) -> dict[str, Any]:
+        """Initial values that show what is stored."""
+        values = {field.name: getattr(procedure, field.name) for field in dataclasses.fields(Procedure)}
+        return values | {
+            "options": "\n".join(procedure.options),
+            "comprehension": written(procedure.comprehension),
+            "panel_parameters": ", ".join(procedure.panel_parameters),
+        }
