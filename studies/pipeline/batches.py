@@ -41,12 +41,16 @@ def claim(queue: str) -> Batch | None:
             return None
         for pk in pks:
             holder = uuid.uuid4()
-            taken = claimable(now).filter(pk=pk).update(
-                state=Batch.State.LEASED,
-                holder=holder,
-                lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-                attempts=F("attempts") + 1,
-                progress=0,
+            taken = (
+                claimable(now)
+                .filter(pk=pk)
+                .update(
+                    state=Batch.State.LEASED,
+                    holder=holder,
+                    lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+                    attempts=F("attempts") + 1,
+                    progress=0,
+                )
             )
             if not taken:
                 continue
