@@ -11,12 +11,13 @@ from studies.configuration import StudyConfiguration, arm_label
 from studies.console.people import people
 from studies.drafts import configuration_of
 from studies.models import Image, Stage, Study, SubsetPrompt
+from studies.pipeline import screening
 from studies.pipeline.stages import DEFINITIONS
 from studies.rating import booklets
 from studies.results.report import report
 
 PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
-PICTURE_STAGES = ("baseline", "score", "strata", "arms", "checks", "pairs")
+PICTURE_STAGES = ("baseline", "score", "strata", "arms", "screen", "checks", "pairs")
 EXAMPLES = 3  # pictures of each stratum
 
 
@@ -50,6 +51,8 @@ def story(study: Study, *, population: str | None = None) -> dict[str, Any]:
     if prepared:
         context |= {
             "examples": _examples(study, configuration),
+            "flagged": len(screening.flagged(study)),
+            "screened": screening.was_screened(study),
             "guarantees": [
                 *booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
                 *procedure_in_words(configuration),

@@ -22,7 +22,7 @@ from studies.console.forms import InvitationForm, PromptFileForm, StudyForm
 from studies.console.story import story
 from studies.drafts import DraftError, change_draft, configuration_of, create_study
 from studies.models import Pair, PromptSet
-from studies.pipeline import stages
+from studies.pipeline import screening, stages
 from studies.prompt_import import import_file
 
 PAIRS_PER_PAGE = 24
@@ -132,10 +132,15 @@ def pairs(request: HttpRequest, pk: int) -> HttpResponse:
     rows = Pair.objects.filter(comparison__study=found).select_related(
         "prompt", "comparison__baseline", "comparison__candidate", "baseline_image", "candidate_image"
     )
+    flagged = screening.flagged(found)
+    only = "flagged" in request.GET
+    if only:
+        rows = rows.filter(Q(baseline_image__in=flagged) | Q(candidate_image__in=flagged))
     page = Paginator(rows.order_by("comparison__position", "stratum", "prompt__index"), PAIRS_PER_PAGE).get_page(
         request.GET.get("page")
     )
-    return render(request, "console/pairs.html", {"study": found, "page": page})
+    context = {"study": found, "page": page, "flagged": flagged, "filter": "&flagged=1" if only else ""}
+    return render(request, "console/pairs.html", context)
 
 
 ACTIONS: dict[str, Callable[..., object]] = {

@@ -17,6 +17,7 @@ from studies.configuration import StudyConfiguration
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
+    from generation.safety import SafetyScreen
     from studies.models import Recipe
 
 DEMO = "demo"
@@ -61,6 +62,18 @@ def pipeline(configuration: StudyConfiguration, recipe: Recipe) -> StableDiffusi
 def pipeline_of(checkpoint: str, revision: str, dtype: str) -> StableDiffusionPipeline:
     """The pipeline of a checkpoint by name, if it still is of that revision."""
     return _pipeline(checkpoint_location(checkpoint), revision, dtype, device())
+
+
+@lru_cache(maxsize=1)
+def _safety_screen(location: str, where: str) -> SafetyScreen | None:
+    from generation.safety import load_safety_screen
+
+    return load_safety_screen(location, device=where)
+
+
+def safety_screen(configuration: StudyConfiguration) -> SafetyScreen | None:
+    """The safety checker of the study's checkpoint, if it has one."""
+    return _safety_screen(checkpoint_location(configuration.checkpoint), device())
 
 
 def picture_size(configuration: StudyConfiguration) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The order of the preparation's stages, their states, and going on after anything stopped it.
 
-prompts → encode → curve → subset → baseline → score → strata → arms → checks → pairs. A stage is planned into batches
-when the one before it is done. Everything may be run again: what is done is found and left.
+prompts → encode → curve → subset → baseline → score → strata → arms → screen → checks → pairs. A stage is planned into
+batches when the one before it is done. Everything may be run again: what is done is found and left.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from studies.pipeline.batches import heartbeat
 from studies.pipeline.checks import CHECKS
 from studies.pipeline.context import Context, Plan
 from studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
+from studies.pipeline.screening import SCREEN
 from studies.pipeline.selection import CURVE, ENCODE, PROMPTS, STRATA, SUBSET
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ DEFINITIONS: dict[str, StageDefinition] = {
         StageDefinition("score", "Score them with CLIP", "gpu", *SCORE),
         StageDefinition("strata", "Choose the final subset", "cpu", *STRATA),
         StageDefinition("arms", "Generate the other arms", "gpu", *ARMS),
+        StageDefinition("screen", "Screen the pictures", "gpu", *SCREEN),
         StageDefinition("checks", "Make practice and attention checks", "cpu", *CHECKS),
         StageDefinition("pairs", "Form the pairs", "cpu", *PAIRS),
     )

@@ -1,0 +1,74 @@
+"""Screening of finished pictures by a checkpoint's own safety checker. It flags; it never changes a picture.
+
+diffusers' checker paints what it flags black, in place. Here it is given an empty stand-in for the pictures and only
+its verdict is read, so that nobody rates a black square without knowing why.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PART = "safety_checker"
+
+
+class SafetyError(ValueError):
+    """A safety checker that is declared and cannot be loaded; the message names the checkpoint."""
+
+
+def may_have_checker(name_or_path: str | Path) -> bool:
+    """Whether a checkpoint may have a safety checker: what a folder's index says; a hub id may have one."""
+    index = Path(name_or_path) / "model_index.json"
+    if not index.is_file():
+        return not Path(name_or_path).is_dir()
+    declared = json.loads(index.read_text(encoding="utf-8")).get(PART)
+    return bool(declared and declared[0])
+
+
+@dataclass(frozen=True)
+class SafetyScreen:
+    """A loaded checker. ``name`` says whose it is."""
+
+    name: str
+    checker: Any
+    extractor: Any
+    device: str
+
+    def flags(self, pictures: Sequence[NDArray[np.uint8]]) -> list[bool]:
+        """Whether the checker would hide each picture, uint8 (H, W, 3)."""
+        import torch
+
+        if not pictures:
+            return []
+        seen = self.extractor(images=list(pictures), return_tensors="pt").pixel_values.to(self.device)
+        with torch.inference_mode():
+            _, flagged = self.checker(clip_input=seen, images=np.zeros((len(pictures), 1, 1, 3)))
+        return [bool(flag) for flag in flagged]
+
+
+def load_safety_screen(name_or_path: str | Path, *, device: str = "cpu") -> SafetyScreen | None:
+    """A checkpoint's safety checker, or none where it has none. Raises SafetyError where it is declared and broken."""
+    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPImageProcessor
+
+    # Its warning says that a black image is returned, which is not so here.
+    logging.getLogger(StableDiffusionSafetyChecker.__module__).setLevel(logging.ERROR)
+    name = str(name_or_path)
+    if not may_have_checker(name):
+        return None
+    if not Path(name).is_dir() and not (DiffusionPipeline.load_config(name).get(PART) or [None])[0]:
+        return None
+    try:
+        checker = StableDiffusionSafetyChecker.from_pretrained(name, subfolder=PART).eval().to(device)
+        extractor = CLIPImageProcessor.from_pretrained(name, subfolder="feature_extractor")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SafetyError(f"the safety checker of {name} cannot be loaded: {error}") from error
+    return SafetyScreen(f"{type(checker).__name__} of {name}", checker, extractor, device)

@@ -1,0 +1,67 @@
+"""The stage that screens the pictures which evaluators will see, where the checkpoint has a safety checker.
+
+What is flagged is marked for the study admin to look at; nothing is hidden, changed or left out by itself.
+"""
+
+from __future__ import annotations
+
+from django.db.models import Q
+
+from studies.configuration import StudyConfiguration
+from studies.models import Arm, Image, ImageScore, Pair, Study, SubsetPrompt
+from studies.pipeline import loaded
+from studies.pipeline.context import Context, Plan, cut
+from studies.pipeline.storage import image_path
+
+METRIC = "safety"  # 1: the checkpoint's checker would have hidden the picture; 0: it would not
+BATCH = 64
+
+
+def shown(study: Study) -> list[int]:
+    """Images of all arms of the final subset's prompts."""
+    prompts = SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").values("prompt")
+    arms = Arm.objects.filter(
+        Q(pk__in=study.comparisons.values("baseline")) | Q(pk__in=study.comparisons.values("candidate"))
+    )
+    images = Image.objects.filter(prompt__in=prompts, arm__in=arms, recipe=study.recipe_id, state=Image.State.DONE)
+    return list(images.order_by("pk").values_list("pk", flat=True))
+
+
+def plan_screening(study: Study, configuration: StudyConfiguration) -> Plan:
+    """Batches of images; none where the checkpoint certainly has no checker."""
+    from generation.safety import may_have_checker
+
+    if not may_have_checker(loaded.checkpoint_location(configuration.checkpoint)):
+        return []
+    return cut(shown(study), BATCH)
+
+
+def screen(context: Context) -> None:
+    """Store the checker's verdict on each image of the batch; those that have one are left."""
+    from generation.images import decode_png
+
+    images = list(Image.objects.filter(pk__in=context.items).exclude(scores__metric=METRIC).order_by("pk"))
+    checker = loaded.safety_screen(context.configuration)
+    if checker is None or not images:
+        return
+    flags = checker.flags([decode_png(image_path(image.sha256).read_bytes()) for image in images])
+    ImageScore.objects.bulk_create(
+        [ImageScore(image=image, metric=METRIC, value=float(flag)) for image, flag in zip(images, flags, strict=True)],
+        ignore_conflicts=True,
+    )
+
+
+def flagged(study: Study) -> set[int]:
+    """Images of a study's pairs that its checker would have hidden."""
+    pairs = Pair.objects.filter(comparison__study=study)
+    ours = Q(image__in=pairs.values("baseline_image")) | Q(image__in=pairs.values("candidate_image"))
+    return set(ImageScore.objects.filter(ours, metric=METRIC, value=1.0).values_list("image", flat=True))
+
+
+def was_screened(study: Study) -> bool:
+    """Whether any picture of the study's pairs has a verdict."""
+    pairs = Pair.objects.filter(comparison__study=study)
+    return ImageScore.objects.filter(metric=METRIC, image__in=pairs.values("baseline_image")).exists()
+
+
+SCREEN = (plan_screening, screen)

@@ -1,0 +1,68 @@
+"""Screening: every picture of the pairs gets a verdict once, the admin sees the flags, and no file changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from studies.models import Image, ImageScore, Pair, Stage, Study
+from studies.pipeline import loaded, screening, stages
+from studies.pipeline.context import Context
+from studies.pipeline.storage import image_path
+from tests.factories import make_admin, make_ready_study
+from tests.generation.test_safety import tiny_checker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A study whose checkpoint has a picky checker."""
+    made = make_ready_study(owner=make_admin("ada"))
+    tiny_checker(tmp_path)
+    monkeypatch.setattr(loaded, "checkpoint_location", lambda name: str(tmp_path))
+    loaded._safety_screen.cache_clear()
+    return made
+
+
+def run(study: Study) -> None:
+    configuration = stages.configuration_of(study)
+    stage, _ = Stage.objects.get_or_create(study=study, name="screen", defaults={"position": 8})
+    for number, (items, size) in enumerate(screening.plan_screening(study, configuration)):
+        batch, _ = stage.batches.get_or_create(number=number, defaults={"items": items, "size": size})
+        screening.screen(Context(study=study, configuration=configuration, batch=batch))
+
+
+def test_every_picture_of_the_pairs_gets_one_verdict(study: Study) -> None:
+    files = {image.sha256: image_path(image.sha256).read_bytes() for image in Image.objects.all()}
+    run(study)
+    run(study)
+    verdicts = ImageScore.objects.filter(metric="safety")
+    assert verdicts.count() == 3 * 12  # the baseline and two candidates of twelve prompts
+    flags = screening.flagged(study)
+    assert 0 < len(flags) < verdicts.count()
+    assert flags == set(verdicts.filter(value=1).values_list("image", flat=True))
+    for sha256, data in files.items():
+        assert image_path(sha256).read_bytes() == data
+
+
+def test_the_admin_sees_what_was_flagged_and_can_list_it(study: Study, client: Client) -> None:
+    Stage.objects.create(study=study, name="prompts", position=0)
+    run(study)
+    flags = screening.flagged(study)
+    client.force_login(study.owner)
+    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert f"would have hidden {len(flags)} of the pairs" in page
+    listed = client.get(reverse("console:pairs", args=[study.pk]) + "?flagged=1")
+    rows = list(listed.context["page"])
+    assert 0 < len(rows) < Pair.objects.count()
+    assert all({pair.baseline_image_id, pair.candidate_image_id} & flags for pair in rows)
+
+
+def test_a_checkpoint_without_a_checker_has_no_batch() -> None:
+    study = make_ready_study()
+    assert screening.plan_screening(study, stages.configuration_of(study)) == []
+    assert not screening.was_screened(study)
