@@ -80,6 +80,14 @@ def pool_of(prompt_set: PromptSet, configuration: StudyConfiguration, features: 
     return Pool(np.flatnonzero(kept), int((~kept).sum()))
 
 
+def most_left(prompt_set: PromptSet, configuration: StudyConfiguration) -> int:
+    """How many prompts there are to draw from at the most: with near duplicates left out it may be fewer, which only
+    the features tell."""
+    if configuration.deduplicate == "none":
+        return prompt_set.count
+    return prompt_set.prompts.values("text").distinct().count()
+
+
 def curve_sizes(configuration: StudyConfiguration, count: int) -> list[int]:
     """The sizes of the curve that a pool of ``count`` allows, the chosen one among them."""
     return sorted({size for size in configuration.curve_sizes if size < count} | {configuration.subset_size})

@@ -18,7 +18,7 @@ from studies import audit
 from studies.configuration import StudyConfiguration
 from studies.drafts import configuration_of
 from studies.models import Batch, Stage, Study
-from studies.pipeline import batches, doorbell
+from studies.pipeline import batches, doorbell, draws
 from studies.pipeline.batches import heartbeat
 from studies.pipeline.checks import CHECKS
 from studies.pipeline.context import Context, Plan
@@ -82,10 +82,11 @@ def _check(study: Study, configuration: StudyConfiguration) -> None:
     """Cheap failures first: sizes that the strata cannot be cut from."""
     from sampling.percentiles import minimum_prompts
 
-    count = study.prompt_set.count
+    count = draws.most_left(study.prompt_set, configuration)
     if configuration.subset_size > count:
+        different = "" if count == study.prompt_set.count else " different ones"
         raise PreparationError(
-            f"subset_size: {configuration.subset_size} prompts are asked for, “{study.prompt_set}” has {count}"
+            f"subset_size: {configuration.subset_size} prompts are asked for, “{study.prompt_set}” has {count}{different}"
         )
     needed = minimum_prompts(configuration.percentiles, configuration.per_stratum)
     if configuration.subset_size < needed:

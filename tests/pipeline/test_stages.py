@@ -134,6 +134,15 @@ def test_a_subset_larger_than_the_set_is_refused() -> None:
         stages.prepare(make_draft(subset_size=61))
 
 
+@pytest.mark.parametrize("deduplicate", ["exact", "near"])
+def test_repeated_prompts_that_are_left_out_are_not_counted(deduplicate: str) -> None:
+    draft = make_draft(subset_size=59, deduplicate=deduplicate)
+    first, *others = draft.prompt_set.prompts.order_by("index")
+    draft.prompt_set.prompts.filter(pk__in=[prompt.pk for prompt in others[:2]]).update(text=first.text)
+    with pytest.raises(stages.PreparationError, match=r"59 prompts are asked for, .* has 58 different ones"):
+        stages.prepare(draft)
+
+
 def test_a_subset_too_small_for_its_strata_is_refused() -> None:
     study = make_draft(subset_size=12)
     with pytest.raises(stages.PreparationError, match="need a first subset of at least"):
