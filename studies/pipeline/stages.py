@@ -84,9 +84,9 @@ def _check(study: Study, configuration: StudyConfiguration) -> None:
 
     count = draws.most_left(study.prompt_set, configuration)
     if configuration.subset_size > count:
-        different = "" if count == study.prompt_set.count else " different ones"
+        there = f"{count}" if count == study.prompt_set.count else f"{count} different ones"
         raise PreparationError(
-            f"subset_size: {configuration.subset_size} prompts are asked for, “{study.prompt_set}” has {count}{different}"
+            f"subset_size: {configuration.subset_size} prompts are asked for, “{study.prompt_set}” has {there}"
         )
     needed = minimum_prompts(configuration.percentiles, configuration.per_stratum)
     if configuration.subset_size < needed:
