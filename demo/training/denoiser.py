@@ -30,7 +30,7 @@ SNR_CAP, SNR_FLOOR = 5.0, 0.05
 GROUNDING, SINK, SINK_TARGET = 0.04, 0.2, 0.88
 NAMED_TARGET = 0.5  # share of what the sink leaves that the naming tokens should have; the rest stays spread
 EMA_DECAY = 0.999
-TONE, TONE_SNR = 0.05, 0.02
+TONE, TONE_SNR = 0.2, 0.02
 HIGH_NOISE = 0.3  # share of timesteps drawn from where text alone decides the ground and the layout
 
 
