@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core import signing
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.csrf import csrf_exempt
@@ -31,11 +32,15 @@ LONGEST_ID = 200
 @require_http_methods(["GET", "HEAD", "POST"])
 def join(request: HttpRequest, token: str) -> HttpResponseBase:
     """The page behind an enrolment link."""
-    with speaking(request) as language:
-        try:
+    try:
+        with speaking(request) as language:
             return quiet(_join(request, study_to_join(token), token, language))
-        except Http404:
+    except Http404:
+        with speaking(request):
             return quiet(refusal(request, 404, "unknown_link"))
+    except RequestDataTooBig:
+        with speaking(request, body=False):
+            return quiet(refusal(request, 413, "too_large"))
 
 
 def _join(request: HttpRequest, study: Study, token: str, language: str) -> HttpResponseBase:

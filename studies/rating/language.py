@@ -13,9 +13,9 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 from studies.models import Evaluator
 
 
-def language_of(request: HttpRequest, evaluator: Evaluator | None = None) -> str:
-    """A language that there is."""
-    asked = request.POST.get("lang") or request.GET.get("lang") or ""
+def language_of(request: HttpRequest, evaluator: Evaluator | None = None, *, body: bool = True) -> str:
+    """A language that there is. body: whether the request's body may be read (not where it was refused)."""
+    asked = (request.POST.get("lang") if body else "") or request.GET.get("lang") or ""
     accepted = [code for code, _ in parse_accept_lang_header(request.headers.get("Accept-Language", ""))]
     for code in (evaluator.language if evaluator else "", asked, *accepted):
         try:
@@ -26,9 +26,9 @@ def language_of(request: HttpRequest, evaluator: Evaluator | None = None) -> str
 
 
 @contextmanager
-def speaking(request: HttpRequest, evaluator: Evaluator | None = None) -> Iterator[str]:
+def speaking(request: HttpRequest, evaluator: Evaluator | None = None, *, body: bool = True) -> Iterator[str]:
     """Everything inside speaks the evaluator's language."""
-    language = language_of(request, evaluator)
+    language = language_of(request, evaluator, body=body)
     with translation.override(language):
         request.LANGUAGE_CODE = language
         yield language

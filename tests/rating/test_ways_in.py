@@ -12,7 +12,7 @@ from studies.lifecycle import close_study, open_study, pause_study
 from studies.models import Evaluator, Study
 from studies.models.designs import new_nonce
 from tests.factories import make_ready_study
-from tests.rating.conftest import Visitor
+from tests.rating.conftest import JSON, Visitor
 from tests.rating.test_pages import answer
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +111,16 @@ def test_an_overlong_panel_id_is_named(client: Client, study: Study) -> None:
     assert response.status_code == 400
     assert "PROLIFIC_PID" in response.content.decode()
     assert Evaluator.objects.count() == 0
+
+
+def test_an_oversized_body_is_refused_in_plain_words(client: Client, study: Study, grace: Evaluator) -> None:
+    for path in (enrolment_link(study), f"{link_for(grace)}consent/", f"{link_for(grace)}rate/"):
+        response = client.post(path, {"agree": "1", "PROLIFIC_PID": "x" * 1_100_000})
+        assert response.status_code == 413
+        assert "was not stored" in response.content.decode()
+    assert client.post(f"{link_for(grace)}rate/", {"key": "x" * 1_100_000}, headers=JSON).json()["accepted"] is False
+    grace.refresh_from_db()
+    assert grace.consented_at is None
 
 
 def test_a_forged_cookie_is_no_way_in(client: Client, study: Study, grace: Evaluator) -> None:
