@@ -6,6 +6,7 @@ its verdict is read, so that nobody rates a black square without knowing why.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ def may_have_checker(name_or_path: str | Path) -> bool:
 
 @dataclass(frozen=True)
 class SafetyScreen:
-    """A loaded checker. ``name`` says whose it is."""
+    """A loaded checker. ``name`` is its class and the beginning of the SHA-256 of its weights, thresholds included."""
 
     name: str
     checker: Any
@@ -67,8 +68,17 @@ def load_safety_screen(name_or_path: str | Path, *, device: str = "cpu") -> Safe
     if not Path(name).is_dir() and not (DiffusionPipeline.load_config(name).get(PART) or [None])[0]:
         return None
     try:
-        checker = StableDiffusionSafetyChecker.from_pretrained(name, subfolder=PART).eval().to(device)
+        checker = StableDiffusionSafetyChecker.from_pretrained(name, subfolder=PART).eval()
         extractor = CLIPImageProcessor.from_pretrained(name, subfolder="feature_extractor")
     except (OSError, ValueError, RuntimeError) as error:
         raise SafetyError(f"the safety checker of {name} cannot be loaded: {error}") from error
-    return SafetyScreen(f"{type(checker).__name__} of {name}", checker, extractor, device)
+    return SafetyScreen(f"{type(checker).__name__}-{_weights_key(checker)}", checker.to(device), extractor, device)
+
+
+def _weights_key(checker: Any) -> str:
+    """Twelve hexadecimal digits that name a checker by what it decides with, wherever it was loaded from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(checker.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -13,7 +13,7 @@ from studies.pipeline import loaded
 from studies.pipeline.context import Context, Plan, cut
 from studies.pipeline.storage import image_path
 
-METRIC = "safety"  # 1: the checkpoint's checker would have hidden the picture; 0: it would not
+PREFIX = "safety:"  # and the checker's name; 1: it would have hidden the picture; 0: it would not
 BATCH = 64
 
 
@@ -40,13 +40,14 @@ def screen(context: Context) -> None:
     """Store the checker's verdict on each image of the batch; those that have one are left."""
     from generation.images import decode_png
 
-    images = list(Image.objects.filter(pk__in=context.items).exclude(scores__metric=METRIC).order_by("pk"))
     checker = loaded.safety_screen(context.configuration)
-    if checker is None or not images:
+    if checker is None:
         return
+    metric = f"{PREFIX}{checker.name}"
+    images = list(Image.objects.filter(pk__in=context.items).exclude(scores__metric=metric).order_by("pk"))
     flags = checker.flags([decode_png(image_path(image.sha256).read_bytes()) for image in images])
     ImageScore.objects.bulk_create(
-        [ImageScore(image=image, metric=METRIC, value=float(flag)) for image, flag in zip(images, flags, strict=True)],
+        [ImageScore(image=image, metric=metric, value=float(flag)) for image, flag in zip(images, flags, strict=True)],
         ignore_conflicts=True,
     )
 
@@ -55,13 +56,19 @@ def flagged(study: Study) -> set[int]:
     """Images of a study's pairs that its checker would have hidden."""
     pairs = Pair.objects.filter(comparison__study=study)
     ours = Q(image__in=pairs.values("baseline_image")) | Q(image__in=pairs.values("candidate_image"))
-    return set(ImageScore.objects.filter(ours, metric=METRIC, value=1.0).values_list("image", flat=True))
+    return set(ImageScore.objects.filter(ours, metric__startswith=PREFIX, value=1.0).values_list("image", flat=True))
+
+
+def flagged_prompts(images: set[int]) -> list[str]:
+    """The prompts of flagged images, each once, in the prompt set's order."""
+    found = Image.objects.filter(pk__in=images).order_by("prompt__index").values_list("prompt__text", flat=True)
+    return list(dict.fromkeys(found))
 
 
 def was_screened(study: Study) -> bool:
     """Whether any picture of the study's pairs has a verdict."""
     pairs = Pair.objects.filter(comparison__study=study)
-    return ImageScore.objects.filter(metric=METRIC, image__in=pairs.values("baseline_image")).exists()
+    return ImageScore.objects.filter(metric__startswith=PREFIX, image__in=pairs.values("baseline_image")).exists()
 
 
 SCREEN = (plan_screening, screen)

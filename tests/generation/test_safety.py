@@ -52,7 +52,17 @@ def test_it_flags_and_leaves_the_pictures_alone(tmp_path: Path) -> None:
         np.testing.assert_array_equal(picture, same)
     assert flags == [flag for picture in pictures for flag in screen.flags([picture])]
     assert screen.flags([]) == []
-    assert "StableDiffusionSafetyChecker" in screen.name
+
+
+def test_its_name_is_of_what_it_decides_with(tmp_path: Path) -> None:
+    names = []
+    for folder, picky in (("one", True), ("moved", True), ("lenient", False)):
+        (tmp_path / folder).mkdir()
+        screen = load_safety_screen(tiny_checker(tmp_path / folder, picky=picky))
+        assert screen is not None
+        names.append(screen.name)
+    assert names[0].startswith("StableDiffusionSafetyChecker-")
+    assert names[0] == names[1] != names[2]
 
 
 def test_a_lenient_one_flags_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from studies.models import Image, ImageScore, Pair, Stage, Study
 from studies.pipeline import loaded, screening, stages
@@ -40,7 +41,9 @@ def test_every_picture_of_the_pairs_gets_one_verdict(study: Study) -> None:
     files = {image.sha256: image_path(image.sha256).read_bytes() for image in Image.objects.all()}
     run(study)
     run(study)
-    verdicts = ImageScore.objects.filter(metric="safety")
+    checker = loaded.safety_screen(stages.configuration_of(study))
+    assert checker is not None
+    verdicts = ImageScore.objects.filter(metric=f"safety:{checker.name}")
     assert verdicts.count() == 3 * 12  # the baseline and two candidates of twelve prompts
     flags = screening.flagged(study)
     assert 0 < len(flags) < verdicts.count()
@@ -56,6 +59,10 @@ def test_the_admin_sees_what_was_flagged_and_can_list_it(study: Study, client: C
     client.force_login(study.owner)
     page = client.get(reverse("console:study", args=[study.pk])).content.decode()
     assert f"would have hidden {len(flags)} of the pairs" in page
+    prompts = screening.flagged_prompts(flags)
+    assert 0 < len(prompts) <= 12
+    assert all(escape(text) in page.split("would have hidden")[1].split("</ul>")[0] for text in prompts[:10])
+    assert ("more prompts" in page) == (len(prompts) > 10)
     listed = client.get(reverse("console:pairs", args=[study.pk]) + "?flagged=1")
     rows = list(listed.context["page"])
     assert 0 < len(rows) < Pair.objects.count()
