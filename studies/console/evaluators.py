@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -63,8 +64,9 @@ def change_exclusion(request: HttpRequest, pk: int, evaluator: int) -> HttpRespo
 def renew_link(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a new enrolment link; the old one opens nothing any more. Personal links stay."""
     found = study_of(request.user, pk)
-    Study.objects.filter(pk=found.pk).update(link_nonce=new_nonce())
     assert isinstance(request.user, AbstractBaseUser)
-    audit.record(found, "enrolment link renewed", actor=request.user)
+    with transaction.atomic():
+        Study.objects.filter(pk=found.pk).update(link_nonce=new_nonce())
+        audit.record(found, "enrolment link renewed", actor=request.user)
     messages.success(request, "The enrolment link is new. The old one opens nothing any more.")
     return _back(pk)

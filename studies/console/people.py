@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.paginator import Paginator
 from django.db.models import Count, Q
 
 from studies.access import completion_code, enrolment_link, link_for
@@ -14,7 +15,7 @@ from studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study,
 from studies.procedure import PROLIFIC
 from studies.rating.leftovers import gone
 
-LISTED = 200  # evaluators on the page; all of them are in the CSV
+LISTED = 200  # evaluators on a page
 SUSPECT_FROM, SUSPECT_SHARE = 5, 0.3  # answers to a check, and failures among them, that make the check itself suspect
 
 
@@ -25,6 +26,7 @@ class Line:
     person: Evaluator
     link: str
     code: str
+    introduced: bool = False  # the study has something before the trials: instructions, practice, a check
     silent: bool = False
     exclusion: Exclusion | None = None
     of: int = 0
@@ -43,7 +45,9 @@ class Line:
                 return name
         if person.consented_at is None:
             return "invited"
-        return "silent" if self.silent else "rating"
+        if self.silent:
+            return "silent"
+        return "rating" if self.counts["rated"] or self.counts["seen"] or not self.introduced else "instructions"
 
     @property
     def flag(self) -> str:
@@ -57,15 +61,17 @@ class Line:
         return f"{self.counts['same']} of {self.counts['repeated']}" if self.counts["repeated"] else ""
 
 
-def people(study: Study, configuration: StudyConfiguration) -> dict[str, Any]:
-    """The Evaluators chapter's context."""
+def people(study: Study, configuration: StudyConfiguration, number: str | None = None) -> dict[str, Any]:
+    """The Evaluators chapter's context, with one page of the evaluators."""
     everybody = Evaluator.objects.filter(study=study)
+    page = Paginator(everybody.order_by("simulated", "-pk"), LISTED).get_page(number)
+    introduced = bool(configuration.introduction or configuration.practice_trials or configuration.comprehension)
     listed = {
-        person.pk: Line(person, link_for(person), completion_code(person, configuration.completion_code))
-        for person in everybody.order_by("simulated", "-pk")[:LISTED]
+        person.pk: Line(person, link_for(person), completion_code(person, configuration.completion_code), introduced)
+        for person in page
     }
     _count_trials(listed)
-    checks = _read_answers(study, listed)
+    checks, flagged = _read_answers(study, listed)
     for pk in gone(study).filter(pk__in=listed).values_list("pk", flat=True):
         listed[pk].silent = True
     for exclusion in Exclusion.objects.filter(study=study, evaluator__in=listed, lifted_at=None):
@@ -88,7 +94,8 @@ def people(study: Study, configuration: StudyConfiguration) -> dict[str, Any]:
         "people": list(listed.values()),
         "counts": counts | skipped,
         "reports": reports.order_by("-pk")[:LISTED],
-        "unlisted": max(0, counts["invited"] - LISTED),
+        "people_page": page,
+        "flagged_people": flagged,
         "suspect_checks": checks,
         "enrolment_link": link,
         "panel_link": f"{link}?{panel_query(configuration)}",
@@ -105,17 +112,22 @@ def panel_query(configuration: StudyConfiguration) -> str:
 
 def _count_trials(listed: dict[int, Line]) -> None:
     main = Q(kind=Trial.Kind.MAIN, released=False)
+    seen = ~Q(kind=Trial.Kind.PRACTICE) & Q(shown_at__isnull=False)
     rows = Trial.objects.filter(booklet__evaluator__in=listed).values("booklet__evaluator").order_by()
-    for row in rows.annotate(of=Count("pk", filter=main), skipped=Count("skip")):
+    for row in rows.annotate(of=Count("pk", filter=main), skipped=Count("skip"), seen=Count("pk", filter=seen)):
         line = listed[row["booklet__evaluator"]]
-        line.of, line.counts["skipped"] = row["of"], row["skipped"]
+        line.of, line.counts["skipped"], line.counts["seen"] = row["of"], row["skipped"], row["seen"]
 
 
-def _read_answers(study: Study, listed: dict[int, Line]) -> list[dict[str, Any]]:
-    """Count every listed evaluator's answers; returns the checks that so many failed that they are suspect."""
+def _read_answers(study: Study, listed: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:
+    """Count every listed evaluator's answers.
+
+    Returns the checks that so many failed that they are suspect, and how many evaluators, listed or not, failed any.
+    """
     standing = Rating.objects.filter(evaluator__study=study, superseded=False, deleted_at=None).select_related("trial")
     main = {(rating.evaluator_id, rating.trial_id): rating.preference for rating in standing.filter(trial__kind="main")}
     answered: dict[int, Counter[bool]] = defaultdict(Counter)
+    careless: set[int] = set()
     for evaluator, _ in main:
         if evaluator in listed:
             listed[evaluator].counts["rated"] += 1
@@ -131,13 +143,16 @@ def _read_answers(study: Study, listed: dict[int, Line]) -> list[dict[str, Any]]
         counts["attention"] += 1
         counts["failed"] += failed
         answered[trial.check_pair_id or 0][failed] += 1
+        if failed:
+            careless.add(rating.evaluator_id)
     suspect = {
         pk: counts
         for pk, counts in answered.items()
         if counts.total() >= SUSPECT_FROM and counts[True] > SUSPECT_SHARE * counts.total()
     }
     pairs = CheckPair.objects.filter(pk__in=suspect).select_related("prompt")
-    return [{"pair": pair, "failed": suspect[pair.pk][True], "of": suspect[pair.pk].total()} for pair in pairs]
+    told = [{"pair": pair, "failed": suspect[pair.pk][True], "of": suspect[pair.pk].total()} for pair in pairs]
+    return told, len(careless)
 
 
 def _sign(value: int) -> int:

@@ -19,6 +19,8 @@ from studies.results.report import report
 PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
 PICTURE_STAGES = ("baseline", "score", "strata", "arms", "screen", "checks", "pairs")
 EXAMPLES = 3  # pictures of each stratum
+RANDOM_PASSES = 2 / 5  # two of five options lie on the right side of a check
+RANDOM_AGREES = 2 * (2 / 5) ** 2 + (1 / 5) ** 2  # left, right or neither twice
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class StageLine:
     left: float | None
 
 
-def story(study: Study, *, population: str | None = None) -> dict[str, Any]:
-    """Everything that the page of a study shows."""
+def story(study: Study, *, population: str | None = None, people_page: str | None = None) -> dict[str, Any]:
+    """Everything that the page of a study shows; of the evaluators one page."""
     configuration = configuration_of(study)
     lines = {stage.name: _line(stage) for stage in study.stages.all()}
     failed = next((line for line in lines.values() if line.stage.state == Stage.State.FAILED), None)
@@ -49,16 +51,18 @@ def story(study: Study, *, population: str | None = None) -> dict[str, Any]:
         "unknown_words": study.events.filter(action="unknown_words").first(),
     }
     if prepared:
+        flagged = screening.flagged(study)
         context |= {
             "examples": _examples(study, configuration),
-            "flagged": len(screening.flagged(study)),
+            "flagged": len(flagged),
+            "flagged_prompts": screening.flagged_prompts(flagged),
             "screened": screening.was_screened(study),
             "guarantees": [
                 *booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
                 *procedure_in_words(configuration),
             ],
         }
-        context |= people(study, configuration)
+        context |= people(study, configuration, people_page)
     if prepared and study.state != Study.State.READY:
         context["report"] = report(study, population=population)
     return context
@@ -115,6 +119,13 @@ def procedure_in_words(configuration: StudyConfiguration) -> list[str]:
     told = [
         f"Beside the pairs everybody gets {', '.join(parts)}; they are counted apart and are no part of the results."
     ]
-    if configuration.attention_checks == 1:
-        told.append("With one attention check nobody can be told from a slip; panels ask for two.")
+    if checks := configuration.attention_checks:
+        told.append(
+            f"Failing a check is a flag and leaves nobody out. Somebody who presses keys at random passes "
+            f"{'it' if checks == 1 else f'all {checks}'} in {RANDOM_PASSES**checks:.0%} of cases."
+        )
+    if checks == 1:
+        told.append("One failed check cannot be told from a slip; panels ask for two.")
+    if configuration.repeats:
+        told.append(f"Pressed at random, a repeated pair agrees with its first answer in {RANDOM_AGREES:.0%} of cases.")
     return told

@@ -115,7 +115,7 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
 def study(request: HttpRequest, pk: int) -> HttpResponse:
     """A study's story. htmx asks for the moving part alone while something is going on."""
     found = study_of(request.user, pk)
-    context = story(found, population=population_of(request)) | {
+    context = story(found, population=population_of(request), people_page=request.GET.get("people")) | {
         "study": found,
         "invitation": InvitationForm(),
         "base": request.build_absolute_uri("/")[:-1],

@@ -107,6 +107,36 @@ def test_states_tell_who_is_silent(study: Study) -> None:
     assert line_of(study, grace).state == "finished"
 
 
+def test_instructions_last_until_the_first_trial_is_seen() -> None:
+    study = make_ready_study(introduction=True, practice_trials=1, attention_checks=1)
+    open_study(study)
+    grace = enrol(study)
+    consent(grace)
+    assert line_of(study, grace).state == "instructions"
+    trials = Trial.objects.filter(booklet__evaluator=grace)
+    trials.filter(kind=Trial.Kind.PRACTICE).update(shown_at=timezone.now())
+    assert line_of(study, grace).state == "instructions"
+    trials.filter(pk=trials.exclude(kind=Trial.Kind.PRACTICE).order_by("position")[0].pk).update(
+        shown_at=timezone.now()
+    )
+    assert line_of(study, grace).state == "rating"
+
+
+def test_everybody_is_on_some_page(study: Study, console: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.console.people.LISTED", 2)
+    alan = somebody(study, "Alan", careful=False)
+    for name in ("Grace", "Mary", "Edsger"):
+        enrol(study, note=name)
+    address = reverse("console:study", args=[study.pk])
+    pages = [console.get(address, {"people": number}) for number in (1, 2)]
+    notes = [[line.person.note for line in page.context["people"]] for page in pages]
+    assert notes == [["Edsger", "Mary"], ["Grace", "Alan"]]
+    assert all("1 failed an attention check" in page.content.decode() for page in pages)
+    assert "?people=2#evaluators" in pages[0].content.decode()
+    assert pages[1].context["people"][1].person == alan
+    assert pages[1].context["people"][1].flag == "failed 2 of 2 attention checks"
+
+
 def test_the_links_are_there_and_can_be_renewed(study: Study, console: Client) -> None:
     old = enrolment_link(study)
     page = console.get(reverse("console:study", args=[study.pk])).content.decode()
@@ -154,9 +184,13 @@ def test_the_plan_keeps_what_evaluators_go_through(client: Client) -> None:
         "completion_code": "C0FFEE", "completion_url": "https://panel.example.org/?cc={code}",
     }  # fmt: skip
     wrong = {"options": "1\n2", "comprehension": "May you skip? | Yes | No", "completion_url": "nowhere", "repeats": 99}
-    page = client.post(reverse("console:new_study"), given | wrong).content.decode()
-    assert "mark one right option" in page
-    client.post(reverse("console:new_study"), given | {"comprehension": ""} | {"options": "1\n2", "repeats": 99})
+    errors = client.post(reverse("console:new_study"), given | wrong).context["form"].errors
+    assert "mark one right option" in errors["comprehension"][0]
+    wrong |= {"comprehension": "", "panel_parameters": "worker, worker", "quota": 0, "minimum_age": 999}
+    response = client.post(reverse("console:new_study"), given | wrong)
+    assert set(response.context["form"].errors) == set(wrong) - {"comprehension"}
+    assert "is no web address" in response.content.decode()
+    assert 'value="ethics@example.org"' in response.content.decode()  # what was right is still there
     assert Study.objects.count() == 0
     assert client.post(reverse("console:new_study"), given).status_code == 302
     study = Study.objects.get()
@@ -181,3 +215,10 @@ def test_a_plain_study_says_what_it_does_not_measure(client: Client) -> None:
     page = client.get(reverse("console:study", args=[study.pk])).content.decode()
     assert "No practice, attention checks or repeated pairs" in page
     assert configuration_of(make_draft(name="Corgis")).panel_parameters == PROLIFIC
+
+
+def test_checks_and_repeats_say_how_far_they_reach(study: Study, console: Client) -> None:
+    page = console.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert "2 attention checks, 2 repeated pairs" in page
+    assert "passes all 2 in 16% of cases" in page
+    assert "agrees with its first answer in 36% of cases" in page
