@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.db import connection
 
-from studies.models import Study
+from studies.models import Evaluator
 
 
-def shared_state(study: Study) -> str:
-    """The study's state, which cannot change before this transaction ends; many may hold it at once.
+class Held(NamedTuple):
+    """What decides whether an answer may be taken."""
 
-    PostgreSQL holds the row for sharing, so that a change of state waits. On SQLite a transaction is immediate: it has
-    the write lock from its beginning, and nobody else writes.
+    study: str  # its state
+    withdrawn: bool
+    screened_out: bool
+
+
+def shared_state(evaluator: Evaluator) -> Held:
+    """The state of an evaluator and of the study, fixed until this transaction ends; many may hold it at once.
+
+    PostgreSQL holds both rows for sharing, so that whoever changes them waits. On SQLite a transaction is immediate: it
+    has the write lock from its beginning, and nobody else writes.
     """
     held = " FOR SHARE" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT state FROM studies_study WHERE id = %s{held}", [study.pk])  # noqa: S608
-        state: str = cursor.fetchone()[0]
-    return state
+        cursor.execute(
+            "SELECT study.state, person.withdrawn_at IS NOT NULL, person.screened_out_at IS NOT NULL"  # noqa: S608
+            " FROM studies_evaluator person JOIN studies_study study ON study.id = person.study_id"
+            f" WHERE person.id = %s{held}",
+            [evaluator.pk],
+        )
+        return Held(*cursor.fetchone())

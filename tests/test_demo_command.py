@@ -93,7 +93,7 @@ def test_a_visitors_answers_stay_out_of_the_demos_figures(demo: tuple[Path, str]
     before = report_of(var)
     code = (
         "import uuid; from studies.models import Study; from studies.rating.enrolment import consent, enrol\n"
-        "from studies.rating.answers import record_rating, standing_of\n"
+        "from studies.rating.answers import record_rating; from studies.rating.standing import standing_of\n"
         "visitor = enrol(Study.objects.get(), note='a visitor'); consent(visitor)\n"
         "trial = standing_of(visitor).trial\n"
         "record_rating(evaluator=visitor, trial_id=trial.public_id, choice=2, key=uuid.uuid4())\n"

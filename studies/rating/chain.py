@@ -47,10 +47,15 @@ def row_sha256(rating: Rating) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def link(rating: Rating, last: Rating | None) -> Rating:
-    """Give an unsaved rating its place behind ``last``; two at once meet at the unique place, and one comes again."""
-    rating.sequence = 1 if last is None else last.sequence + 1
-    rating.previous_sha256 = "" if last is None else last.sha256
+def end_of(evaluator: Evaluator) -> tuple[int, str]:
+    """Number and hash of the evaluator's last rating; 0 and the empty string where there is none."""
+    ratings = Rating.objects.filter(evaluator=evaluator).order_by("-sequence")
+    return ratings.values_list("sequence", "sha256").first() or (0, "")
+
+
+def link(rating: Rating, end: tuple[int, str]) -> Rating:
+    """Give an unsaved rating its place behind ``end``; two at once meet at the unique place, and one comes again."""
+    rating.sequence, rating.previous_sha256 = end[0] + 1, end[1]
     rating.sha256 = row_sha256(rating)
     return rating
 

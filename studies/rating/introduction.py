@@ -10,7 +10,7 @@ from django.utils import timezone
 from studies.drafts import configuration_of
 from studies.models import CheckPair, Evaluator, Rating, Trial
 from studies.procedure import TRIES
-from studies.rating.answers import Standing
+from studies.rating.standing import Standing
 
 
 def go_on(evaluator: Evaluator, standing: Standing) -> None:

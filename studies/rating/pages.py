@@ -17,7 +17,7 @@ from studies.drafts import configuration_of
 from studies.models import CheckPair, Evaluator, Trial
 from studies.procedure import CODE, TRIES
 from studies.rating import answers, introduction
-from studies.rating.answers import Standing
+from studies.rating.standing import Standing
 
 SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
 PAGES = ("consent", "instructions", "comprehension", "break", "trial", "finished")
@@ -138,11 +138,9 @@ def trial_body(token: str, standing: Standing) -> dict[str, Any]:
     trial = standing.trial
     assert trial is not None
     left, right = picture_paths(token, trial)
-    pair = trial.pair or trial.check_pair
-    assert pair is not None  # every trial has one of the two
     return {
         "id": str(trial.public_id),
-        "prompt": pair.prompt.text,
+        "prompt": standing.prompt,
         "left": left,
         "right": right,
         "position": standing.position,

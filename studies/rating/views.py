@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext
@@ -15,13 +16,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from studies.access import evaluator_for
 from studies.drafts import configuration_of
-from studies.models import Evaluator, Image, Rating, Trial
+from studies.models import Evaluator, Rating, Trial
 from studies.pipeline.storage import image_path
 from studies.rating import answers, enrolment, introduction
-from studies.rating.answers import Standing
 from studies.rating.forms import AnswerForm, SkipForm
 from studies.rating.language import speaking
 from studies.rating.pages import body, refusal, show, wants_json
+from studies.rating.standing import Standing, last_answer_of, standing_of
 from studies.rating.withdrawal import withdraw
 
 View = Callable[..., HttpResponseBase]
@@ -48,6 +49,9 @@ def for_evaluator(view: View) -> View:
         except Http404:
             with speaking(request):
                 return quiet(refusal(request, 404, "unknown_link"))
+        except RequestDataTooBig:
+            with speaking(request, body=False):
+                return quiet(refusal(request, 413, "too_large"))
 
     return wrapped
 
@@ -56,9 +60,9 @@ def for_evaluator(view: View) -> View:
 @require_safe
 def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Where the evaluator stands; with ``?back=1`` the last answered trial, if the study lets it be corrected."""
-    standing = answers.standing_of(evaluator)
+    standing = standing_of(evaluator)
     if request.GET.get("back") and configuration_of(evaluator.study).allow_correction:
-        standing = answers.last_answer_of(evaluator, standing)
+        standing = last_answer_of(evaluator, standing)
     return show(request, evaluator, token, standing)
 
 
@@ -66,7 +70,7 @@ def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 @require_POST
 def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Take the consent and hand out a booklet; repeated, it changes nothing."""
-    if answers.standing_of(evaluator).state == "consent":
+    if standing_of(evaluator).state == "consent":
         if not request.POST.get("agree"):
             return refusal(request, 400, "consent_missing", gettext("Please tick the box if you agree to take part."))
         of_age = bool(request.POST.get("of_age"))
@@ -77,24 +81,24 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
             enrolment.consent(evaluator, language=language, age_confirmed=of_age)
         except enrolment.EnrolmentError as error:
             return refusal(request, 403, "full", str(error))
-    return accepted(request, evaluator, token)
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
 @for_evaluator
 @require_POST
 def go_on(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Leave the instructions, or end a break."""
-    introduction.go_on(evaluator, answers.standing_of(evaluator))
-    return accepted(request, evaluator, token)
+    introduction.go_on(evaluator, standing_of(evaluator))
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
 @for_evaluator
 @require_POST
 def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Take one try of the questions about the instructions."""
-    if answers.standing_of(evaluator).state == "comprehension":
+    if standing_of(evaluator).state == "comprehension":
         introduction.answer_comprehension(evaluator, request.POST.dict())
-    return accepted(request, evaluator, token)
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
 @for_evaluator
@@ -106,18 +110,20 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         return refusal(request, 400, "invalid", form.problems())
     given = form.cleaned_data
     try:
-        rating = answers.record_rating(
-            evaluator=evaluator,
-            trial_id=given["trial"],
-            choice=given["choice"],
-            key=given["key"],
-            elapsed_ms=given["elapsed_ms"],
-            corrects=given["corrects"],
-            viewport=form.viewport(),
+        taken = answers.take_answer(
+            evaluator,
+            answers.Answer(
+                trial_id=given["trial"],
+                choice=given["choice"],
+                key=given["key"],
+                elapsed_ms=given["elapsed_ms"],
+                corrects=given["corrects"],
+                viewport=form.viewport(),
+            ),
         )
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token, rating)
+    return accepted(request, evaluator, token, taken.standing, taken.rating)
 
 
 @for_evaluator
@@ -150,12 +156,13 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         answers.skip_trial(evaluator=evaluator, trial_id=given["trial"], reason=given["reason"], note=given["note"])
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token)
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
-def accepted(request: HttpRequest, evaluator: Evaluator, token: str, rating: Rating | None = None) -> HttpResponseBase:
+def accepted(
+    request: HttpRequest, evaluator: Evaluator, token: str, standing: Standing, rating: Rating | None = None
+) -> HttpResponseBase:
     """What was sent is stored: the next trial, or wherever the evaluator stands now."""
-    standing = after_change(evaluator)
     right = introduction.feedback_on(evaluator, rating)
     if wants_json(request):
         told = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
@@ -168,21 +175,13 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
     if isinstance(error, answers.Conflict):
         if not wants_json(request):
             return redirect("rating:home", token=token)
-        return refusal(request, 409, "conflict", str(error), next=body(token, answers.standing_of(evaluator)))
+        return refusal(request, 409, "conflict", str(error), next=body(token, standing_of(evaluator)))
     if isinstance(error, answers.UnknownTrial):
         return refusal(request, 404, "unknown_trial", str(error))
     if wants_json(request):
         return refusal(request, 403, "not_collecting", str(error))
     evaluator.study.refresh_from_db(fields=["state"])
-    return refusal(request, 403, answers.standing_of(evaluator).state)
-
-
-def after_change(evaluator: Evaluator) -> Standing:
-    """The new standing after a POST, with its moments written down."""
-    standing = answers.standing_of(evaluator)
-    answers.note_shown(standing)
-    answers.finish_if_done(evaluator, standing)
-    return standing
+    return refusal(request, 403, standing_of(evaluator).state)
 
 
 @for_evaluator
@@ -203,14 +202,11 @@ def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRespons
 @require_safe
 def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.UUID, side: str) -> HttpResponseBase:
     """One picture of one of the evaluator's own trials; the address says only on which side it stands."""
-    found = (
-        Trial.objects.filter(public_id=trial, booklet__evaluator=evaluator)
-        .select_related("left_image", "right_image")
-        .first()
-    )
-    if found is None:
+    own = Trial.objects.filter(public_id=trial, booklet__evaluator=evaluator)
+    sha256 = own.values_list(f"{side}_image__sha256", flat=True).first()
+    if sha256 is None:
         raise Http404("no such trial")
-    return image_response(found.left_image if side == "left" else found.right_image)
+    return image_response(sha256)
 
 
 @for_evaluator
@@ -220,13 +216,13 @@ def example(request: HttpRequest, evaluator: Evaluator, token: str, side: str) -
     pair = introduction.example_of(evaluator)
     if pair is None:
         raise Http404("no example")
-    return image_response(pair.better if side == "left" else pair.worse)
+    return image_response((pair.better if side == "left" else pair.worse).sha256)
 
 
-def image_response(image: Image) -> HttpResponseBase:
+def image_response(sha256: str) -> HttpResponseBase:
     """A picture's bytes, with headers that are the same for all pictures."""
     try:
-        response = FileResponse(image_path(image.sha256).open("rb"), content_type="image/png")
+        response = FileResponse(image_path(sha256).open("rb"), content_type="image/png")
     except (FileNotFoundError, ValueError) as error:
         raise Http404("no such picture") from error
     response["Content-Disposition"] = "inline"

@@ -12,8 +12,9 @@ from django.utils import timezone
 from studies.lifecycle import close_study, pause_study
 from studies.models import Evaluator, Rating, Study, Trial
 from studies.rating import answers
-from studies.rating.answers import record_rating, standing_of
+from studies.rating.answers import record_rating
 from studies.rating.enrolment import consent, enrol
+from studies.rating.standing import standing_of
 
 pytestmark = pytest.mark.django_db
 

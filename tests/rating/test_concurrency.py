@@ -124,11 +124,11 @@ def fall_silent(people: Sequence[Evaluator]) -> None:
         Booklet.objects.filter(evaluator=person).update(claimed_at=person.booklet.claimed_at - back)
         for trial in Trial.objects.filter(booklet__evaluator=person).exclude(shown_at=None):
             Trial.objects.filter(pk=trial.pk).update(shown_at=trial.shown_at - back)
-        last = None
+        end = (0, "")
         for rating in Rating.objects.filter(evaluator=person).order_by("sequence"):
             rating.rated_at -= back
-            last = chain.link(rating, last)
-            last.save()
+            chain.link(rating, end).save()
+            end = (rating.sequence, rating.sha256)
 
 
 def test_nothing_is_counted_twice_and_nothing_is_lost(study: Study, server: str) -> None:

@@ -17,8 +17,9 @@ from studies.drafts import configuration_of
 from studies.lifecycle import open_study
 from studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
 from studies.rating import chain
-from studies.rating.answers import Conflict, finish_if_done, record_rating, skip_trial, standing_of
+from studies.rating.answers import Conflict, record_rating, skip_trial
 from studies.rating.enrolment import EnrolmentError, consent, enrol
+from studies.rating.standing import finish_if_done, standing_of
 from studies.rating.withdrawal import withdraw
 from tests.factories import make_ready_study
 

@@ -224,14 +224,6 @@ def test_the_next_trial_is_marked_as_shown(visitor: Visitor) -> None:
     assert shown[3] is None
 
 
-def test_a_rating_takes_a_fixed_number_of_queries(visitor: Visitor, django_assert_max_num_queries: Any) -> None:
-    status = visitor.status()
-    for _ in range(3):
-        given = answer(status["trial"])
-        with django_assert_max_num_queries(10):  # eight and the transaction's own two
-            status = visitor.post("rate", given).json()["next"]
-
-
 def test_logs_blank_tokens_out(caplog: pytest.LogCaptureFixture, grace: Evaluator) -> None:
     import logging
 

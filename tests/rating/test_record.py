@@ -17,8 +17,9 @@ from studies.access import link_for
 from studies.lifecycle import close_study
 from studies.models import Evaluator, Rating, Study
 from studies.rating import chain
-from studies.rating.answers import record_rating, standing_of
+from studies.rating.answers import record_rating
 from studies.rating.enrolment import consent, enrol
+from studies.rating.standing import standing_of
 from studies.rating.withdrawal import withdraw
 from studies.results.report import report
 

@@ -42,7 +42,7 @@ def rate(trial: Trial, preference: int, **values: Any) -> Rating:
     choice = -preference if trial.candidate_on_left else preference
     given = {"key": uuid.uuid4(), "elapsed_ms": 4000, "version": trial.booklet.study.current_version} | values
     rating = Rating(trial=trial, evaluator=trial.booklet.evaluator, choice=choice, rated_at=timezone.now(), **given)
-    chain.link(rating, Rating.objects.filter(evaluator=rating.evaluator).order_by("-sequence").first())
+    chain.link(rating, chain.end_of(rating.evaluator))
     rating.save()
     return rating
 
