@@ -69,19 +69,32 @@ def test_its_clip_prefers_the_matching_caption(clip: ClipModel) -> None:
     wrong = clip_scores(
         pictures, [scenes.describe(scenes.exchange_attribute(s.description, rng), rng) for s in drawn], clip
     )
-    assert np.mean(right > wrong) >= 0.75
+    assert np.mean(right > wrong) >= 0.95
 
 
 def test_its_pictures_show_what_their_prompts_say(pipeline: StableDiffusionPipeline) -> None:
-    """Lowered bars on 64 held-out prompts; the model card carries the measured rates. Places it does not follow yet."""
+    """Lowered bars on 64 held-out prompts; the model card carries the measured rates."""
     captions = evaluate.held_out_captions(64)
     baseline = from_dict(STUDY["baseline"])
     made = generate(pipeline, captions, list(range(64)), {"baseline": baseline}, steps=20)
     rates = measures.judged(made.images["baseline"], captions)
-    assert rates["background"].share >= 0.9
-    assert rates["colour"].share >= 0.75
-    assert rates["bound"].share >= 0.7
+    assert rates["background"].share >= 0.8
+    assert rates["colour"].share >= 0.9
+    assert rates["bound"].share >= 0.85
+    assert rates["place"].share >= 0.85
     assert rates["all, one thing"].share >= 0.8
+
+
+def test_the_card_carries_what_was_measured() -> None:
+    found = json.loads((CHECKPOINT / "evaluation.json").read_text())
+    assert found["prompts"] >= 300
+    card = (CHECKPOINT / "README.md").read_text()
+    assert f"{evaluate.BEGIN}\n{evaluate.report(found)}\n{evaluate.END}" in card
+    baseline = from_dict(STUDY["baseline"])
+    assert f"CFG w={baseline.strength:g}" in found["arms"]
+    for candidate in map(from_dict, STUDY["candidates"]):
+        switch = candidate.switch_after
+        assert f"SFG a={candidate.scale:g} w̄={candidate.strength:g} t_s={switch}" in found["arms"]
 
 
 def test_the_demo_study_compares_two_segmentation_free_arms_with_its_baseline() -> None:
