@@ -8,7 +8,7 @@ COPY . .
 RUN useradd --system --home /var/evenhand --create-home evenhand && chown evenhand /var/evenhand
 USER evenhand
 EXPOSE 8000
-CMD ["sh", "-c", "python manage.py migrate && exec gunicorn config.wsgi --bind 0.0.0.0:8000 --workers 3 --threads 4"]
+CMD ["sh", "-c", "python manage.py migrate && exec gunicorn config.wsgi --bind 0.0.0.0:8000 --workers 3 --threads 4 --keep-alive 75"]
 
 FROM web AS worker
 USER root
