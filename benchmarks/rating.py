@@ -272,6 +272,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],  # other work on the same cores slows all of this
         "python": platform.python_version(),
         "postgresql": postgres,
         "versions": {name: version(name) for name in ("django", "gunicorn", "psycopg2-binary")},
