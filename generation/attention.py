@@ -18,6 +18,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 SemanticMaps = dict[str, torch.Tensor]  # module name -> token index (n, heads or 1, patches)
+TextProjections = dict[str, tuple[torch.Tensor, torch.Tensor]]  # module name -> keys, values (B, heads, tokens, d)
 
 
 class AttentionError(ValueError):
@@ -27,7 +28,7 @@ class AttentionError(ValueError):
 class Perturbation(NamedTuple):
     """Which n rows of a batch are perturbed, and how."""
 
-    rows: torch.Tensor | None  # (n,) int64, positions in the batch; None: every row, n = B
+    rows: slice | torch.Tensor | None  # a run of the batch, or positions (n,) int64; None: every row, n = B
     coefficient: torch.Tensor  # (n, 1, 1, 1), 1 + a
     barred: torch.Tensor  # (n, 1, 1, tokens) bool, tokens that may not be the semantic one
     per_head: torch.Tensor | None  # (n, 1, 1, 1) bool; None where every row takes the mean over heads
@@ -53,7 +54,9 @@ def perturbation(
     chosen = [change for change in changes if change is not None]
     if not chosen:
         return None
-    sparse = _as_tensors(chosen, device, dtype)._replace(rows=torch.tensor(rows).to(device))
+    run = slice(rows[0], rows[-1] + 1)  # needs no copies
+    positions = run if run.stop - run.start == len(rows) else torch.tensor(rows).to(device)
+    sparse = _as_tensors(chosen, device, dtype)._replace(rows=positions)
     return sparse if any(change.per_head for change in chosen) else sparse._replace(per_head=None)
 
 
@@ -101,21 +104,26 @@ class GuidedAttention:
         temb: torch.Tensor | None = None,
         perturbation: Perturbation | None = None,
         semantic_maps: SemanticMaps | None = None,
+        text_projections: TextProjections | None = None,
     ) -> torch.Tensor:
-        """Attention output (B, patches, channels) for hidden states of that shape and text (B, tokens, width)."""
-        if perturbation is None or encoder_hidden_states is None:
+        """Attention output (B, patches, channels) for hidden states of that shape and text (B, tokens, width).
+
+        text_projections: what ``project_text`` made of the same text; the text itself is then not read.
+        """
+        if encoder_hidden_states is None or (perturbation is None and text_projections is None):
             return self._stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         if attention_mask is not None:
             raise AttentionError(f"{self.name}: segmentation-free guidance takes no cross-attention mask")
         query = _heads(attn.to_q(hidden_states), attn.heads)
-        key = _heads(attn.to_k(encoder_hidden_states), attn.heads)
-        value = _heads(attn.to_v(encoder_hidden_states), attn.heads)
+        key, value = text_projections[self.name] if text_projections else _projected(attn, encoder_hidden_states)
         attended = F.scaled_dot_product_attention(query, key, value)
-        attended, semantic = _corrected(attended, query, key, value, perturbation)
-        if semantic_maps is not None:
-            semantic_maps[self.name] = semantic
+        if perturbation is not None:
+            attended, semantic = _corrected(attended, query, key, value, perturbation)
+            if semantic_maps is not None:
+                semantic_maps[self.name] = semantic
         merged = attended.transpose(1, 2).flatten(2).to(query.dtype)
-        return attn.to_out[1](attn.to_out[0](merged)) / attn.rescale_output_factor
+        output: torch.Tensor = attn.to_out[1](attn.to_out[0](merged))
+        return output if attn.rescale_output_factor == 1 else output / attn.rescale_output_factor
 
 
 def guide_attention(unet: UNet2DConditionModel) -> None:
@@ -139,6 +147,16 @@ def guide_attention(unet: UNet2DConditionModel) -> None:
     unet.set_attn_processor({name: GuidedAttention(name.removesuffix(".processor")) for name in processors})
 
 
+def project_text(unet: UNet2DConditionModel, text: torch.Tensor) -> TextProjections:
+    """The keys and values that every cross-attention module makes of text states (B, tokens, width).
+
+    They are the same at every iteration, and with the same rows bit for bit what the module itself would make.
+    """
+    unet = getattr(unet, "_orig_mod", unet)
+    states = unet.process_encoder_hidden_states(encoder_hidden_states=text, added_cond_kwargs=None)
+    return {name: _projected(unet.get_submodule(name), states) for name in cross_attention_modules(unet)}
+
+
 def cross_attention_modules(unet: UNet2DConditionModel) -> list[str]:
     """The names of the UNet's cross-attention modules, in order. Raises AttentionError where it has none."""
     names = [
@@ -160,11 +178,15 @@ def _corrected(
     chosen = _rows(value, change).gather(2, index.expand(-1, -1, -1, value.shape[-1]))
     correction = change.coefficient * weights.gather(3, index) * chosen.to(working)
     changed = (_rows(attended, change).to(working) - correction).to(attended.dtype)
-    return (changed if change.rows is None else attended.index_copy(0, change.rows, changed)), semantic
+    if change.rows is None:
+        return changed, semantic
+    attended = attended.clone() if attended.requires_grad else attended  # stock attention keeps it for its gradient
+    attended[change.rows] = changed
+    return attended, semantic
 
 
 def _rows(batch: torch.Tensor, change: Perturbation) -> torch.Tensor:
-    return batch if change.rows is None else batch.index_select(0, change.rows)
+    return batch if change.rows is None else batch[change.rows]
 
 
 def _attention_weights(query: torch.Tensor, key: torch.Tensor, working: torch.dtype) -> torch.Tensor:
@@ -183,6 +205,11 @@ def _semantic_token(weights: torch.Tensor, change: Perturbation) -> torch.Tensor
 
 def _working(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
+
+
+def _projected(attn: Attention, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values (B, heads, tokens, d)."""
+    return _heads(attn.to_k(text), attn.heads), _heads(attn.to_v(text), attn.heads)
 
 
 def _heads(projected: torch.Tensor, heads: int) -> torch.Tensor:

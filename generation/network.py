@@ -18,9 +18,11 @@ from generation.attention import (
     Perturbation,
     RowChange,
     SemanticMaps,
+    TextProjections,
     after_first,
     dense_perturbation,
     perturbation,
+    project_text,
 )
 from generation.plan import Conditioning, Step
 
@@ -75,6 +77,7 @@ class _Call:
     rows: tuple[_Row, ...]
     sources: torch.Tensor  # (rows,) int64, into the stacked latents of all branches
     text: torch.Tensor  # (rows, tokens, width)
+    projections: TextProjections
     perturbation: Perturbation | None
 
 
@@ -86,7 +89,8 @@ class Network:
     texts: Texts
     rows: int
     record_maps: bool = False
-    _calls: dict[tuple[tuple[Conditioning, ...], ...], list[_Call]] = field(default_factory=dict)
+    _key: tuple[tuple[Conditioning, ...], ...] = ()
+    _calls: list[_Call] = field(default_factory=list)
 
     def predict(
         self, step: Step, inputs: Sequence[torch.Tensor], timestep: torch.Tensor
@@ -109,7 +113,7 @@ class Network:
         self, call: _Call, stacked: torch.Tensor, timestep: torch.Tensor, maps: SemanticMaps | None
     ) -> torch.Tensor:
         """One UNet call, (rows, C, h, w)."""
-        keywords: dict[str, object] = {}
+        keywords: dict[str, object] = {"text_projections": call.projections}
         if call.perturbation is not None:
             keywords["perturbation"] = call.perturbation
         if maps is not None:
@@ -120,15 +124,16 @@ class Network:
             stacked.index_select(0, call.sources),
             timestep,
             encoder_hidden_states=call.text,
-            cross_attention_kwargs=keywords or None,
+            cross_attention_kwargs=keywords,
             return_dict=False,
         )[0]
         return output
 
     def _prepared(self, step: Step) -> list[_Call]:
-        """The step's calls; made once for each set of rows, since iterations repeat them."""
+        """The step's calls; made anew only where the set of rows changes, since iterations repeat it."""
         key = tuple(branch.rows for branch in step.branches)
-        if key not in self._calls:
+        if key != self._key:
+            self._calls.clear()  # their projections are large
             pictures = range(len(self.texts.prompts))
             rows = [
                 _Row(branch, picture, conditioning)
@@ -136,18 +141,21 @@ class Network:
                 for conditioning in conditionings
                 for picture in pictures
             ]
-            self._calls[key] = [self._call(rows[at : at + self.rows]) for at in range(0, len(rows), self.rows)]
-        return self._calls[key]
+            self._calls.extend(self._call(rows[at : at + self.rows]) for at in range(0, len(rows), self.rows))
+            self._key = key
+        return self._calls
 
     def _call(self, rows: Sequence[_Row]) -> _Call:
         prompts = self.texts.prompts
         padded = [*rows, *[rows[-1]] * (self.rows - len(rows))]
         sources = torch.tensor([row.branch * len(prompts) + row.picture for row in padded])
         changes = [self._change(row) for row in rows] + [None] * (len(padded) - len(rows))
+        text = torch.stack([self._text(row) for row in padded])
         return _Call(
             tuple(rows),
             sources.to(prompts.device),
-            torch.stack([self._text(row) for row in padded]),
+            text,
+            project_text(self.unet, text),
             self._perturbation(changes),
         )
 

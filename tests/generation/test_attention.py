@@ -15,8 +15,10 @@ from generation.attention import (
     SemanticMaps,
     after_first,
     cross_attention_modules,
+    dense_perturbation,
     guide_attention,
     perturbation,
+    project_text,
 )
 
 TOKENS, PATCHES, HEADS, WIDTH = 9, 6, 2, 4  # WIDTH of one head
@@ -214,6 +216,47 @@ def test_the_unet_keeps_plain_rows_bit_identical_in_a_mixed_batch(
         plain = stock.unet(latents, 501, text).sample
         mixed = pipeline.unet(latents, 501, text, cross_attention_kwargs=keywords).sample
     assert [torch.equal(one, other) for one, other in zip(mixed, plain, strict=True)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("perturbed", [[], [1], [1, 3], [2, 3], [0, 1, 2, 3]])
+def test_text_projected_beforehand_changes_no_bit(stock: StableDiffusionPipeline, perturbed: list[int]) -> None:
+    """In plain batches too, where the module itself would run stock attention."""
+    generator = torch.Generator().manual_seed(2)
+    latents, text = torch.randn(4, 4, 8, 8, generator=generator), torch.randn(4, 77, 32, generator=generator)
+    guide_attention(stock.unet)
+    rows = [RowChange(10.0, after_first(77)) if row in perturbed else None for row in range(4)]
+    keywords: dict[str, object] = {"perturbation": perturbation(rows, device=CPU, dtype=torch.float32)}
+    with torch.no_grad():
+        expected = stock.unet(latents, 501, text, cross_attention_kwargs=keywords).sample
+        keywords["text_projections"] = project_text(stock.unet, text)
+        projected = stock.unet(latents, 501, torch.full_like(text, torch.nan), cross_attention_kwargs=keywords).sample
+    assert torch.equal(projected, expected)
+
+
+@pytest.mark.parametrize(("perturbed", "positions"), [([2], slice(2, 3)), ([1, 2], slice(1, 3)), ([0, 2], [0, 2])])
+def test_a_run_of_rows_is_a_slice_and_changes_no_bit(perturbed: list[int], positions: slice | list[int]) -> None:
+    module = cross_attention()
+    rows = [RowChange(row + 1.0, after_first(TOKENS)) if row in perturbed else None for row in range(4)]
+    change = perturbation(rows, device=CPU, dtype=torch.float64)
+    assert change is not None
+    assert (change.rows.tolist() if isinstance(change.rows, torch.Tensor) else change.rows) == positions
+    by_index = change._replace(rows=torch.tensor(perturbed))
+    with torch.no_grad():  # where the corrected rows are written in place
+        sliced, indexed = (GuidedAttention("m")(module, *states(4), perturbation=each) for each in (change, by_index))
+    assert torch.equal(sliced, indexed)
+
+
+def test_gradients_flow_through_the_correction() -> None:
+    """As through the dense correction, which writes nothing in place."""
+    rows = [None, RowChange(3.0, after_first(TOKENS)), None]
+    dense = dense_perturbation(rows, tokens=TOKENS, device=CPU, dtype=torch.float64)
+    module, (patches, text) = cross_attention(), states(3)
+    gradients = []
+    for change in (perturbation(rows, device=CPU, dtype=torch.float64), dense):
+        leaf = patches.clone().requires_grad_()
+        GuidedAttention("m")(module, leaf, text, perturbation=change).square().sum().backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
 
 
 def test_maps_are_recorded_under_the_names_of_the_modules(stock: StableDiffusionPipeline) -> None:

@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generation.attention import cross_attention_modules
 from generation.guidance import ClassifierFree, Guidance, SegmentationFree
 from generation.network import decode_latents, network_rows
 from generation.plan import SCHEDULERS, count_evaluations
@@ -35,11 +36,12 @@ def calls_of(module: torch.nn.Module) -> Iterator[list[tuple[tuple[Any, ...], di
 
 def distinct_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[object, ...]]:
     """What each row of a UNet call is computed from, as bytes."""
-    change = kwargs["cross_attention_kwargs"]
-    change = None if change is None else change["perturbation"]
+    change = kwargs["cross_attention_kwargs"].get("perturbation")
     scales = [0.0] * len(args[0])
     if change is not None:
-        for row, coefficient in zip(change.rows.tolist(), change.coefficient.flatten().tolist(), strict=True):
+        for row, coefficient in zip(
+            torch.arange(len(scales))[change.rows].tolist(), change.coefficient.flatten().tolist(), strict=True
+        ):
             scales[row] = coefficient
     texts = kwargs["encoder_hidden_states"]
     return [
@@ -88,6 +90,17 @@ def test_no_row_is_computed_twice_but_as_padding(pipeline: StableDiffusionPipeli
     # Padding repeats a last row without its perturbation: at most one more distinct row for each set of calls.
     assert result.evaluations <= len(computed) <= result.evaluations + 4 + again
     assert result.evaluations == count_evaluations(arms, 4, scheduler, 3)
+
+
+def test_text_is_projected_once_for_each_set_of_rows(pipeline: StableDiffusionPipeline) -> None:
+    """Its keys and values are the same at every iteration."""
+    module = pipeline.unet.get_submodule(cross_attention_modules(pipeline.unet)[0])
+    with calls_of(module.to_k) as projected, calls_of(pipeline.unet) as calls:
+        arms = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=2)}
+        generate(pipeline, PROMPTS[:2], [1, 2], arms, steps=6, batch_size=2)
+    # Calls of four rows: the prefix needs one, the branches' first iteration (six rows) and the others (eight) two.
+    assert len(calls) == 2 * 1 + 1 * 2 + 3 * 2
+    assert len(projected) == 1 + 2 + 2
 
 
 def test_progress_counts_up_to_all_evaluations(pipeline: StableDiffusionPipeline) -> None:
