@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import resource
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
+from benchmarks.machine import machine, peak_memory
 from generation.checkpoint import load_pipeline
 from generation.guidance import ClassifierFree, SegmentationFree
 from generation.trajectory import generate
@@ -38,6 +38,9 @@ STEPS, SWITCH, BATCH = 20, 10, 8
 STRENGTH, SFG_STRENGTH = 7.5, 2.5
 SCALES = (5.0, 10.0)
 SIDES = ("shared", "naive")
+# glibc gives large freed blocks back to the system and asks for them again, thousands of times an iteration. What that
+# costs is a fifth of the time or nothing, by the heap's layout: luck, so both sides are told to keep them.
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Round:
     evaluations: int
     peak_memory_mib: float
     latents: dict[str, np.ndarray]
+
+
+SECONDS: dict[str, Callable[[Round], float]] = {
+    "denoising_loop_s": lambda each: each.with_decoding - each.decoding,
+    "with_decoding_s": lambda each: each.with_decoding,
+}
 
 
 def prompts_of(count: int) -> tuple[str, ...]:
@@ -238,8 +247,7 @@ def measure(side: str, work: Work) -> Round:
         latents, evaluations = run(pipeline, work.prompts)
         total = time.perf_counter() - start
     hook.remove()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if platform.system() == "Darwin" else 2**10)
-    return Round(total, sum(decoding), rows, evaluations, peak, latents)
+    return Round(total, sum(decoding), rows, evaluations, peak_memory() / 2**20, latents)
 
 
 @contextmanager
@@ -262,38 +270,60 @@ def decoding_time(pipeline: StableDiffusionPipeline) -> Iterator[list[float]]:
         del pipeline.vae.decode
 
 
-def compare(work: Work, rounds: int) -> dict[str, Any]:
-    """All rounds of both sides in turn, after one of each on a single prompt to warm up; medians and ratios."""
-    workers = {side: ProcessPoolExecutor(1, mp_context=get_context("spawn")) for side in SIDES}
-    try:
-        for side, worker in workers.items():
-            worker.submit(measure, side, Work(work.checkpoint, work.prompts[:1])).result()
-        measured: dict[str, list[Round]] = {side: [] for side in SIDES}
-        for _ in range(rounds):
-            for side, worker in workers.items():
-                measured[side].append(worker.submit(measure, side, work).result())
-        ratio = workers["shared"].submit(measure_iteration_ratio, work, rounds).result()
-    finally:
-        for worker in workers.values():
-            worker.shutdown()
+def compare(work: Work, pairs: int, rounds: int) -> dict[str, Any]:
+    """Rounds of both sides in turn, in several pairs of fresh processes.
+
+    A ratio of times is the median over all rounds of naive/shared within a round: what else the machine does comes and
+    goes over minutes and slows the two halves of a round alike. How the memory of a process happens to lie makes it up
+    to a quarter slower for its whole life, which is why one pair of processes is not enough.
+    """
+    os.environ |= KEEP_FREED_MEMORY
+    measured: dict[str, list[Round]] = {side: [] for side in SIDES}
+    iterations = []
+    for _ in range(pairs):
+        with worker_of("shared", work) as shared, worker_of("naive", work) as naive:
+            workers = {"shared": shared, "naive": naive}
+            for number in range(rounds):
+                for side in SIDES if number % 2 else reversed(SIDES):
+                    measured[side].append(workers[side].submit(measure, side, work).result())
+            iterations.append(shared.submit(measure_iteration_ratio, work, rounds).result())
     sides = {side: summary(done) for side, done in measured.items()}
-    shared, naive = (measured[side][0].latents for side in SIDES)
+    by_round = {name: [at(naive) / at(shared) for naive, shared in paired(measured)] for name, at in SECONDS.items()}
+    latents, naive_latents = (measured[side][0].latents for side in SIDES)
     return {
-        "work": asdict(work) | {"steps": STEPS, "switch_after": SWITCH, "batch_size": BATCH, "rounds": rounds},
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        "work": asdict(work)
+        | {"steps": STEPS, "switch_after": SWITCH, "batch_size": BATCH, "pairs": pairs, "rounds": rounds},
+        "machine": machine(),
         **sides,
-        "iteration_ratio": ratio,
-        "ratios": {name: sides["naive"][name] / value for name, value in sides["shared"].items()},
-        "largest_difference": {name: float(np.abs(shared[name] - naive[name]).max()) for name in shared},
+        "iteration_ratio": statistics.median(iterations),
+        "iteration_ratio_by_process": iterations,
+        "ratios": {name: sides["naive"][name] / value for name, value in sides["shared"].items()}
+        | {name: statistics.median(ratios) for name, ratios in by_round.items()},
+        "ratios_by_round": by_round,
+        "largest_difference": {
+            name: float(np.abs(latents[name] - naive_latents[name]).max()) for name in latents
+        },
     }
+
+
+@contextmanager
+def worker_of(side: str, work: Work) -> Iterator[ProcessPoolExecutor]:
+    """A fresh process, warmed up with one prompt of this side's work."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as worker:
+        worker.submit(measure, side, Work(work.checkpoint, work.prompts[:1])).result()
+        yield worker
+
+
+def paired(measured: dict[str, list[Round]]) -> Iterator[tuple[Round, Round]]:
+    """The naive and the shared half of each round."""
+    return zip(measured["naive"], measured["shared"], strict=True)
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, float]:
     """Medians of the seconds; the rest is the same every round."""
     return {
-        "denoising_loop_s": statistics.median(each.with_decoding - each.decoding for each in rounds),
-        "with_decoding_s": statistics.median(each.with_decoding for each in rounds),
-        "peak_memory_mib": rounds[-1].peak_memory_mib,
+        **{name: statistics.median(map(at, rounds)) for name, at in SECONDS.items()},
+        "peak_memory_mib": max(each.peak_memory_mib for each in rounds),
         "evaluations": rounds[0].evaluations,
         "network_rows": rounds[0].network_rows,
     }
@@ -304,7 +334,8 @@ def table(result: dict[str, Any]) -> str:
     work = result["work"]
     lines = [
         f"{len(work['prompts'])} prompts, CFG + a=5 + a=10, T={work['steps']}, t_s={work['switch_after']}, CPU,"
-        f" {result['machine']['threads']} threads, median of {work['rounds']} rounds",
+        f" {result['machine']['torch_threads']} threads, medians of {work['pairs']} pairs of processes with"
+        f" {work['rounds']} rounds each",
         f"{'':<20}{'naive':>12}{'shared':>12}{'naive/shared':>14}",
     ]
     for name, ratio in result["ratios"].items():
@@ -319,15 +350,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What one shared trajectory saves over three separate runs.")
     parser.add_argument("--checkpoint", type=Path, help="a diffusers folder (default: demo/checkpoint)")
     parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=6, help="pairs of processes")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each pair")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    if options.prompts < 1 or options.rounds < 1:
-        parser.error("--prompts and --rounds must be at least 1")
+    if min(options.prompts, options.pairs, options.rounds) < 1:
+        parser.error("--prompts, --pairs and --rounds must be at least 1")
     checkpoint = options.checkpoint or (DEMO if DEMO.is_dir() else None)
     if checkpoint is None:
         print(f"{DEMO} is not there: measured is a tiny pipeline with random weights, whose calls cost little")
-    result = compare(Work(checkpoint and str(checkpoint), prompts_of(options.prompts)), options.rounds)
+    result = compare(Work(checkpoint and str(checkpoint), prompts_of(options.prompts)), options.pairs, options.rounds)
     print(table(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -16,11 +16,12 @@ def machine() -> dict[str, Any]:
     """Processor, cores, threads, versions."""
     import torch
 
+    packages = ("numpy", "scipy", "torch", "diffusers", "open_clip_torch", "django")
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("numpy", "scipy", "torch", "open_clip_torch", "django")},
+        "versions": {name: version(name) for name in packages},
     }
 
 
