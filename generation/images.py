@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 COMPRESSION = 3  # 512×512 in about a quarter of the default level's time, a few per cent larger
@@ -36,13 +37,30 @@ def encode_png(array: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def encoded(pictures: Sequence[NDArray[np.uint8]], use: Callable[[bytes], Result]) -> list[Result]:
-    """``use`` of the PNG bytes of each picture, in order. Encoding and ``use`` run in threads: zlib leaves Python free.
+class EncodingThreads(Generic[Key, Result]):
+    """Encodes pictures in threads while others are still being made: zlib leaves Python, and the GPU, free.
 
-    The first picture's error is raised, if any, once all are done.
+    use: what to do with a picture's PNG bytes, in the thread as well. Leaving the context waits for all pictures.
     """
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as threads:
-        return list(threads.map(lambda picture: use(encode_png(picture)), pictures))
+
+    def __init__(self, use: Callable[[bytes], Result]) -> None:
+        self._use = use
+        self._threads = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+        self._running: dict[Key, Future[Result]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
+
+    def add(self, key: Key, picture: NDArray[np.uint8]) -> None:
+        """Encode the picture; another one of the same key takes its place."""
+        self._running[key] = self._threads.submit(lambda: self._use(encode_png(picture)))
+
+    def results(self) -> dict[Key, Result]:
+        """``use`` of each picture, once all are done. Raises the first picture's error, if any."""
+        return {key: running.result() for key, running in self._running.items()}
 
 
 def png_versions() -> dict[str, str]:

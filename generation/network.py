@@ -6,7 +6,7 @@ call. Therefore every call has the same shape, padded by repeating its last row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -179,14 +179,27 @@ class Network:
         return RowChange(wanted.scale, allowed, per_head=wanted.heads == "per_head")
 
 
-def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, rows: int) -> NDArray[np.uint8]:
-    """Pictures, uint8 (n, H, W, 3), of latents (n, C, h, w), decoded in calls of exactly ``rows`` latents."""
-    pictures = []
-    for part in latents.split(rows):
+def decode_latents(
+    pipeline: StableDiffusionPipeline,
+    latents: torch.Tensor,
+    rows: int,
+    arrived: Callable[[int, NDArray[np.uint8]], None] | None = None,
+) -> NDArray[np.uint8]:
+    """Pictures, uint8 (n, H, W, 3), of latents (n, C, h, w), decoded in calls of exactly ``rows`` latents.
+
+    arrived: told each picture's position and the picture as its call ends, before the next call begins.
+    """
+    pictures: list[NDArray[np.uint8]] = []
+    for start in range(0, len(latents), rows):
+        part = latents[start : start + rows]
         padded = torch.cat([part, *[part[-1:]] * (rows - len(part))])
         decoded = pipeline.vae.decode(padded / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-        scaled = pipeline.image_processor.postprocess(decoded[: len(part)], output_type="np")
-        pictures.append((scaled * 255).round().astype(np.uint8))
+        scaled = pipeline.image_processor.postprocess(decoded[: len(part)], output_type="pt")
+        levels = (scaled.float() * 255).round().to(torch.uint8)  # what postprocess makes, on the device: less to copy
+        pictures.append(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        if arrived is not None:
+            for at, picture in enumerate(pictures[-1]):
+                arrived(start + at, picture)
     return np.concatenate(pictures)
 
 

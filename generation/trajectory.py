@@ -31,6 +31,7 @@ __all__ = ["Generated", "count_evaluations", "generate"]
 
 Pictures = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
+OnPicture = Callable[[str, int, NDArray[np.uint8]], None]
 Arms = Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]
 
 
@@ -71,6 +72,7 @@ def generate(
     return_latents: bool = False,
     intermediates: Sequence[int] = (),
     semantic_maps: bool = False,
+    on_picture: OnPicture | None = None,
 ) -> Generated:
     """One picture for each prompt and arm; picture b of every arm starts from the noise of ``seeds[b]``.
 
@@ -80,6 +82,8 @@ def generate(
     call ``batch_size``, so a picture does not depend on its companions, its slot or the other arms (bit for bit in
     float32 on a CPU). progress: called with (evaluations done, evaluations in all) after every iteration of a batch.
     intermediates: the numbers of iterations k in 0 … T after which the noisy latent is decoded (Fig. 8).
+    on_picture: called with an arm's name, b and the finished picture, uint8 (H, W, 3), as soon as its VAE call ends, so
+    that encoding and storing in threads overlap what is still to come.
 
     The pipeline's attention processors become the guided ones, which change nothing in other uses of it.
     Raises ValueError, naming the value, for input that cannot be run; warns (PromptTruncated) of prompts that are cut.
@@ -102,8 +106,8 @@ def generate(
 
     report = _Counter(count_evaluations(named, steps, scheduler, len(prompts)), progress)
     batches = [
-        run.batch(prompts[start : start + batch_size], seeds[start : start + batch_size], report)
-        for start in range(0, len(prompts), batch_size)
+        run.batch(prompts[part], seeds[part], report, _from(part.start, on_picture))
+        for part in (slice(at, at + batch_size) for at in range(0, len(prompts), batch_size))
     ]
     return Generated(
         images={name: _joined(batch[name].images for batch in batches) for name in named},
@@ -173,7 +177,9 @@ class _Run:
         factor = self.pipeline.vae_scale_factor
         return self.pipeline.unet.config.in_channels, self.size[0] // factor, self.size[1] // factor
 
-    def batch(self, prompts: Sequence[str], seeds: Sequence[int], report: _Counter) -> dict[str, _Result]:
+    def batch(
+        self, prompts: Sequence[str], seeds: Sequence[int], report: _Counter, on_picture: OnPicture
+    ) -> dict[str, _Result]:
         """All arms for at most ``batch_size`` prompts."""
         texts = self._texts(prompts)
         network = Network(self.pipeline.unet, texts, network_rows(self.batch_size), self.record_maps)
@@ -181,7 +187,7 @@ class _Run:
         for entry, step in enumerate(self.steps):
             states = self._step(network, step, entry, states, seeds)
             report.add(step.evaluations * len(prompts))
-        return self._results(states)
+        return self._results(states, on_picture)
 
     def _texts(self, prompts: Sequence[str]) -> Texts:
         rows = {row for step in self.steps for branch in step.branches for row in branch.rows}
@@ -238,9 +244,14 @@ class _Run:
         grid = patch_grid(tokens.shape[-1], self.latent_shape[1:])
         return tokens.unflatten(-1, grid).numpy().astype(np.int16)
 
-    def _results(self, states: Sequence[_State]) -> dict[str, _Result]:
+    def _results(self, states: Sequence[_State], on_picture: OnPicture) -> dict[str, _Result]:
         groups = [group for branch in self.steps[-1].branches for group in branch.groups]
-        images = self._decoded([state.latents for state in states])
+
+        def arrived(at: int, index: int, picture: NDArray[np.uint8]) -> None:
+            for name in groups[at].arms:
+                on_picture(name, index, picture)
+
+        images = self._decoded([state.latents for state in states], arrived)
         kept = {k: self._decoded([state.kept[k] for state in states]) for k in sorted(self.wanted)}
         return {
             name: _Result(
@@ -253,10 +264,24 @@ class _Run:
             for name in group.arms
         }
 
-    def _decoded(self, latents: Sequence[torch.Tensor]) -> list[Pictures]:
-        """Pictures for the latents of each branch; a latent that branches still shared is decoded once."""
+    def _decoded(
+        self,
+        latents: Sequence[torch.Tensor],
+        arrived: Callable[[int, int, NDArray[np.uint8]], None] = lambda *_: None,
+    ) -> list[Pictures]:
+        """Pictures for the latents of each branch; a latent that branches still shared is decoded once.
+
+        arrived: told the branch, the picture's index in the batch and the picture.
+        """
         distinct = list({id(each): each for each in latents}.values())
-        pictures = decode_latents(self.pipeline, torch.cat(distinct), self.batch_size)
+        wanted = [[at for at, each in enumerate(latents) if each is one] for one in distinct]
+        size = len(latents[0])
+
+        def tell(position: int, picture: NDArray[np.uint8]) -> None:
+            for at in wanted[position // size]:
+                arrived(at, position % size, picture)
+
+        pictures = decode_latents(self.pipeline, torch.cat(distinct), self.batch_size, tell)
         parts = dict(zip(map(id, distinct), np.split(pictures, len(distinct)), strict=True))
         return [parts[id(each)] for each in latents]
 
@@ -272,6 +297,11 @@ def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
     if rows * columns != patches:
         raise ValueError(f"{patches} patches are no halving of latents of size {latent_size[0]}×{latent_size[1]}")
     return rows, columns
+
+
+def _from(start: int, on_picture: OnPicture | None) -> OnPicture:
+    """``on_picture`` for the batch that begins at prompt ``start``."""
+    return lambda name, index, picture: on_picture(name, start + index, picture) if on_picture else None
 
 
 def _texts(prompts: Sequence[str]) -> Sequence[str]:

@@ -81,41 +81,43 @@ def _present(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[
 
 
 def _generate(context: Context, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
-    from generation.images import encoded
+    from generation.images import EncodingThreads
     from generation.memory import generate_within_memory
 
     configuration = context.configuration
     seeds = [seed_of(prompt, configuration) for prompt in prompts]
-    result = generate_within_memory(
-        loaded.pipeline(configuration, recipe),
-        [prompt.text for prompt in prompts],
-        seeds,
-        {str(arm.pk): arm.to_guidance() for arm in arms},
-        steps=recipe.steps,
-        scheduler=recipe.scheduler,
-        height=recipe.height,
-        width=recipe.width,
-        batch_size=recipe.batch_size,
-        progress=context.progress,
-    )
+    stored: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_image)
+    with stored:
+        result = generate_within_memory(
+            loaded.pipeline(configuration, recipe),
+            [prompt.text for prompt in prompts],
+            seeds,
+            {str(arm.pk): arm.to_guidance() for arm in arms},
+            steps=recipe.steps,
+            scheduler=recipe.scheduler,
+            height=recipe.height,
+            width=recipe.width,
+            batch_size=recipe.batch_size,
+            progress=context.progress,
+            on_picture=lambda arm, index, picture: stored.add((arm, index), picture),
+        )
     context.count_evaluations(result.evaluations)
-    pictures = [picture for arm in arms for picture in result.images[str(arm.pk)]]
-    hashes = encoded(pictures, store_image)
-    made = [(arm, prompt, seed) for arm in arms for prompt, seed in zip(prompts, seeds, strict=True)]
+    hashes, size = stored.results(), result.provenance["size"]
+    made = [(arm, index) for arm in arms for index in range(len(prompts))]
     Image.objects.bulk_create(
         [
             Image(
-                prompt=prompt,
+                prompt=prompts[index],
                 arm=arm,
                 recipe=recipe,
-                seed=seed,
+                seed=seeds[index],
                 state=Image.State.DONE,
-                sha256=sha256,
-                height=picture.shape[0],
-                width=picture.shape[1],
-                provenance=provenance(recipe, arm, prompt, seed, result.provenance),
+                sha256=hashes[str(arm.pk), index],
+                height=size["height"],
+                width=size["width"],
+                provenance=provenance(recipe, arm, prompts[index], seeds[index], result.provenance),
             )
-            for (arm, prompt, seed), picture, sha256 in zip(made, pictures, hashes, strict=True)
+            for arm, index in made
         ],
         update_conflicts=True,
         unique_fields=["prompt", "arm", "recipe", "seed"],

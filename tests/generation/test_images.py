@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from generation.images import ImageError, decode_png, encode_png, encoded, sha256_of
+from generation.images import EncodingThreads, ImageError, decode_png, encode_png, sha256_of
 
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 
@@ -33,11 +33,25 @@ def test_nothing_but_pixels_is_written() -> None:
     assert chunks == [b"IHDR", b"IDAT", b"IEND"]
 
 
-def test_pictures_encoded_in_threads_keep_their_order_and_bytes() -> None:
+def test_pictures_encoded_in_threads_have_the_same_bytes() -> None:
     pictures = list(np.random.default_rng(2).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
-    assert encoded(pictures, sha256_of) == [sha256_of(encode_png(picture)) for picture in pictures]
+    threads: EncodingThreads[int, str] = EncodingThreads(sha256_of)
+    with threads:
+        threads.add(3, pictures[0])  # taken back by the next one of its key
+        for at, picture in enumerate(pictures):
+            threads.add(at, picture)
+    assert threads.results() == {at: sha256_of(encode_png(picture)) for at, picture in enumerate(pictures)}
+
+
+def test_a_picture_that_cannot_be_encoded_is_an_error_and_the_others_are_used() -> None:
+    used: list[bytes] = []
+    threads: EncodingThreads[str, None] = EncodingThreads(used.append)
+    with threads:
+        threads.add("bad", np.zeros((4, 4, 3)))  # type: ignore[arg-type]
+        threads.add("good", np.zeros((4, 4, 3), np.uint8))
+    assert len(used) == 1
     with pytest.raises(ImageError, match="float64"):
-        encoded([pictures[0], np.zeros((4, 4, 3))], len)  # type: ignore[list-item]
+        threads.results()
 
 
 @pytest.mark.parametrize(

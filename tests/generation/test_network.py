@@ -116,6 +116,26 @@ def test_progress_counts_up_to_all_evaluations(pipeline: StableDiffusionPipeline
     assert len(told) == 3 * 4  # every iteration of three batches
 
 
+def test_pictures_are_told_as_they_come(pipeline: StableDiffusionPipeline) -> None:
+    """Each one once, an arm's twin too, and before the next call of the decoder."""
+    told: dict[tuple[str, int], np.ndarray] = {}
+    seen: list[int] = []
+    arms = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=1), "twin": ClassifierFree(7.5)}
+
+    def on_picture(arm: str, index: int, picture: np.ndarray) -> None:
+        assert (arm, index) not in told
+        told[arm, index] = picture.copy()
+
+    hook = pipeline.vae.decoder.register_forward_pre_hook(lambda *_: seen.append(len(told)))
+    try:
+        result = generate(pipeline, PROMPTS, range(5), arms, steps=2, batch_size=2, on_picture=on_picture)
+    finally:
+        hook.remove()
+    assert set(told) == {(arm, index) for arm in arms for index in range(5)}
+    assert all(np.array_equal(result.images[arm][index], picture) for (arm, index), picture in told.items())
+    assert seen == [0, 4, 6, 10, 12]  # classifier-free pictures count twice; the last batch is one call
+
+
 def test_every_call_has_the_shape_that_the_batch_size_gives(pipeline: StableDiffusionPipeline) -> None:
     """A lone picture, a full batch, more arms than rows: always the same number of rows."""
     for prompts, arms in ((1, {"cfg": CFG}), (3, {"cfg": CFG}), (4, {"cfg": CFG, "a5": A5, "a10": A10})):
