@@ -7,6 +7,7 @@ EVENHAND_ALLOWED_HOSTS      comma-separated host names (default: this machine on
 EVENHAND_TRUSTED_ORIGINS    comma-separated origins for CSRF, e.g. ``https://study.example.org``
 EVENHAND_LEASE_SECONDS      how long a worker may be silent before its batch is given to another (default 90)
 EVENHAND_DEVICE             ``cpu`` or ``cuda``: where the models run (default: cuda if there is one)
+EVENHAND_COMPILE            ``1``: compile the image model, kept in ``var/compiled``; pays on a GPU (default off)
 DATABASE_URL                default: SQLite in ``var/db.sqlite3``
 CELERY_BROKER_URL           default: kombu's filesystem transport in ``var/broker``
 """
@@ -153,6 +154,8 @@ if any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS):
 
 LEASE_SECONDS = _seconds("EVENHAND_LEASE_SECONDS", "90")
 MODEL_DEVICE = os.environ.get("EVENHAND_DEVICE", "")
+COMPILE_MODELS = _flag("EVENHAND_COMPILE")
+COMPILE_CACHE = VAR / "compiled"
 FEATURE_CACHE = VAR / "features"
 DEMO_CHECKPOINT = BASE_DIR / "demo" / "checkpoint"
 

@@ -6,6 +6,7 @@ Every function that needs torch imports it inside.
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,15 @@ def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDif
     if checkpoint_fingerprint(location) != revision:
         raise ValueError(f"the checkpoint {location} has changed since the study was prepared")
     on_gpu = torch.device(where).type == "cuda"
-    return load_pipeline(location, device=where, dtype=getattr(torch, dtype), channels_last=on_gpu)
+    if settings.COMPILE_MODELS:  # later processes, and other workers with the same folder, find the kernels there
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILE_CACHE))
+    return load_pipeline(
+        location,
+        device=where,
+        dtype=getattr(torch, dtype),
+        channels_last=on_gpu,
+        compiled=settings.COMPILE_MODELS,
+    )
 
 
 def pipeline(configuration: StudyConfiguration, recipe: Recipe) -> StableDiffusionPipeline:

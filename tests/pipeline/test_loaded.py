@@ -1,0 +1,58 @@
+"""How a worker loads the image model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generation.checkpoint import checkpoint_fingerprint
+from generation.network import is_compiled
+from studies.pipeline import loaded
+from tests.generation.tiny import tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
+    settings.MODEL_DEVICE = "cpu"
+    monkeypatch.setitem(os.environ, "TORCHINDUCTOR_CACHE_DIR", "")  # put back afterwards, whatever a test makes of it
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    loaded._pipeline.cache_clear()
+    yield
+    loaded._pipeline.cache_clear()
+
+
+def test_a_model_stays_loaded(checkpoint: Path) -> None:
+    revision = checkpoint_fingerprint(checkpoint)
+    first = loaded.pipeline_of(str(checkpoint), revision, "float32")
+    assert loaded.pipeline_of(str(checkpoint), revision, "float32") is first
+    assert not is_compiled(first.unet)
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+@pytest.mark.parametrize("own", ["", "elsewhere"])
+def test_a_compiled_model_keeps_its_kernels_in_the_installations_folder(
+    checkpoint: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """Unless the environment names another."""
+    settings.COMPILE_MODELS = True
+    if own:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", own)
+    pipeline = loaded.pipeline_of(str(checkpoint), checkpoint_fingerprint(checkpoint), "float32")
+    assert is_compiled(pipeline.unet)  # when first called
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (own or str(settings.COMPILE_CACHE))
+
+
+def test_a_checkpoint_that_changed_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="has changed since the study was prepared"):
+        loaded.pipeline_of(str(checkpoint), "0" * 64, "float32")
