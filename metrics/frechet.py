@@ -2,7 +2,8 @@
 
 The distance is the squared one, as for FID (Heusel et al. 2017; Dowson & Landau 1982):
 ``|μ₁−μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½``. With ``Σ₂ = L Lᵀ`` the last trace is the sum of the singular values of
-``X₁ᶜ L / √(n₁−1)``, which are real and non-negative whatever the features. Statistics are float64 with ddof = 1.
+``X₁ᶜ L / √(n₁−1)``, which are real and non-negative whatever the features. Statistics are float64 with ddof = 1. All of it runs in numpy's
+BLAS: scipy brings a second one, and the threads of the two, waiting for work, take the cores from each other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
 
 Floats = NDArray[np.float64]
 Rows = Callable[[int, int], Floats]  # (start, stop) -> rows of a growing subset, float64
@@ -69,7 +69,7 @@ class FrechetReference:
             covariance += centred.T @ centred
         covariance /= self.count - 1
         self.trace = float(np.trace(covariance))
-        values, self.vectors = linalg.eigh(covariance, overwrite_a=True)  # V, columns by ascending variance
+        values, self.vectors = np.linalg.eigh(covariance)  # V, columns by ascending variance
         self.variances: Floats = np.clip(values, 0.0, None)  # Λ
         self.factor: Floats = self.vectors * np.sqrt(self.variances)  # L: Σ = L Lᵀ
         self._projected: Floats | None = None
@@ -175,7 +175,7 @@ class FrechetReference:
         # Squaring the singular values loses half of the digits of the small ones: where that could be seen in the
         # distance (sets of nearly equal statistics, features of low rank), the values themselves are computed.
         if 2.0 * error > PRECISION * abs(distance):
-            distance = total - 2.0 * float(linalg.svdvals(rows(), check_finite=False).sum())
+            distance = total - 2.0 * float(np.linalg.svd(rows(), compute_uv=False).sum())
         return distance
 
     def expected_mean_term(self, n: int) -> float:
@@ -276,7 +276,7 @@ def _root_of(gram: Floats, *, wide: bool) -> tuple[float, float]:
 
     An eigenvalue λ is known to δ, a few ulps of the largest; its root then to δ/(2√λ), or √δ where λ is lost in δ.
     """
-    values = np.clip(linalg.eigvalsh(gram, check_finite=False, overwrite_a=True), 0.0, None)
+    values = np.clip(np.linalg.eigvalsh(gram), 0.0, None)
     if wide:
         values = values[1:]  # the rows sum to zero, so the smallest eigenvalue is exactly that
     roots: Floats = np.sqrt(values)
