@@ -2,18 +2,21 @@
 
 The distance is the squared one, as for FID (Heusel et al. 2017; Dowson & Landau 1982):
 ``|μ₁−μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½``. With ``Σ₂ = L Lᵀ`` the last trace is the sum of the singular values of
-``X₁ᶜ L / √(n₁−1)``, which are real and non-negative whatever the features. Statistics are float64 with ddof = 1. All of it runs in numpy's
-BLAS: scipy brings a second one, and the threads of the two, waiting for work, take the cores from each other.
+``X₁ᶜ L / √(n₁−1)``, which are real and non-negative whatever the features. Statistics are float64 with ddof = 1.
+
+All of it runs in numpy's BLAS: scipy brings a second one, and the threads of the two, waiting for work, take the cores
+from each other.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from metrics.mapped import forget, rows_of
 
 Floats = NDArray[np.float64]
 Rows = Callable[[int, int], Floats]  # (start, stop) -> rows of a growing subset, float64
@@ -89,11 +92,11 @@ class FrechetReference:
         rows = max(1, BLOCK_BYTES // (8 * self.dimension))
         for start in range(0, self.count, rows):
             yield _Block(start, np.asarray(self.features[start : start + rows], dtype=np.float64))
-            _forget(self.features)
+            forget(self.features)
 
     def centred_rows(self, indices: NDArray[np.integer]) -> Floats:
         """``X − μ`` of these rows, float64."""
-        return np.asarray(self.features[indices], dtype=np.float64) - self.mean
+        return rows_of(self.features, indices).astype(np.float64) - self.mean
 
     def projected_rows(self, indices: NDArray[np.integer]) -> Floats:
         """These rows of P, float64."""
@@ -253,13 +256,6 @@ def _finite(block: _Block) -> _Block:
         first = block.start + int(np.argmin(finite))
         raise FeatureError(f"features: row {first} is not finite ({int((~finite).sum())} such rows near it)")
     return block
-
-
-def _forget(array: NDArray[np.floating]) -> None:
-    """Give the pages of a memory map back, so that reading a large file does not fill the process's memory."""
-    base = getattr(array, "base", None)
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _gram(rows: Floats) -> Floats:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from metrics.mapped import forget
 
 CHUNK = 16_384  # rows; also the span within which prompts are sorted by their length
 
@@ -184,12 +185,3 @@ def checksum(features: Features) -> int:
     value = zlib.crc32(np.ascontiguousarray(features).data)
     forget(features)
     return value
-
-
-def forget(array: NDArray[Any]) -> None:
-    """Give the pages of a memory map back: they stay in the system's cache, but not in this process's memory."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
