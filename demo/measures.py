@@ -13,6 +13,7 @@ from demo import judge, scenes
 from metrics.frechet import frechet_distance
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import StableDiffusionPipeline
 
 KINDS = ("colour", "shape", "surface", "bound", "place", "background", "all", "all, one thing", "leakage")
@@ -124,6 +125,45 @@ class AttentionShare:
     overlap: float
 
 
+@dataclass(frozen=True)
+class NoisedScenes:
+    """True renders of random scenes, to be noised, and what the network reads beside them.
+
+    pictures: uint8 (64, 64, 3); masks: bool (things, 64, 64); latents, noise: (n, C, h, w); states: (n, tokens, width).
+    """
+
+    captions: list[str]
+    pictures: list[np.ndarray]
+    masks: list[np.ndarray]
+    latents: torch.Tensor
+    noise: torch.Tensor
+    states: torch.Tensor
+
+    def at(self, pipeline: StableDiffusionPipeline, timestep: int) -> torch.Tensor:
+        """The noisy latents (n, C, h, w) at a timestep."""
+        import torch
+
+        noisy: torch.Tensor = pipeline.scheduler.add_noise(self.latents, self.noise, torch.tensor([timestep]))
+        return noisy
+
+
+def noised_scenes(pipeline: StableDiffusionPipeline, count: int, seed: int) -> NoisedScenes:
+    """``count`` random scenes with their captions, ready for the network."""
+    import torch
+
+    from demo.training import data
+
+    rng = np.random.default_rng(seed)
+    drawn = [scenes.sample_scene(rng) for _ in range(count)]
+    pictures, masks = zip(*(scenes.render(scene) for scene in drawn), strict=True)
+    captions = [scenes.describe(scene.description, rng) for scene in drawn]
+    with torch.inference_mode():
+        latents = pipeline.vae.encode(data.to_tensor(list(pictures))).latent_dist.mean
+        states = pipeline.text_encoder(data.tokenize(pipeline.tokenizer, captions))[0]
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
+    return NoisedScenes(captions, list(pictures), list(masks), latents, noise, states)
+
+
 def attention_shares(
     pipeline: StableDiffusionPipeline, count: int = 64, timestep: int = 400, seed: int = 41
 ) -> list[AttentionShare]:
@@ -133,27 +173,26 @@ def attention_shares(
     from demo.training import data
     from demo.training.denoiser import Recorder
 
-    rng = np.random.default_rng(seed)
-    drawn = [scenes.sample_scene(rng) for _ in range(count)]
-    rows = [scenes.render(scene) for scene in drawn]
-    captions = [scenes.describe(scene.description, rng) for scene in drawn]
-    groups = [data.token_groups(pipeline.tokenizer, caption)[:-1] for caption in captions]
+    noised = noised_scenes(pipeline, count, seed)
+    groups = [data.token_groups(pipeline.tokenizer, caption)[:-1] for caption in noised.captions]
     names = [name for name in pipeline.unet.attn_processors if ".attn2." in name]
     before = dict(pipeline.unet.attn_processors)
     recorders = {name: Recorder() for name in names}
     pipeline.unet.set_attn_processor(before | recorders)
     try:
         with torch.inference_mode():
-            latents = pipeline.vae.encode(data.to_tensor([picture for picture, _ in rows])).latent_dist.mean
-            noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
-            t = torch.tensor(timestep)
-            noisy = pipeline.scheduler.add_noise(latents, noise, t[None])
-            states = pipeline.text_encoder(data.tokenize(pipeline.tokenizer, captions))[0]
-            pipeline.unet(noisy, t, states)
+            pipeline.unet(noised.at(pipeline, timestep), torch.tensor(timestep), noised.states)
     finally:
         pipeline.unet.set_attn_processor(before)
-    masks = [mask for _, mask in rows]
-    return [_share(name, recorders[name].weights, groups, masks) for name in names]
+    return [_share(name, recorders[name].weights, groups, noised.masks) for name in names]
+
+
+def covered(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Bool ``grid``: the patches that a thing's mask, bool (size, size), covers by more than half."""
+    rows, columns = grid
+    parts = mask.reshape(rows, mask.shape[0] // rows, columns, mask.shape[1] // columns)
+    most: np.ndarray = parts.mean(axis=(1, 3)) > 0.5
+    return most
 
 
 def _share(name: str, weights: Any, groups: list[list[list[int]]], masks: list[np.ndarray]) -> AttentionShare:
@@ -163,8 +202,7 @@ def _share(name: str, weights: Any, groups: list[list[list[int]]], masks: list[n
     overlaps = []
     for tokens, things, mask in zip(chosen, groups, masks, strict=True):
         for group, truth in zip(things, mask, strict=True):
-            cells = truth.reshape(side, truth.shape[0] // side, side, -1).mean(axis=(1, 3)) > 0.5
-            named = np.isin(tokens.reshape(side, side), group)
+            cells, named = covered(truth, (side, side)), np.isin(tokens.reshape(side, side), group)
             union = (cells | named).sum()
             overlaps.append((cells & named).sum() / union if union else 1.0)
     return AttentionShare(

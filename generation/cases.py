@@ -65,9 +65,12 @@ def paper_cases(
     cases = (
         Case(
             1,
-            "a negative prompt takes the place of ∅, and what it names is suppressed everywhere",
+            "a negative prompt takes the place of the empty one, and what it names is suppressed everywhere",
             texts[1],
-            {f"negative “{text}”": ClassifierFree(strength, text) for text in negatives or PAPER_NEGATIVES},
+            {
+                f"negative “{text}”" if text else "no negative prompt": ClassifierFree(strength, text)
+                for text in negatives or PAPER_NEGATIVES
+            },
         ),
         Case(2, "segmentation-free guidance beside classifier-free", texts[2], {"CFG": cfg} | switching(5)),
         Case(
@@ -83,14 +86,14 @@ def paper_cases(
             7,
             "a larger strength w needs an earlier switch",
             texts[7],
-            {f"CFG w = {strength:g}": cfg, f"CFG w = {strong:g}": ClassifierFree(strong)}
-            | {f"w = {strong:g}, {name}": arm for name, arm in switching(10, 5, w=strong).items()},
+            {f"CFG w = {strength:g}": cfg, f"CFG w = {strong:.3g}": ClassifierFree(strong)}
+            | {f"w = {strong:.3g}, {name}": arm for name, arm in switching(10, 5, w=strong).items()},
         ),
         Case(
             8,
             "the noisy latent after 5 iterations, decoded, and the picture",
             texts[8],
-            {f"w = {strong:g}, t_s = 5": guided(t_s=5, w=strong)},
+            {f"w = {strong:.3g}, t_s = 5": guided(t_s=5, w=strong)},
             after=(5,),
         ),
         Case(9, "a limitation", texts[9], {"CFG": cfg} | switching(10, 5)),

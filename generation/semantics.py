@@ -70,36 +70,66 @@ def most_frequent(maps: Iterable[Map]) -> NDArray[np.int64]:
 
 
 def maps_of(
-    recorded: Mapping[int, Mapping[str, NDArray[np.integer]]], picture: int, iterations: Iterable[int] | None = None
+    recorded: Mapping[int, Mapping[str, NDArray[np.integer]]],
+    picture: int,
+    iterations: Iterable[int] | None = None,
+    modules: Iterable[str] | None = None,
 ) -> list[Map]:
-    """One picture's maps of an arm of ``Generated.semantic_maps``: every module and head, of some or all iterations."""
+    """One picture's maps of an arm of ``Generated.semantic_maps``: all heads, all or some iterations and modules."""
     chosen = recorded if iterations is None else {each: recorded[each] for each in iterations}
-    return [head for modules in chosen.values() for grids in modules.values() for head in grids[picture]]
+    wanted = None if modules is None else set(modules)
+    return [
+        head
+        for made in chosen.values()
+        for name, grids in made.items()
+        if wanted is None or name in wanted
+        for head in grids[picture]
+    ]
 
 
-def overlay(picture: Picture, tokens: Map, names: Sequence[str], *, opacity: float = 0.6, side: int = 384) -> Picture:
+def finest_modules(recorded: Mapping[int, Mapping[str, NDArray[np.integer]]]) -> list[str]:
+    """The modules whose maps follow shapes best: on the network's way up, those with the most patches.
+
+    Coarser maps, laid over finer ones, outvote them at every border, and those of the way down know less (the demo
+    model's card compares them). All of the finest where nothing is called ``up_blocks``.
+    """
+    patches = {name: grids[0, 0].size for made in recorded.values() for name, grids in made.items()}
+    rising = {name: count for name, count in patches.items() if name.startswith("up_blocks.")} or patches
+    return [name for name, count in rising.items() if count == max(rising.values())]
+
+
+def overlay(
+    picture: Picture,
+    tokens: Map,
+    names: Sequence[str],
+    *,
+    opacity: float = 0.6,
+    side: int = 384,
+    colours: Mapping[str, RGB] | None = None,
+) -> Picture:
     """The picture under its semantic map, with a legend below: uint8 (H', W', 3).
 
     tokens: a map of any grid. names: of the token indices, as ``token_names`` gives them. side: both are enlarged by a
     whole number until the longer side has about that many pixels. The legend orders tokens by the share of patches
-    that they hold; beyond the palette's seven, words share one colour.
+    that they hold; beyond the palette's seven, words share one colour. colours: of names, so that several maps agree.
     """
     _check(picture, tokens, names, opacity)
     large = enlarged(picture, side)
     height, width = large.shape[:2]
-    labels, colours = _legend(tokens, names)
+    labels, painted = _legend(tokens, names, colours or {})
     fine = _resampled(tokens, height, width)
-    paint = np.array([colours[labels[token]] for token in range(len(names))], np.float64)[fine]
+    paint = np.array([painted[labels[token]] for token in range(len(names))], np.float64)[fine]
     mixed = (1.0 - opacity) * large + opacity * paint
     mixed[_borders(fine)] *= 0.35  # a dark line where the token changes
-    return _with_legend(mixed.round().astype(np.uint8), _shares(tokens, labels), colours)
+    return _with_legend(mixed.round().astype(np.uint8), _shares(tokens, labels), painted)
 
 
-def _legend(tokens: Map, names: Sequence[str]) -> tuple[list[str], dict[str, RGB]]:
+def _legend(tokens: Map, names: Sequence[str], given: Mapping[str, RGB]) -> tuple[list[str], dict[str, RGB]]:
     """What each token index is called in the legend, and the colour of each name."""
     counted = Counter(names[int(token)] for token in np.asarray(tokens).flat)
-    words = [name for name, _ in counted.most_common() if name not in GREYS]
-    colours = dict(zip(words, PALETTE, strict=False)) | dict(GREYS)
+    words = [name for name, _ in counted.most_common() if name not in GREYS and name not in given]
+    free = [colour for colour in PALETTE if colour not in given.values()]
+    colours = dict(zip(words, free, strict=False)) | dict(GREYS) | dict(given)
     return [name if name in colours else OTHER for name in names], colours
 
 

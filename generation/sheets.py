@@ -56,6 +56,15 @@ def enlarged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
+def padded(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The pictures with white to the right and below, all of one size."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    return [
+        np.pad(picture, ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+        for picture in pictures
+    ]
+
+
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
     characters = max(8, int(width / font.getlength("n")))
     return textwrap.wrap(text, characters)

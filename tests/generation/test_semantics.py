@@ -16,6 +16,7 @@ from generation.semantics import (
     PADDING,
     PALETTE,
     START,
+    finest_modules,
     maps_of,
     most_frequent,
     overlay,
@@ -64,6 +65,23 @@ def test_most_votes_win_and_coarse_maps_count_where_they_lie() -> None:
     assert most_frequent([fine, coarse]).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]  # a tie: the first token
     with pytest.raises(ValueError, match="no semantic map to combine"):
         most_frequent([])
+
+
+def test_the_finest_modules_on_the_way_up_are_chosen() -> None:
+    coarse, fine = np.zeros((1, 1, 2, 2), np.int16), np.zeros((1, 1, 4, 4), np.int16)
+    modules = {"down_blocks.0.a": fine, "mid_block.a": coarse, "up_blocks.0.a": coarse, "up_blocks.1.a": fine}
+    assert finest_modules({5: modules, 6: modules | {"up_blocks.1.b": fine}}) == ["up_blocks.1.a", "up_blocks.1.b"]
+    assert finest_modules({5: {"x": coarse, "y": fine, "z": fine}}) == ["y", "z"]
+    assert maps_of({5: modules}, 0, modules=["mid_block.a"])[0].shape == (2, 2)
+
+
+def test_given_colours_are_kept_and_not_given_again() -> None:
+    picture, tokens = np.zeros((2, 2, 3), np.uint8), np.array([[0, 1], [1, 1]])
+    drawn = overlay(picture, tokens, ["red", "star"], opacity=1.0, side=2, colours={"red": PALETTE[0]})
+    assert drawn[0, 0].tolist() == list(PALETTE[0])
+    assert drawn[1, 1].tolist() == list(PALETTE[1])
+    with_none = overlay(picture, tokens, ["red", "star"], opacity=1.0, side=2)
+    assert with_none[0, 0].tolist() == list(PALETTE[1])  # the commonest word comes first
 
 
 @given(grids, st.integers(1, 40), st.sampled_from([0.0, 0.5, 1.0]))

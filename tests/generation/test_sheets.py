@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation.sheets import contact_sheet, enlarged
+from generation.sheets import contact_sheet, enlarged, padded
 
 
 def noise(count: int) -> list[np.ndarray]:
@@ -44,3 +44,11 @@ def test_pictures_are_enlarged_by_whole_numbers(side: int, factor: int) -> None:
     large = enlarged(picture, side)
     assert large.shape == (20 * factor, 30 * factor, 3)
     assert np.array_equal(large[::factor, ::factor], picture)
+
+
+def test_padding_is_white_to_the_right_and_below() -> None:
+    small, wide = np.full((2, 3, 3), 7, np.uint8), np.full((4, 2, 3), 9, np.uint8)
+    first, second = padded([small, wide])
+    assert first.shape == second.shape == (4, 3, 3)
+    assert np.array_equal(first[:2], small)
+    assert first[2:].min() == second[:, 2:].min() == 255

@@ -114,6 +114,7 @@ def make_sheet(pipeline: StableDiffusionPipeline, case: Case, folder: Path, chec
         batch_size=len(case.seeds),
         intermediates=case.after,
         semantic_maps=True,
+        return_latents=True,
     )
     columns = columns_of(case, result)
     sheet = contact_sheet(
@@ -160,8 +161,23 @@ def guided_arms(case: Case) -> list[str]:
 
 
 def semantic_map(pipeline: StableDiffusionPipeline, case: Case, result: Generated, arm: str) -> Any:
-    """The token that most modules and iterations name at each patch, over the first seed's picture."""
-    from generation.semantics import maps_of, most_frequent, overlay, token_names
+    """Two maps over the first seed's picture: how the plain network reads it, and the tokens that guidance used.
 
-    combined = most_frequent(maps_of(result.semantic_maps[arm], 0))
-    return overlay(result.images[arm][0], combined, token_names(pipeline.tokenizer, case.prompt))
+    Both show what most of the finest maps of the iterations name at each patch.
+    """
+    from generation.reading import semantic_maps_of
+    from generation.semantics import finest_modules, maps_of, most_frequent, overlay, token_names
+    from generation.sheets import contact_sheet, padded
+
+    assert result.latents is not None
+    read = semantic_maps_of(pipeline, result.latents[arm][:1], [case.prompt], case.seeds[:1], steps=STEPS)
+    names = token_names(pipeline.tokenizer, case.prompt)
+    panels = [
+        overlay(result.images[arm][0], most_frequent(maps_of(recorded, 0, modules=finest_modules(recorded))), names)
+        for recorded in (read, result.semantic_maps[arm])
+    ]
+    return contact_sheet(
+        [padded(panels)],
+        columns=["the picture as the plain network reads it", "the tokens that guidance weighted by -a"],
+        title=f"Fig. {case.figure}, {arm}: the token that each patch follows. “{case.prompt}”",
+    )
