@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import torch
 from diffusers import StableDiffusionPipeline
 
 from generation.vocabulary import warn_of_unknown_words
+
+NAMED = 3  # texts that one message names
+
+
+class PromptTooLong(ValueError):
+    """Prompts that the tokenizer would cut; the message names them and the words."""
 
 
 class PromptTruncated(UserWarning):
@@ -35,6 +42,31 @@ def warn_of_cut_words(pipeline: StableDiffusionPipeline, prompts: Sequence[str])
             limit = pipeline.tokenizer.model_max_length
             message = f"prompt {index} is longer than the model's {limit} tokens; it does not see: {cut!r}"
             warnings.warn(message, PromptTruncated, stacklevel=4)
+
+
+def refuse_long_prompts(pipeline: StableDiffusionPipeline, prompts: Iterable[str], kind: str = "prompt") -> None:
+    """Raise PromptTooLong where the tokenizer's limit would cut a text, naming the first ones and what would be cut.
+
+    prompts: any number, taken as a stream. kind: what the message calls them.
+    """
+    found: list[str] = []
+    numbered = enumerate(prompts)
+    while part := list(islice(numbered, 1000)):
+        texts = [_converted(pipeline, text) for _, text in part]
+        lengths = map(len, pipeline.tokenizer(texts, truncation=False, verbose=False).input_ids)
+        found += [
+            f"{kind} {index} would lose {_shortened(words_beyond_limit(pipeline, text))!r}"
+            for (index, text), length in zip(part, lengths, strict=True)
+            if length > pipeline.tokenizer.model_max_length
+        ]
+    if found:
+        more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        limit = pipeline.tokenizer.model_max_length
+        raise PromptTooLong(f"the checkpoint reads {limit} tokens at most: {', '.join(found[:NAMED])}{more}")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def words_beyond_limit(pipeline: StableDiffusionPipeline, prompt: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from django.db import transaction
 
-from generation.guidance import fingerprint
+from generation.guidance import SegmentationFree, fingerprint
 from generation.vocabulary import FILE, described, known_words, unknown_words
 from studies import audit
 from studies.configuration import StudyConfiguration, arm_label
@@ -47,6 +47,7 @@ def check_prompts(context: Context) -> None:
         raise ValueError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     _note_unknown_words(study, configuration)
     height, width = loaded.picture_size(configuration)
+    _refuse_long_prompts(study, configuration)
     recipe, _ = Recipe.objects.get_or_create(
         checkpoint=configuration.checkpoint,
         revision=loaded.checkpoint_revision(configuration.checkpoint),
@@ -67,6 +68,19 @@ def check_prompts(context: Context) -> None:
             Comparison.objects.update_or_create(
                 study=study, position=position, defaults={"baseline": arms[0], "candidate": candidate}
             )
+
+
+def _refuse_long_prompts(study: Study, configuration: StudyConfiguration) -> None:
+    """No study shows people a prompt of which the model saw only the beginning."""
+    from generation.text import refuse_long_prompts
+
+    revision = loaded.checkpoint_revision(configuration.checkpoint)
+    pipeline = loaded.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
+    texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
+    refuse_long_prompts(pipeline, texts.iterator(chunk_size=draws.READ))
+    guidances = (configuration.baseline, *configuration.candidates)
+    openings = (guidance.opening if isinstance(guidance, SegmentationFree) else guidance for guidance in guidances)
+    refuse_long_prompts(pipeline, sorted({opening.negative_prompt for opening in openings}), "negative prompt")
 
 
 def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:

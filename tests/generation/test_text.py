@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generation.guidance import ClassifierFree, SegmentationFree
-from generation.text import PromptTruncated, check_prompts, encode_texts, own_tokens, words_beyond_limit
+from generation.text import (
+    PromptTooLong,
+    PromptTruncated,
+    check_prompts,
+    encode_texts,
+    own_tokens,
+    refuse_long_prompts,
+    words_beyond_limit,
+)
 from generation.trajectory import generate
 from tests.generation.tiny import WORDS
 
@@ -45,6 +53,22 @@ def test_words_that_are_cut_are_named_in_a_warning(pipeline: StableDiffusionPipe
     assert len(caught) == 1
     with pytest.warns(PromptTruncated, match="prompt 0"):
         generate(pipeline, [long], [1], {"cfg": ClassifierFree()}, steps=1, batch_size=1)
+
+
+def test_long_prompts_are_refused_with_the_words_that_would_be_cut(pipeline: StableDiffusionPipeline) -> None:
+    full = " ".join(["dog"] * 75)
+    refuse_long_prompts(pipeline, [])
+    refuse_long_prompts(pipeline, iter([full, "", "a cat"]))
+    with pytest.raises(PromptTooLong, match=r"reads 77 tokens at most: prompt 1 would lose 'red star'$"):
+        refuse_long_prompts(pipeline, iter(["a cat", f"{full} red star"]))
+    many = ["a cat"] * 1500 + [f"{full} {word}" for word in ("red", "star", "cat", "on", "blue")]
+    with pytest.raises(PromptTooLong) as caught:
+        refuse_long_prompts(pipeline, many, "negative prompt")
+    assert "negative prompt 1500 would lose 'red'" in str(caught.value)
+    assert "prompt 1502 would lose 'cat', and 2 more" in str(caught.value)
+    with pytest.raises(PromptTooLong, match="…") as caught:
+        refuse_long_prompts(pipeline, [" ".join(["dog"] * 300)])
+    assert len(str(caught.value)) < 200
 
 
 def test_prompts_that_fit_warn_of_nothing(pipeline: StableDiffusionPipeline) -> None:

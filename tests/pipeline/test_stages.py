@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from generation.guidance import ClassifierFree
+from sampling.prompts import prompts_sha256
 from studies.models import Batch, Comparison, Image, Pair, Stage, Study, SubsetPrompt
 from studies.pipeline import stages
 from studies.pipeline.storage import image_path
@@ -160,3 +162,20 @@ def test_a_folder_that_is_no_checkpoint_stops_the_first_stage(tmp_path: Path) ->
     assert stage.state == Stage.State.FAILED
     assert str(tmp_path) in stage.error
     assert "model_index.json" in stage.error
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_a_prompt_that_the_model_would_not_see_whole_stops_the_first_stage(negative: bool) -> None:
+    long = " ".join(["red"] * 75 + ["star"])
+    study = make_draft(baseline=ClassifierFree(2.0, long if negative else ""))
+    if not negative:
+        prompts = study.prompt_set.prompts.order_by("index")
+        prompts.filter(index=5).update(text=long)
+        study.prompt_set.sha256 = prompts_sha256(prompts.values_list("text", flat=True))
+        study.prompt_set.save()
+    stages.prepare(study)
+    stages.work_through()
+    stage = study.stages.get(name="prompts")
+    assert stage.state == Stage.State.FAILED
+    name = "negative prompt 1" if negative else "prompt 5"  # of the negative ones the empty text comes first
+    assert f"{name} would lose 'star'" in stage.error
