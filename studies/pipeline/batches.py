@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
-from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from studies.models import Batch, Stage, Study
+from studies.pipeline import leases
+from studies.pipeline.leases import MAX_ATTEMPTS
 
-MAX_ATTEMPTS = 3
 BACKOFF = timedelta(seconds=5)
 
 
@@ -40,19 +38,7 @@ def claim(queue: str) -> Batch | None:
         if not pks:
             return None
         for pk in pks:
-            holder = uuid.uuid4()
-            taken = (
-                claimable(now)
-                .filter(pk=pk)
-                .update(
-                    state=Batch.State.LEASED,
-                    holder=holder,
-                    lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-                    attempts=F("attempts") + 1,
-                    progress=0,
-                )
-            )
-            if not taken:
+            if not leases.take(claimable(now).filter(pk=pk), state=Batch.State.LEASED, progress=0):
                 continue
             batch = Batch.objects.select_related("stage__study__current_version").get(pk=pk)
             if batch.attempts <= MAX_ATTEMPTS:
@@ -62,12 +48,6 @@ def claim(queue: str) -> Batch | None:
 
 def _held(batch: Batch) -> QuerySet[Batch]:
     return Batch.objects.filter(pk=batch.pk, holder=batch.holder, state=Batch.State.LEASED)
-
-
-def renew(batch: Batch) -> bool:
-    """Prolong the lease; false if it was lost."""
-    until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-    return bool(_held(batch).update(lease_until=until))
 
 
 def report_progress(batch: Batch, progress: int) -> None:
@@ -120,24 +100,6 @@ def release_failed(stage: Stage) -> int:
     return changed
 
 
-@contextmanager
-def heartbeat(batch: Batch) -> Iterator[threading.Event]:
-    """Renew the lease from a thread while the block runs; the event is set if the lease is lost."""
-    stop, lost = threading.Event(), threading.Event()
-
-    def beat() -> None:
-        try:
-            while not stop.wait(settings.LEASE_SECONDS / 3):
-                if not renew(batch):
-                    lost.set()
-                    return
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=beat, name=f"lease of batch {batch.pk}", daemon=True)
-    thread.start()
-    try:
-        yield lost
-    finally:
-        stop.set()
-        thread.join()
+def heartbeat(batch: Batch) -> AbstractContextManager[threading.Event]:
+    """Renew the batch's lease while the block runs; the event is set if the lease is lost."""
+    return leases.heartbeat(_held(batch), f"batch {batch.pk}")

@@ -6,25 +6,20 @@ An admin tries several in one sitting: the first one encodes the prompt set, the
 from __future__ import annotations
 
 import logging
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Callable
 
-from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from studies.configuration import StudyConfiguration
 from studies.models import PromptSet, SamplingRun
-from studies.pipeline import doorbell, draws
+from studies.pipeline import doorbell, draws, leases
+from studies.pipeline.leases import MAX_ATTEMPTS
 
 logger = logging.getLogger(__name__)
 QUEUE = "gpu"  # encoding needs the models
-MAX_ATTEMPTS = 3
 
 
 def start(prompt_set: PromptSet, configuration: StudyConfiguration) -> SamplingRun:
@@ -49,18 +44,8 @@ def claim() -> SamplingRun | None:
         pk = SamplingRun.objects.claimable(now).order_by("pk").values_list("pk", flat=True).first()
         if pk is None:
             return None
-        taken = (
-            SamplingRun.objects.claimable(now)
-            .filter(pk=pk)
-            .update(
-                state=SamplingRun.State.RUNNING,
-                holder=uuid.uuid4(),
-                lease_until=_lease(),
-                attempts=F("attempts") + 1,
-                done=0,
-            )
-        )
-        if not taken:
+        claimed = SamplingRun.objects.claimable(now).filter(pk=pk)
+        if not leases.take(claimed, state=SamplingRun.State.RUNNING, done=0):
             continue
         run = SamplingRun.objects.select_related("prompt_set").get(pk=pk)
         if run.attempts <= MAX_ATTEMPTS:
@@ -71,7 +56,7 @@ def claim() -> SamplingRun | None:
 def compute(run: SamplingRun) -> bool:
     """Compute a claimed run; false if it failed or its lease was lost."""
     try:
-        with _heartbeat(run):
+        with leases.heartbeat(_held(run), str(run)):
             curve, removed = _curve(run)
     except ValueError as error:
         _fail(run, str(error))
@@ -103,10 +88,6 @@ def _held(run: SamplingRun) -> QuerySet[SamplingRun]:
     return SamplingRun.objects.filter(pk=run.pk, holder=run.holder, state=SamplingRun.State.RUNNING)
 
 
-def _lease() -> datetime:
-    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-
-
 def _report(run: SamplingRun, step: str, done: int, total: int) -> None:
     _held(run).update(step=step, done=done, total=total)
 
@@ -127,25 +108,3 @@ def _reporter(run: SamplingRun, step: str) -> Callable[[int, int], None]:
 def _fail(run: SamplingRun, error: str) -> None:
     state = SamplingRun.State.FAILED
     _held(run).update(state=state, error=error, step="", finished_at=timezone.now(), holder=None)
-
-
-@contextmanager
-def _heartbeat(run: SamplingRun) -> Iterator[None]:
-    """Renew the lease from a thread while the block runs."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        try:
-            while not stop.wait(settings.LEASE_SECONDS / 3):
-                if not _held(run).update(lease_until=_lease()):
-                    return
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=beat, name=f"lease of {run}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

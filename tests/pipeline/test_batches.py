@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from studies.models import Batch, Stage, Study
-from studies.pipeline import batches
+from studies.pipeline import batches, leases
 from tests.factories import make_draft
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +45,7 @@ def test_an_expired_lease_is_another_workers() -> None:
     assert second is not None
     assert second.pk == first.pk
     assert second.attempts == 2
-    assert not batches.renew(first)
+    assert not leases.renew(batches._held(first))
     assert not batches.finish(first)
     assert batches.finish(second)
 
