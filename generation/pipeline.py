@@ -17,8 +17,9 @@ from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
-from generation.guidance import Heads, SegmentationFree, Tokens
+from generation.guidance import ClassifierFree, Heads, SegmentationFree, Tokens
 from generation.text import check_prompts, own_tokens, warn_of_cut_words
+from generation.trajectory import picture_size
 from generation.vocabulary import warn_of_unknown_words
 
 
@@ -59,6 +60,8 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
         heads, tokens: as in ``generation.guidance.SegmentationFree``.
         Warns (PromptTruncated) of a prompt that is cut. Raises GuidanceError or ValueError, naming the value.
         """
+        if segmentation_free_scale is not None:  # the parent would drop the one where the other is not given
+            height, width = picture_size(self, height, width)
         usual |= {"height": height, "width": width, "num_inference_steps": num_inference_steps}
         if prompt is not None:
             prompts = [prompt] if isinstance(prompt, str) else prompt
@@ -67,7 +70,12 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
         if segmentation_free_scale is None:
             return super().__call__(prompt, **usual)
         guidance = SegmentationFree(
-            segmentation_free_scale, segmentation_free_strength, switch_after, heads=heads, tokens=tokens
+            segmentation_free_scale,
+            segmentation_free_strength,
+            switch_after,
+            ClassifierFree(usual.get("guidance_scale", 7.5) - 1.0),
+            heads=heads,
+            tokens=tokens,
         )
         guide_attention(self.unet)
         self._switch = self._prepared(guidance, prompt, usual)

@@ -93,7 +93,7 @@ def generate(
         pipeline=pipeline,
         steps=plan(named, steps, scheduler),
         scheduler=build_scheduler(scheduler, pipeline.scheduler.config, steps),
-        size=_picture_size(pipeline, height, width),
+        size=picture_size(pipeline, height, width),
         batch_size=_batch_size(batch_size),
         wanted=frozenset(_iteration_numbers(intermediates, steps)),
         record_maps=semantic_maps,
@@ -320,7 +320,11 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-def _picture_size(pipeline: StableDiffusionPipeline, height: int | None, width: int | None) -> tuple[int, int]:
+def picture_size(pipeline: StableDiffusionPipeline, height: int | None, width: int | None) -> tuple[int, int]:
+    """Height and width in pixels, the checkpoint's own where None.
+
+    Raises ValueError for a size that is no positive multiple of the pipeline's ``vae_scale_factor``.
+    """
     factor = pipeline.vae_scale_factor
     sample = pipeline.unet.config.sample_size
     rows, columns = (sample, sample) if isinstance(sample, int) else sample

@@ -180,6 +180,23 @@ def test_settings_out_of_range_are_named(
         ours(PROMPTS[0], **{"segmentation_free_scale": 10.0} | options, **CALL)
 
 
+@pytest.mark.parametrize("scale", [math.nan, math.inf])
+def test_a_guidance_scale_that_is_no_number_is_refused(
+    ours: SegmentationFreeStableDiffusionPipeline, scale: float
+) -> None:
+    with pytest.raises(GuidanceError, match="strength must be a finite number, not"):
+        ours(PROMPTS[0], segmentation_free_scale=10.0, **CALL | {"guidance_scale": scale})
+
+
+def test_a_size_is_kept_or_refused(ours: SegmentationFreeStableDiffusionPipeline) -> None:
+    """The parent drops a height that comes without a width."""
+    latents = ours(PROMPTS[0], height=24, segmentation_free_scale=10.0, **CALL).images
+    assert latents.shape[2:] == (12, 8)
+    for size in ({"height": 23}, {"width": 0}, {"height": 24, "width": 7}):
+        with pytest.raises(ValueError, match="must be a positive multiple of 2 pixels, not"):
+            ours(PROMPTS[0], segmentation_free_scale=10.0, **size, **CALL)
+
+
 def test_prompts_that_say_nothing_are_refused_under_the_guidance_only(
     ours: SegmentationFreeStableDiffusionPipeline,
 ) -> None:
