@@ -6,12 +6,16 @@ in its list).
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import ijson.backends.python as ijson  # the C parser writes “?” for half of a surrogate pair, and says nothing
+from ijson.common import JSONError
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -117,18 +121,29 @@ def _json_lines(source: Path, column: str | None) -> Iterator[Row]:
 
 
 def _json(source: Path, column: str | None) -> Iterator[Row]:
-    """COCO's captions in the order of the file, or a plain list of prompts or of objects that hold one."""
+    """COCO's captions in the order of the file, or a plain list of prompts or of objects that hold one; streamed."""
     try:
-        content = json.loads("".join(_lines(source)))
-    except PromptFileError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise PromptFileError(f"{source}: is not JSON ({error})") from error
-    entries = content.get(ANNOTATIONS) if isinstance(content, dict) else content
-    if not isinstance(entries, list):
-        raise PromptFileError(f"{source}: is neither a list of prompts nor COCO's object with a list “{ANNOTATIONS}”")
-    name = ANNOTATIONS if isinstance(content, dict) else "prompts"
-    yield from _objects(source, ((f"{name}[{i}]", str(i), entry) for i, entry in enumerate(entries)), column)
+        with source.open("rb") as handle:
+            if handle.read(3) != codecs.BOM_UTF8:
+                handle.seek(0)
+            name, entries = _entries(source, ijson.parse(handle, use_float=True))
+            yield from _objects(source, ((f"{name}[{i}]", str(i), entry) for i, entry in enumerate(entries)), column)
+    except OSError as error:
+        raise PromptFileError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except (JSONError, ValueError, RecursionError) as error:
+        if isinstance(error, PromptFileError):
+            raise
+        raise PromptFileError(f"{source}: is not JSON ({' '.join(str(error).split())})") from error
+
+
+def _entries(source: Path, events: Iterator[tuple[str, str, Any]]) -> tuple[str, Iterator[Any]]:
+    """What the list of prompts is called, and its entries as the parser comes to them."""
+    kind = next(events)[1]
+    if kind == "start_array":
+        return "prompts", ijson.items(events, "item")
+    if kind == "start_map" and any(each[:2] == (ANNOTATIONS, "start_array") for each in events):
+        return ANNOTATIONS, ijson.items(events, f"{ANNOTATIONS}.item")
+    raise PromptFileError(f"{source}: is neither a list of prompts nor COCO's object with a list “{ANNOTATIONS}”")
 
 
 def _objects(source: Path, values: Iterable[tuple[str, str, Any]], column: str | None) -> Iterator[Row]:

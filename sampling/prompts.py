@@ -1,7 +1,6 @@
 """Prompt files: CSV, TSV, JSON, JSONL and plain text in, clean prompts with their source ids out.
 
-Files are read as streams, so that three million captions need no more memory than thirty thousand; the one exception
-is ``.json`` (COCO's annotations, some 30 MB), which is parsed whole.
+Files are read as streams, so that three million captions need no more memory than thirty thousand.
 """
 
 from __future__ import annotations

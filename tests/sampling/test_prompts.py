@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -196,6 +197,35 @@ def test_a_limit_takes_the_first_and_says_if_there_are_fewer(tmp_path: Path, nam
         read_prompts(path, limit=0)
 
 
+@given(st.lists(st.text(min_size=1).filter(lambda text: text.split()), min_size=1), st.booleans())
+def test_json_is_read_as_the_standard_library_reads_it(tmp_path_factory: Any, texts: list[str], escaped: bool) -> None:
+    path = tmp_path_factory.mktemp("json") / "p.json"
+    content = json.dumps({"info": {"annotations": ["no"]}, "annotations": [{"caption": text} for text in texts]})
+    content = content if escaped else json.dumps(json.loads(content), ensure_ascii=False)
+    try:
+        path.write_text(content, encoding="utf-8")
+        expected = [clean(text) for text in texts]
+    except ValueError:  # no Unicode text
+        return
+    assert read_prompts(path).texts == expected
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_json_is_a_stream(tmp_path: Path, wrapped: bool) -> None:
+    """The first prompts are there before the parser comes to what is wrong behind them."""
+    listed = "[" + ", ".join(f'"prompt {i}"' for i in range(20_000)) + ", oops]"
+    path = write(tmp_path, f'{{"images": [1, 2], "annotations": {listed}}}' if wrapped else listed, "p.json")
+    assert read_prompts(path, limit=3).texts == ["prompt 0", "prompt 1", "prompt 2"]
+    with pytest.raises(PromptFileError, match="is not JSON"):
+        read_prompts(path)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_bytes(b"\xef\xbb\xbf" + '["a dög"]'.encode())
+    assert read_prompts(path).texts == ["a dög"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -206,6 +236,11 @@ def test_a_limit_takes_the_first_and_says_if_there_are_fewer(tmp_path: Path, nam
         ("p.json", '{"annotations": [{"image_id": 1, "caption": " "}]}', r"annotations\[0\]: the prompt is empty"),
         ("p.json", '[{"a": "x", "b": "y"}]', "which column holds the prompts.* a, b"),
         ("p.json", '["a dog", 3]', r"prompts\[1\]: is no object with a prompt, but 3"),
+        ("p.json", "", "is not JSON"),
+        ("p.json", '"a dog"', "neither a list of prompts"),
+        ("p.json", '["a dog"] ["a cat"]', "is not JSON"),
+        ("p.json", '["a dog", "a c', "is not JSON"),
+        ("p.json", '["a \\ud800"]', r"prompts\[0\]: .* no Unicode text"),
         ("p.jsonl", '{"prompt": "a dog"}\n{"prompt": 3}\n', "line 2: there is no text under 'prompt'"),
         ("p.jsonl", '{"prompt": "a dog"}\n{"prompt": "a', "line 2: is not JSON"),
         ("p.jsonl", '{"prompt": "a dog", "seed": 1.5}\n', r"line 1: the seed '1\.5'"),
