@@ -30,7 +30,7 @@ class ClipModel:
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") -> ClipModel:
-    """An open_clip model by name and pretrained tag, or from a folder.
+    """An open_clip model by name and pretrained tag or file of weights, or from a folder.
 
     A folder holds ``open_clip_config.json``, ``open_clip_model.safetensors`` and the tokenizer's files. Nothing is
     downloaded for a folder; a name with a tag asks open_clip's own cache or hub. Raises ``ClipError``.
@@ -44,8 +44,10 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
     else:
         if name not in open_clip.list_models():
             raise ClipError(f"there is neither a folder nor an open_clip model named {name!r}")
-        if pretrained and (name, pretrained) not in open_clip.list_pretrained():
-            raise ClipError(f"{name} has no pretrained tag {pretrained!r}; its tags are {_tags(name)}")
+        if pretrained and not Path(pretrained).is_file() and (name, pretrained) not in open_clip.list_pretrained():
+            raise ClipError(
+                f"{name} has no pretrained tag {pretrained!r}, nor is that a file; its tags are {_tags(name)}"
+            )
         if not pretrained:  # open_clip would give random weights without a word
             raise ClipError(f"{name} needs a pretrained tag; its tags are {_tags(name)}")
         identifier, tag = name, pretrained
@@ -55,7 +57,8 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
         )
         tokenizer = open_clip.get_tokenizer(identifier)
     except Exception as error:  # open_clip raises whatever its hub client, torch or json raise
-        raise ClipError(f"the CLIP model {name!r} cannot be loaded: {error}") from error
+        weights = f" with {pretrained!r}" if pretrained else ""
+        raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
     return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device))
 
 

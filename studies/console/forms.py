@@ -64,7 +64,9 @@ class SamplingFields(forms.Form):
     encoder = forms.CharField(
         initial="demo", help_text="“demo”, a folder, or an open_clip model; the paper’s is ViT-g-14."
     )
-    encoder_pretrained = forms.CharField(required=False, label="Encoder’s weights", help_text="e.g. laion2b_s12b_b42k")
+    encoder_pretrained = forms.CharField(
+        required=False, label="Encoder’s weights", help_text="A tag, e.g. laion2b_s12b_b42k, or a file."
+    )
 
     def clean_percentiles(self) -> tuple[float, ...]:
         return numbers(self.cleaned_data["percentiles"])

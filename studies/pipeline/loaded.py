@@ -116,6 +116,9 @@ def encoder_key(configuration: StudyConfiguration) -> str:
     if folder.is_dir():
         for file in sorted(folder.glob("open_clip*")):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
+    if pretrained and Path(pretrained).is_file():
+        with Path(pretrained).open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -93,7 +94,7 @@ def test_spoilt_weights_are_named(tmp_path: Path) -> None:
     ("name", "pretrained", "message"),
     [
         ("no-such-model", None, "neither a folder nor an open_clip model named 'no-such-model'"),
-        ("ViT-B-32", "nonsense", "ViT-B-32 has no pretrained tag 'nonsense'; its tags are .*laion2b_s34b_b79k"),
+        ("ViT-B-32", "nonsense", "no pretrained tag 'nonsense', nor is that a file; its tags are .*laion2b_s34b_b79k"),
         ("ViT-B-32", None, "ViT-B-32 needs a pretrained tag"),
     ],
 )
@@ -106,3 +107,21 @@ def test_loading_twice_gives_the_same_scores(tmp_path: Path) -> None:
     folder = str(write_clip(tmp_path / "clip"))
     first, second = (clip_scores(pictures(2), TEXTS[:2], load_clip(folder)) for _ in range(2))
     assert first.tolist() == second.tolist()
+
+
+def test_a_file_of_weights_is_loaded_into_a_named_model(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    saved = open_clip.create_model("ViT-S-32-alt")
+    path = tmp_path / "weights.pt"
+    torch.save(saved.state_dict(), path)
+    loaded = load_clip("ViT-S-32-alt", str(path))
+    ids = tokenize(loaded, ["a dog"])
+    with torch.inference_mode():
+        assert torch.equal(loaded.model.encode_text(ids), saved.eval().encode_text(ids))
+
+
+def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"no weights")
+    with pytest.raises(ClipError, match=r"'ViT-S-32-alt' with '.*weights\.pt' cannot be loaded"):
+        load_clip("ViT-S-32-alt", str(path))

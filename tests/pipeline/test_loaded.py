@@ -12,6 +12,7 @@ import pytest
 from generation.checkpoint import checkpoint_fingerprint
 from generation.network import is_compiled
 from studies.pipeline import loaded
+from tests.factories import small_configuration
 from tests.generation.tiny import tiny_pipeline
 
 
@@ -56,3 +57,16 @@ def test_a_compiled_model_keeps_its_kernels_in_the_installations_folder(
 def test_a_checkpoint_that_changed_is_refused(checkpoint: Path) -> None:
     with pytest.raises(ValueError, match="has changed since the study was prepared"):
         loaded.pipeline_of(str(checkpoint), "0" * 64, "float32")
+
+
+def test_an_encoders_key_follows_what_its_weights_hold(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    configuration = small_configuration(encoder="ViT-B-32", encoder_pretrained=str(weights))
+    keys = []
+    for content in (None, b"one", b"other", b"one"):
+        if content is not None:
+            weights.write_bytes(content)
+        keys.append(loaded.encoder_key(configuration))
+    assert keys[1] == keys[3]
+    assert len(set(keys)) == 3
+    assert all(len(key) == 16 for key in keys)
