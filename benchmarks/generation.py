@@ -291,8 +291,7 @@ def compare(work: Work, pairs: int, rounds: int) -> dict[str, Any]:
     by_round = {name: [at(naive) / at(shared) for naive, shared in paired(measured)] for name, at in SECONDS.items()}
     latents, naive_latents = (measured[side][0].latents for side in SIDES)
     return {
-        "work": asdict(work)
-        | {"steps": STEPS, "switch_after": SWITCH, "batch_size": BATCH, "pairs": pairs, "rounds": rounds},
+        "work": described(work) | {"pairs": pairs, "rounds": rounds},
         "machine": machine(),
         **sides,
         "iteration_ratio": statistics.median(iterations),
@@ -304,6 +303,13 @@ def compare(work: Work, pairs: int, rounds: int) -> dict[str, Any]:
             name: float(np.abs(latents[name] - naive_latents[name]).max()) for name in latents
         },
     }
+
+
+def described(work: Work) -> dict[str, Any]:
+    """What was done, as JSON; of the checkpoint's path the end, which says which it is."""
+    checkpoint = work.checkpoint and "/".join(Path(work.checkpoint).parts[-2:])
+    settings = {"steps": STEPS, "switch_after": SWITCH, "batch_size": BATCH}
+    return asdict(work) | settings | {"checkpoint": checkpoint}
 
 
 @contextmanager
