@@ -45,12 +45,7 @@ class SceneMap:
     def overlaps(self) -> list[float]:
         """Intersection over union of each thing's patches with those that follow its words; 1 where both are empty."""
         found = [self.regions == number for number in range(len(self.truth))]
-        return [_overlap(one, other) for one, other in zip(found, self.truth, strict=True)]
-
-
-def _overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
+        return [measures.overlap(one, other) for one, other in zip(found, self.truth, strict=True)]
 
 
 def scene_maps(pipeline: StableDiffusionPipeline, count: int, seed: int = 51) -> list[SceneMap]:

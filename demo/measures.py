@@ -195,6 +195,12 @@ def covered(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     return most
 
 
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two bool arrays of one shape; 1 where both are empty."""
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
+
+
 def _share(name: str, weights: Any, groups: list[list[list[int]]], masks: list[np.ndarray]) -> AttentionShare:
     array: np.ndarray = weights.numpy()  # (scenes, patches, tokens)
     side = int(array.shape[1] ** 0.5)
@@ -202,9 +208,7 @@ def _share(name: str, weights: Any, groups: list[list[list[int]]], masks: list[n
     overlaps = []
     for tokens, things, mask in zip(chosen, groups, masks, strict=True):
         for group, truth in zip(things, mask, strict=True):
-            cells, named = covered(truth, (side, side)), np.isin(tokens.reshape(side, side), group)
-            union = (cells | named).sum()
-            overlaps.append((cells & named).sum() / union if union else 1.0)
+            overlaps.append(overlap(covered(truth, (side, side)), np.isin(tokens.reshape(side, side), group)))
     return AttentionShare(
         module=name.removesuffix(".processor").removesuffix(".transformer_blocks.0.attn2"),
         first=float(array[:, :, 0].mean()),

@@ -85,12 +85,9 @@ def safety_screen(configuration: StudyConfiguration) -> SafetyScreen | None:
     return _safety_screen(checkpoint_location(configuration.checkpoint), device())
 
 
-def picture_size(configuration: StudyConfiguration) -> tuple[int, int]:
+def picture_size(pipeline: StableDiffusionPipeline, configuration: StudyConfiguration) -> tuple[int, int]:
     """Height and width in pixels: the configuration's, else the model's own."""
-    revision = checkpoint_revision(configuration.checkpoint)
-    location = checkpoint_location(configuration.checkpoint)
-    loaded = _pipeline(location, revision, configuration.dtype, device())
-    own = int(loaded.unet.config.sample_size) * int(loaded.vae_scale_factor)
+    own = int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
     return configuration.height or own, configuration.width or own
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from django.db import transaction
@@ -18,6 +19,9 @@ from studies.configuration import StudyConfiguration, arm_label
 from studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
 from studies.pipeline import draws, loaded
 from studies.pipeline.context import Context, Plan, whole
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 # ------------------------------------------------------------------------------ prompts: is everything there?
 
@@ -46,11 +50,13 @@ def check_prompts(context: Context) -> None:
     if prompts_sha256(texts.iterator(chunk_size=draws.READ)) != study.prompt_set.sha256:
         raise ValueError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     _note_unknown_words(study, configuration)
-    height, width = loaded.picture_size(configuration)
-    _refuse_long_prompts(study, configuration)
+    revision = loaded.checkpoint_revision(configuration.checkpoint)
+    pipeline = loaded.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
+    _refuse_long_prompts(pipeline, study, configuration)
+    height, width = loaded.picture_size(pipeline, configuration)
     recipe, _ = Recipe.objects.get_or_create(
         checkpoint=configuration.checkpoint,
-        revision=loaded.checkpoint_revision(configuration.checkpoint),
+        revision=revision,
         scheduler=configuration.scheduler,
         steps=configuration.steps,
         height=height,
@@ -70,12 +76,12 @@ def check_prompts(context: Context) -> None:
             )
 
 
-def _refuse_long_prompts(study: Study, configuration: StudyConfiguration) -> None:
+def _refuse_long_prompts(
+    pipeline: StableDiffusionPipeline, study: Study, configuration: StudyConfiguration
+) -> None:
     """No study shows people a prompt of which the model saw only the beginning."""
     from generation.text import refuse_long_prompts
 
-    revision = loaded.checkpoint_revision(configuration.checkpoint)
-    pipeline = loaded.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
     refuse_long_prompts(pipeline, texts.iterator(chunk_size=draws.READ))
     guidances = (configuration.baseline, *configuration.candidates)
