@@ -8,7 +8,7 @@ COPY . .
 RUN useradd --system --home /var/evenhand --create-home evenhand && chown evenhand /var/evenhand
 USER evenhand
 EXPOSE 8000
-CMD ["sh", "-c", "python manage.py migrate && exec gunicorn config.wsgi --bind 0.0.0.0:8000 --workers 3 --threads 4 --keep-alive 75"]
+CMD ["sh", "-c", "python manage.py migrate && exec gunicorn evenhand.config.wsgi --bind 0.0.0.0:8000 --workers 3 --threads 4 --keep-alive 75"]
 
 FROM web AS worker
 # Freed memory is kept: on a CPU, giving it back and asking again costs up to a fifth of the time (docs/performance.md).
@@ -16,4 +16,4 @@ ENV MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 USER root
 RUN pip install --no-cache-dir -r requirements.txt -c constraints.txt
 USER evenhand
-CMD ["celery", "--app", "config", "worker", "--pool", "solo", "--queues", "cpu,gpu", "--loglevel", "INFO"]
+CMD ["celery", "--app", "evenhand.config", "worker", "--pool", "solo", "--queues", "cpu,gpu", "--loglevel", "INFO"]

@@ -1,21 +1,7 @@
 #!/usr/bin/env python
-"""Django's command line."""
+"""Django's command line, in a checkout; an installation has it as ``evenhand``."""
 
-from __future__ import annotations
-
-import os
-import sys
-
-
-def main() -> None:
-    """Run the command that the arguments name."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    try:
-        from django.core.management import execute_from_command_line
-    except ImportError as error:
-        raise SystemExit("Django is not installed here. Run `make demo` or `make install` first.") from error
-    execute_from_command_line(sys.argv)
-
+from evenhand.__main__ import main
 
 if __name__ == "__main__":
     main()

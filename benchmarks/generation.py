@@ -29,9 +29,9 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from benchmarks.machine import machine, peak_memory
-from generation.checkpoint import load_pipeline
-from generation.guidance import ClassifierFree, SegmentationFree
-from generation.trajectory import generate
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.trajectory import generate
 
 DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
 STEPS, SWITCH, BATCH = 20, 10, 8
@@ -83,9 +83,7 @@ def run_shared(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> tup
         f"a{scale:g}": SegmentationFree(scale, SFG_STRENGTH, SWITCH, ClassifierFree(STRENGTH)) for scale in SCALES
     }
     size = min(BATCH, len(prompts))  # a batch that is not full is padded, at full cost
-    result = generate(
-        pipeline, prompts, range(len(prompts)), arms, steps=STEPS, batch_size=size, return_latents=True
-    )
+    result = generate(pipeline, prompts, range(len(prompts)), arms, steps=STEPS, batch_size=size, return_latents=True)
     assert result.latents is not None
     return result.latents, result.evaluations
 
@@ -226,7 +224,7 @@ def pipeline_of(checkpoint: str | None) -> StableDiffusionPipeline:
     """Loaded once in the process of each side."""
     if checkpoint is not None:
         return load_pipeline(checkpoint, device="cpu", dtype=torch.float32)
-    from tests.generation.tiny import tiny_pipeline
+    from tests.helpers.tiny_models import tiny_pipeline
 
     return tiny_pipeline()
 
@@ -299,9 +297,7 @@ def compare(work: Work, pairs: int, rounds: int) -> dict[str, Any]:
         "ratios": {name: sides["naive"][name] / value for name, value in sides["shared"].items()}
         | {name: statistics.median(ratios) for name, ratios in by_round.items()},
         "ratios_by_round": by_round,
-        "largest_difference": {
-            name: float(np.abs(latents[name] - naive_latents[name]).max()) for name in latents
-        },
+        "largest_difference": {name: float(np.abs(latents[name] - naive_latents[name]).max()) for name in latents},
     }
 
 

@@ -21,8 +21,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.generation import BATCH, iteration_ratio, now, prompts_of, run_naive, run_shared
-from generation.attention import guide_attention
-from tests.generation.tiny import tiny_pipeline
+from evenhand.generation.attention import guide_attention
+from tests.helpers.tiny_models import tiny_pipeline
 
 NETWORK_TFLOP, DECODE_TFLOP = 0.803, 2.515  # one evaluation, one decoded picture, of this architecture at 512×512
 ARMS = 3

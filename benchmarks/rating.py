@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from studies.models import Study
+    from evenhand.studies.models import Study
 
 DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
 NAME = "evenhand_bench"
@@ -90,7 +90,7 @@ def server(workers: int, threads: int, log: Path) -> Iterator[str]:
     from django.conf import settings
     from django.db import connection
 
-    from studies.demonstration.processes import free_port, wait_until_it_answers
+    from evenhand.studies.demonstration.processes import free_port, wait_until_it_answers
 
     port = free_port(8123)
     database = connection.settings_dict
@@ -98,7 +98,7 @@ def server(workers: int, threads: int, log: Path) -> Iterator[str]:
     options = [f"--bind=127.0.0.1:{port}", f"--workers={workers}", f"--threads={threads}", "--keep-alive=75"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "config.wsgi:application", "--log-level=warning", *options],
+            [sys.executable, "-m", "gunicorn", "evenhand.config.wsgi:application", "--log-level=warning", *options],
             cwd=settings.BASE_DIR,
             env=os.environ | {"DATABASE_URL": url},
             stdout=output,
@@ -114,8 +114,8 @@ def server(workers: int, threads: int, log: Path) -> Iterator[str]:
 
 def make_study(name: str, **changes: Any) -> tuple[Study, float]:
     """The paper's shape (2 × 3 × 50 pairs, 30 trials a person), open; and the seconds that opening took."""
-    from studies.lifecycle import open_study
-    from tests.factories import make_ready_study
+    from evenhand.studies.lifecycle import open_study
+    from tests.helpers.factories import make_ready_study
 
     study = make_ready_study(name=name, per_stratum=50, trials_per_evaluator=30, **changes)
     began = time.perf_counter()
@@ -171,8 +171,8 @@ def measure_ratings(url: str) -> dict[str, Any]:
 
 def invited(study: Study, count: int) -> list[str]:
     """Links of people who have consented and stand before their first trial."""
-    from studies.access import link_for
-    from studies.rating.enrolment import consent, enrol
+    from evenhand.studies.access import link_for
+    from evenhand.studies.rating.enrolment import consent, enrol
 
     people = [enrol(study, simulated=True) for _ in range(count)]
     for person in people:
@@ -209,7 +209,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def measure_enrolment(url: str) -> dict[str, Any]:
     """Everybody at once: enrolment link, consent, first trial; then booklets, pairs and sides are counted."""
-    from studies.access import enrolment_link
+    from evenhand.studies.access import enrolment_link
 
     study, opening = make_study("Rush", quota=PLACES)
     join = enrolment_link(study)
@@ -244,7 +244,7 @@ def come(line: Line, join: str) -> str:
 
 def given_out(study: Study) -> dict[str, Any]:
     """What was given out: how many booklets, how often each pair, how its sides compare."""
-    from studies.models import Booklet, Trial
+    from evenhand.studies.models import Booklet, Trial
 
     held = Booklet.objects.filter(study=study).exclude(evaluator=None)
     rows = list(Trial.objects.filter(booklet__in=held).values_list("pair", "candidate_on_left"))
@@ -290,7 +290,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as var:
         os.environ |= {
-            "EVENHAND_VAR": var, "DATABASE_URL": options.database, "DJANGO_SETTINGS_MODULE": "config.settings"
+            "EVENHAND_VAR": var, "DATABASE_URL": options.database, "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"
         }  # fmt: skip
         import django
 

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from studies.models import Arm, Prompt
+    from evenhand.studies.models import Arm, Prompt
 
 SIDE, VISITS = 512, 4
 THINKING_MS = 1500  # between two answers; what comes next is fetched meanwhile
@@ -72,10 +72,10 @@ def measure_browser(url: str) -> dict[str, Any]:
 def prepare(people: int) -> tuple[list[str], list[int]]:
     """Links of people before their first trial, and the pictures' sizes in bytes."""
     from benchmarks.rating import invited
-    from studies.lifecycle import open_study
-    from studies.models import Image
-    from studies.pipeline.storage import image_path
-    from tests.factories import make_ready_study
+    from evenhand.studies.image_store import image_path
+    from evenhand.studies.lifecycle import open_study
+    from evenhand.studies.models import Image
+    from tests.helpers.factories import make_ready_study
 
     study = make_ready_study(name="Browser", draw=textured)
     open_study(study)

@@ -74,8 +74,8 @@ def measure_import(captions: Path) -> dict[str, Any]:
     """Reading alone, and reading and writing into a fresh SQLite database with the installation's own settings."""
     from django.core.management import call_command
 
-    from sampling.prompts import read_prompts
-    from studies.prompt_import import import_file
+    from evenhand.sampling.prompts import read_prompts
+    from evenhand.studies.prompt_import import import_file
 
     call_command("migrate", verbosity=0)
     file, reading = timed(lambda: read_prompts(captions))
@@ -94,9 +94,9 @@ def measure_encoding(captions: Path) -> dict[str, Any]:
     import open_clip
     import torch
 
-    from metrics.clip import ClipModel, tokenize
-    from sampling.encode import encode_prompts, lengths
-    from sampling.prompts import read_prompts
+    from evenhand.metrics.clip import ClipModel, tokenize
+    from evenhand.sampling.encode import encode_prompts, lengths
+    from evenhand.sampling.prompts import read_prompts
 
     texts = read_prompts(captions).texts
     torch.manual_seed(0)
@@ -153,7 +153,7 @@ def _by_eigenvalues(product: np.ndarray) -> float:
 
 def measure_subsets(rows: int = ROWS) -> dict[str, Any]:
     """One subset's distance to the whole set, prepared once, beside two ways through the product of covariances."""
-    from metrics.frechet import FrechetReference
+    from evenhand.metrics.frechet import FrechetReference
 
     features = correlated(rows, DIMENSION)
     reference, preparing = timed(lambda: FrechetReference(features))
@@ -205,7 +205,7 @@ def measure_curve(rows: int = ROWS) -> dict[str, Any]:
 
 
 def _curve(path: str) -> dict[str, Any]:
-    from metrics.frechet import FrechetReference
+    from evenhand.metrics.frechet import FrechetReference
 
     reference, preparing = timed(lambda: FrechetReference(np.load(path, mmap_mode="r")))
     distances, seconds = timed(lambda: reference.curve(SIZES, DRAWS, np.random.default_rng(0)))
@@ -224,12 +224,12 @@ def measure_representative(captions: Path, figure: Path | None = None) -> dict[s
     """How many representative prompts lie as near to the whole set as 5 000 random ones, with the demo encoder."""
     from django.conf import settings
 
-    from metrics.frechet import FrechetReference
-    from sampling.encode import encode_prompts, load_text_encoder
-    from sampling.prompts import read_prompts
-    from sampling.representative import representative_subset
-    from sampling.subset import frechet_curve, random_subset
-    from studies.results.figures import frechet_curve as draw_curve
+    from evenhand.metrics.frechet import FrechetReference
+    from evenhand.sampling.encode import encode_prompts, load_text_encoder
+    from evenhand.sampling.prompts import read_prompts
+    from evenhand.sampling.representative import representative_subset
+    from evenhand.sampling.subset import frechet_curve, random_subset
+    from evenhand.studies.results.figures import frechet_curve as draw_curve
 
     encoder = load_text_encoder(str(Path(settings.DEMO_CHECKPOINT) / "clip"))
     features, encoding = timed(lambda: encode_prompts(read_prompts(captions).texts, encoder))
@@ -277,10 +277,10 @@ def measure_stream(rows: tuple[int, ...] = STREAMED) -> dict[str, Any]:
 def _stream(count: int) -> dict[str, Any]:
     from itertools import islice
 
-    from metrics.frechet import FrechetReference
-    from sampling.features import FeatureCache
-    from sampling.prompts import stream_prompts
-    from sampling.subset import frechet_curve
+    from evenhand.metrics.frechet import FrechetReference
+    from evenhand.sampling.features import FeatureCache
+    from evenhand.sampling.prompts import stream_prompts
+    from evenhand.sampling.subset import frechet_curve
 
     turn = correlated(STREAMED_DIMENSION, STREAMED_DIMENSION)
 
@@ -350,7 +350,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
         os.environ["EVENHAND_VAR"] = folder
-        os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+        os.environ["DJANGO_SETTINGS_MODULE"] = "evenhand.config.settings"
         os.environ.pop("DATABASE_URL", None)
         import django
 

@@ -1,5 +1,5 @@
 """Settings, addresses and entry points of the web application."""
 
-from config.celery import app as celery_app
+from evenhand.config.celery import app as celery_app
 
 __all__ = ["celery_app"]

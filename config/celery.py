@@ -9,7 +9,7 @@ from celery import Celery
 from celery.signals import worker_ready
 from django.conf import settings
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "evenhand.config.settings")
 
 app = Celery("evenhand")
 
@@ -48,12 +48,12 @@ def _configuration() -> dict[str, Any]:
 
 # Read when first needed: a settings module imports this package before it is complete itself.
 app.add_defaults(_configuration)
-app.autodiscover_tasks(["studies.pipeline"])
+app.autodiscover_tasks(["evenhand.studies.pipeline"])
 
 
 @worker_ready.connect
 def _ring_on_a_timer(**_: object) -> None:
     """A worker that starts looks for work left by one that died, and looks again on a timer."""
-    from studies.pipeline.doorbell import start_timer
+    from evenhand.studies.work.notify import start_timer
 
     start_timer()

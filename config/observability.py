@@ -23,12 +23,12 @@ class BlankTokens(logging.Filter):
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"blank_tokens": {"()": "config.observability.BlankTokens"}},
+    "filters": {"blank_tokens": {"()": "evenhand.config.observability.BlankTokens"}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["blank_tokens"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
-        "studies": {"level": "INFO"},
+        "evenhand": {"level": "INFO"},
         "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }

@@ -21,7 +21,7 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from config.secret import load_secret_key
+from evenhand.config.secret import load_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(os.environ.get("EVENHAND_VAR", BASE_DIR / "var")).resolve()
@@ -64,7 +64,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_htmx",
-    "studies",
+    "evenhand.studies",
 ]
 
 MIDDLEWARE = [
@@ -79,8 +79,8 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
-ROOT_URLCONF = "config.urls"
-WSGI_APPLICATION = "config.wsgi.application"
+ROOT_URLCONF = "evenhand.config.urls"
+WSGI_APPLICATION = "evenhand.config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -162,4 +162,4 @@ DEMO_CHECKPOINT = BASE_DIR / "demo" / "checkpoint"
 BROKER_FOLDER = VAR / "broker"
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://")
 
-from config.observability import LOGGING  # noqa: E402, F401  (a plain dictionary, kept in a file of its own)
+from evenhand.config.observability import LOGGING  # noqa: E402, F401  (a plain dictionary, kept in a file of its own)

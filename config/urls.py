@@ -16,8 +16,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:studies")),
     path("healthz", healthz, name="healthz"),
-    path("e/", include("studies.rating.urls")),
-    path("j/", include("studies.rating.join_urls")),
-    path("console/", include("studies.console.urls")),
+    path("e/", include("evenhand.studies.rating.urls")),
+    path("j/", include("evenhand.studies.rating.join_urls")),
+    path("console/", include("evenhand.studies.console.urls")),
     path("admin/", admin.site.urls),
 ]

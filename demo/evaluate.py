@@ -1,4 +1,4 @@
-"""Measure the demo model: ``python -m demo.evaluate`` prints the tables that the model card carries.
+"""Measure the demo model: ``python -m evenhand.demo.evaluate`` prints the tables that the model card carries.
 
 Every arm makes a picture of every prompt, from the same seeds; the judge says what each shows of its caption.
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from demo import measures, scenes
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.demo import measures, scenes
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 STEPS, FIRST_SEED = 20, 5000
-BEGIN, END = "<!-- measured: python -m demo.evaluate -->", "<!-- /measured -->"
+BEGIN, END = "<!-- measured: python -m evenhand.demo.evaluate -->", "<!-- /measured -->"
 
 
 def held_out_captions(count: int, seed: int = 77) -> list[str]:
@@ -45,7 +45,7 @@ def generate_pictures(
     pipeline: Any, captions: list[str], arms: Mapping[str, Guidance], steps: int = STEPS
 ) -> dict[str, np.ndarray]:
     """uint8 (N, H, W, 3) for each arm; the seed of caption i is FIRST_SEED + i."""
-    from generation.trajectory import generate
+    from evenhand.generation.trajectory import generate
 
     seeds = [FIRST_SEED + i for i in range(len(captions))]
     return dict(generate(pipeline, captions, seeds, arms, steps=steps).images)
@@ -129,8 +129,8 @@ def main() -> None:
     options = _options()
     import torch
 
-    from generation.checkpoint import load_pipeline
-    from metrics.clip import load_clip
+    from evenhand.generation.checkpoint import load_pipeline
+    from evenhand.metrics.clip import load_clip
 
     pipeline = load_pipeline(str(options.checkpoint), device=options.device, dtype=torch.float32)
     clip = load_clip(str(options.checkpoint / "clip"))

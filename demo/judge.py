@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from demo import scenes
-from demo.scenes import Description, Placement, Scene, Thing
+from evenhand.demo import scenes
+from evenhand.demo.scenes import Description, Placement, Scene, Thing
 
 TEMPLATE = 32  # side of the normalised outlines
 

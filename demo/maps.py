@@ -1,4 +1,6 @@
-"""The demo model's semantic maps beside the truth: ``python -m demo.maps`` prints the mean overlap and draws a sheet.
+"""The demo model's semantic maps beside the truth.
+
+``python -m evenhand.demo.maps`` prints the mean overlap and draws a sheet.
 
 True renders are noised as far as a trajectory is at each iteration of its second half, so that the true regions are
 known, and the network says which token every patch follows (eq. 9).
@@ -16,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demo import measures, scenes
-from generation.semantics import PALETTE, finest_modules, maps_of, most_frequent, overlay
-from generation.sheets import contact_sheet, enlarged, padded
+from evenhand.demo import measures, scenes
+from evenhand.generation.semantics import PALETTE, finest_modules, maps_of, most_frequent, overlay
+from evenhand.generation.sheets import contact_sheet, enlarged, padded
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -50,8 +52,8 @@ class SceneMap:
 
 def scene_maps(pipeline: StableDiffusionPipeline, count: int, seed: int = 51) -> list[SceneMap]:
     """Semantic maps of ``count`` random scenes: the vote of the finest maps of the second half of a trajectory."""
-    from demo.training.data import token_groups
-    from generation.reading import semantic_maps_of
+    from evenhand.demo.training.data import token_groups
+    from evenhand.generation.reading import semantic_maps_of
 
     drawn = measures.noised_scenes(pipeline, count, seed)
     recorded = semantic_maps_of(pipeline, drawn.latents.numpy(), drawn.captions, range(seed, seed + count), steps=STEPS)
@@ -132,7 +134,7 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from generation.checkpoint import load_pipeline
+    from evenhand.generation.checkpoint import load_pipeline
 
     pipeline = load_pipeline(str(options.checkpoint), device="cpu", dtype=torch.float32)
     maps = scene_maps(pipeline, options.scenes)

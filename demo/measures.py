@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage, stats
 
-from demo import judge, scenes
-from metrics.frechet import frechet_distance
+from evenhand.demo import judge, scenes
+from evenhand.metrics.frechet import frechet_distance
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def distance_to_renders(pictures: np.ndarray, renders: np.ndarray, clip: Any) ->
 
 def caption_preference(clip: Any, count: int, seed: int = 31) -> Rate:
     """How often CLIP prefers a render's own caption to one with an attribute exchanged."""
-    from metrics.clip import clip_scores
+    from evenhand.metrics.clip import clip_scores
 
     rng = np.random.default_rng(seed)
     drawn = [scenes.sample_scene(rng) for _ in range(count)]
@@ -151,7 +151,7 @@ def noised_scenes(pipeline: StableDiffusionPipeline, count: int, seed: int) -> N
     """``count`` random scenes with their captions, ready for the network."""
     import torch
 
-    from demo.training import data
+    from evenhand.demo.training import data
 
     rng = np.random.default_rng(seed)
     drawn = [scenes.sample_scene(rng) for _ in range(count)]
@@ -170,8 +170,8 @@ def attention_shares(
     """What the network attends to on true renders, noised to a timestep of the middle of a trajectory."""
     import torch
 
-    from demo.training import data
-    from demo.training.denoiser import Recorder
+    from evenhand.demo.training import data
+    from evenhand.demo.training.denoiser import Recorder
 
     noised = noised_scenes(pipeline, count, seed)
     groups = [data.token_groups(pipeline.tokenizer, caption)[:-1] for caption in noised.captions]

@@ -1,4 +1,4 @@
-"""Train the demo model from nothing but the renderer: ``python -m demo.train --work var/train``.
+"""Train the demo model from nothing but the renderer: ``python -m evenhand.demo.train --work var/train``.
 
 Stages: tokenizer; clip and text in this order, and autoencoder beside them (in another process, if you like); then
 denoiser, pictures and decoder, which do not need each other; then export. Each stage resumes from its saved state, and
@@ -22,8 +22,8 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
     """Run one stage; its predecessors' results must lie in ``work``."""
-    from demo.training import autoencoder, clip, denoiser, export, text, tokenizer
-    from demo.training.loop import Stage
+    from evenhand.demo.training import autoencoder, clip, denoiser, export, text, tokenizer
+    from evenhand.demo.training.loop import Stage
 
     stage = Stage(work, name, steps or DEFAULT_STEPS.get(name, 0))
     if name == "tokenizer":

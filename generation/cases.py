@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
-from generation.attention import AttentionError, cross_attention_modules
+from evenhand.generation.attention import AttentionError, cross_attention_modules
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 CLASSES = ("StableDiffusionPipeline", "SegmentationFreeStableDiffusionPipeline")

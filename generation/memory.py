@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from diffusers import StableDiffusionPipeline
 
-from generation.trajectory import Arms, Generated, generate
+from evenhand.generation.trajectory import Arms, Generated, generate
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,7 @@ def generate_within_memory(
     size = min(batch_size, fitting.get((height, width), batch_size))
     while True:
         try:
-            result = generate(
-                pipeline, prompts, seeds, arms, batch_size=size, height=height, width=width, **options
-            )
+            result = generate(pipeline, prompts, seeds, arms, batch_size=size, height=height, width=width, **options)
             break
         except torch.OutOfMemoryError as error:
             reason = str(error).partition("\n")[0]

@@ -14,7 +14,7 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from numpy.typing import NDArray
 
-from generation.attention import (
+from evenhand.generation.attention import (
     Perturbation,
     RowChange,
     SemanticMaps,
@@ -24,7 +24,7 @@ from generation.attention import (
     perturbation,
     project_text,
 )
-from generation.plan import Conditioning, Step
+from evenhand.generation.plan import Conditioning, Step
 
 RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its token index (heads or 1, patches)
 
@@ -92,9 +92,7 @@ class Network:
     _key: tuple[tuple[Conditioning, ...], ...] = ()
     _calls: list[_Call] = field(default_factory=list)
 
-    def predict(
-        self, step: Step, inputs: Sequence[torch.Tensor], timestep: torch.Tensor
-    ) -> list[BranchPrediction]:
+    def predict(self, step: Step, inputs: Sequence[torch.Tensor], timestep: torch.Tensor) -> list[BranchPrediction]:
         """The rows that ``step`` plans, on the scaled latents (b, C, h, w) of each branch."""
         stacked = torch.cat(list(inputs))
         results = [BranchPrediction({}, {}) for _ in step.branches]

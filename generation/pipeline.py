@@ -16,11 +16,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
-from generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
-from generation.guidance import ClassifierFree, Heads, SegmentationFree, Tokens
-from generation.text import check_prompts, own_tokens, warn_of_cut_words
-from generation.trajectory import picture_size
-from generation.vocabulary import warn_of_unknown_words
+from evenhand.generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
+from evenhand.generation.guidance import ClassifierFree, Heads, SegmentationFree, Tokens
+from evenhand.generation.text import check_prompts, own_tokens, warn_of_cut_words
+from evenhand.generation.trajectory import picture_size
+from evenhand.generation.vocabulary import warn_of_unknown_words
 
 
 class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
@@ -97,9 +97,7 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
             for each in allowed
             for _ in range(repeats)
         ]
-        change = perturbation(
-            [*changed, *[None] * len(changed)], device=self._execution_device, dtype=self.unet.dtype
-        )
+        change = perturbation([*changed, *[None] * len(changed)], device=self._execution_device, dtype=self.unet.dtype)
         assert change is not None
         return _Switch(
             at=guidance.switch_iteration(steps),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 
-from generation.guidance import ClassifierFree, Guidance, Heads, SegmentationFree, Tokens
+from evenhand.generation.guidance import ClassifierFree, Guidance, Heads, SegmentationFree, Tokens
 
 SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
 

@@ -13,11 +13,18 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from generation import noise
-from generation.attention import Perturbation, RowChange, SemanticMaps, after_first, guide_attention, perturbation
-from generation.schedule import build_scheduler
-from generation.text import check_prompts, encode_texts
-from generation.trajectory import patch_grid
+from evenhand.generation import noise
+from evenhand.generation.attention import (
+    Perturbation,
+    RowChange,
+    SemanticMaps,
+    after_first,
+    guide_attention,
+    perturbation,
+)
+from evenhand.generation.schedule import build_scheduler
+from evenhand.generation.text import check_prompts, encode_texts
+from evenhand.generation.trajectory import patch_grid
 
 Maps = dict[int, dict[str, NDArray[np.int16]]]
 

@@ -15,8 +15,8 @@ from diffusers import (
     PNDMScheduler,
 )
 
-from generation.noise import HandedNoise
-from generation.plan import SCHEDULERS, entry_iterations
+from evenhand.generation.noise import HandedNoise
+from evenhand.generation.plan import SCHEDULERS, entry_iterations
 
 
 class Scheduler(Protocol):

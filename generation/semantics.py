@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from generation.sheets import enlarged
+from evenhand.generation.sheets import enlarged
 
 Map = NDArray[np.integer]  # (rows, columns) token indices
 Picture = NDArray[np.uint8]  # (H, W, 3)

@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 from diffusers import StableDiffusionPipeline
 
-from generation.vocabulary import warn_of_unknown_words
+from evenhand.generation.vocabulary import warn_of_unknown_words
 
 NAMED = 3  # texts that one message names
 

@@ -19,13 +19,13 @@ import transformers
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from generation import noise
-from generation.attention import guide_attention
-from generation.guidance import Guidance, combine
-from generation.network import Network, RowMaps, Texts, decode_latents, is_compiled, network_rows
-from generation.plan import PROMPT, Step, count_evaluations, named_arms, plan
-from generation.schedule import Scheduler, advance, build_scheduler
-from generation.text import check_prompts, encode_texts, own_tokens
+from evenhand.generation import noise
+from evenhand.generation.attention import guide_attention
+from evenhand.generation.guidance import Guidance, combine
+from evenhand.generation.network import Network, RowMaps, Texts, decode_latents, is_compiled, network_rows
+from evenhand.generation.plan import PROMPT, Step, count_evaluations, named_arms, plan
+from evenhand.generation.schedule import Scheduler, advance, build_scheduler
+from evenhand.generation.text import check_prompts, encode_texts, own_tokens
 
 __all__ = ["Generated", "count_evaluations", "generate"]
 
@@ -218,9 +218,7 @@ class _Run:
         for state, branch, prediction in zip(states, step.branches, predicted, strict=True):
             copies = [copy.deepcopy(state.scheduler) for _ in branch.groups[1:]]
             for group, scheduler in zip(branch.groups, [*copies, state.scheduler], strict=True):
-                guided = combine(
-                    prediction.predictions[group.negative], prediction.predictions[PROMPT], group.strength
-                )
+                guided = combine(prediction.predictions[group.negative], prediction.predictions[PROMPT], group.strength)
                 latents = advance(
                     scheduler, guided, timestep, state.latents, lambda: noise.draw(seeds, entry + 1, self.latent_shape)
                 )

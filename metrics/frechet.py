@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics.mapped import forget, rows_of
+from evenhand.metrics.mapped import forget, rows_of
 
 Floats = NDArray[np.float64]
 Rows = Callable[[int, int], Floats]  # (start, stop) -> rows of a growing subset, float64

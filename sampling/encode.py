@@ -13,8 +13,8 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 
-from metrics.clip import ClipError, ClipModel, load_clip, tokenize
-from sampling.features import CHUNK
+from evenhand.metrics.clip import ClipError, ClipModel, load_clip, tokenize
+from evenhand.sampling.features import CHUNK
 
 TextEncoder = ClipModel
 TOKENS_PER_BATCH = 256 * 16  # rows × longest prompt of one call

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.mapped import forget
+from evenhand.metrics.mapped import forget
 
 CHUNK = 16_384  # rows; also the span within which prompts are sorted by their length
 

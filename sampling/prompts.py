@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sampling.files import PROMPT_COLUMNS, SOURCE_ID_LIMIT, PromptFileError, rows_of
+from evenhand.sampling.files import PROMPT_COLUMNS, SOURCE_ID_LIMIT, PromptFileError, rows_of
 
 __all__ = [
     "PROMPT_COLUMNS",

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.frechet import FeatureError, Floats, FrechetReference
-from sampling.draws import SubsetError, random_subset
+from evenhand.metrics.frechet import FeatureError, Floats, FrechetReference
+from evenhand.sampling.draws import SubsetError, random_subset
 
 MEMBERS, OTHERS = 128, 512  # of one block
 PASSES = 2  # every member meets others at least so often

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.frechet import FeatureError, FrechetReference
-from sampling.draws import DRAWS, SubsetError, random_subset
-from sampling.representative import representative_subset
-from sampling.twin import twin_distances
+from evenhand.metrics.frechet import FeatureError, FrechetReference
+from evenhand.sampling.draws import DRAWS, SubsetError, random_subset
+from evenhand.sampling.representative import representative_subset
+from evenhand.sampling.twin import twin_distances
 
 __all__ = [
     "DRAWS",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from metrics.frechet import Floats, FrechetReference
+from evenhand.metrics.frechet import Floats, FrechetReference
 
 
 def whitened_rows(count: int, dimension: int, n: int, rng: np.random.Generator) -> Floats:

@@ -25,13 +25,13 @@ def make_study() -> Any:
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
 
-    from demo.scenes import built_in_prompts
-    from studies.drafts import create_study
-    from studies.lifecycle import open_study
-    from studies.management.commands.demo import demo_configuration
-    from studies.pipeline import stages
-    from studies.procedure import parse_questions
-    from studies.prompt_import import import_texts
+    from evenhand.demo.scenes import built_in_prompts
+    from evenhand.studies.drafts import create_study
+    from evenhand.studies.lifecycle import open_study
+    from evenhand.studies.management.commands.demo import demo_configuration
+    from evenhand.studies.pipeline import stages
+    from evenhand.studies.procedure import parse_questions
+    from evenhand.studies.prompt_import import import_texts
 
     call_command("migrate", verbosity=0)
     owner = get_user_model().objects.create_superuser(username="admin", email="", password="screenshots only")
@@ -64,7 +64,7 @@ def make_study() -> Any:
 
 def walk(page: Any, base: str, study: Any, folder: Path, suffix: str, language: str) -> None:
     """One person's way, a picture of each page."""
-    from studies.access import enrolment_link
+    from evenhand.studies.access import enrolment_link
 
     def shot(name: str) -> None:
         page.screenshot(path=folder / f"evaluator-{name}{suffix}.png")
@@ -112,7 +112,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as records:
-        environment = {"EVENHAND_VAR": records, "DJANGO_SETTINGS_MODULE": "config.settings"}
+        environment = {"EVENHAND_VAR": records, "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
         os.environ.update(environment | {"DJANGO_ALLOW_ASYNC_UNSAFE": "true"})
         sys.path.insert(0, str(ROOT))
         os.chdir(ROOT)
@@ -120,7 +120,7 @@ def main() -> None:
 
         django.setup()
         study = make_study()
-        from studies.demonstration import processes
+        from evenhand.studies.demonstration import processes
 
         port = processes.free_port(8900)
         log = Path(records) / "server.log"

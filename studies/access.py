@@ -13,7 +13,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from studies.models import Evaluator, Study
+from evenhand.studies.models import Evaluator, Study
 
 SEPARATOR = "."
 

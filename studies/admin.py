@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from studies import models
+from evenhand.studies import models
 
 
 class ReadOnly(admin.ModelAdmin):

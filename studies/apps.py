@@ -8,5 +8,5 @@ from django.apps import AppConfig
 class StudiesConfig(AppConfig):
     """Records, order of work and pages of preference studies."""
 
-    name = "studies"
+    name = "evenhand.studies"
     verbose_name = "Preference studies"

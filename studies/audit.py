@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 
-from studies.models import AuditEvent, Study
+from evenhand.studies.models import AuditEvent, Study
 
 
 def record(study: Study, action: str, *, actor: AbstractBaseUser | None = None, **detail: Any) -> AuditEvent:

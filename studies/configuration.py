@@ -8,11 +8,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict
-from generation.plan import SCHEDULERS
-from sampling.draws import DRAWS
-from sampling.duplicates import DEDUPLICATION
-from studies.procedure import (
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict
+from evenhand.generation.plan import SCHEDULERS
+from evenhand.sampling.draws import DRAWS
+from evenhand.sampling.duplicates import DEDUPLICATION
+from evenhand.studies.procedure import (
     DEFAULT_CONSENT,
     DEFAULT_OPTIONS,
     DEFAULT_QUESTION,

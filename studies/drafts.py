@@ -7,9 +7,9 @@ from functools import lru_cache
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from studies import audit
-from studies.configuration import StudyConfiguration
-from studies.models import PromptSet, Study, StudyVersion
+from evenhand.studies import audit
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.models import PromptSet, Study, StudyVersion
 
 
 class DraftError(ValueError):

@@ -6,8 +6,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from studies import audit
-from studies.models import Evaluator, Exclusion
+from evenhand.studies import audit
+from evenhand.studies.models import Evaluator, Exclusion
 
 
 class ExclusionError(ValueError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AbstractBaseUser
 
-from studies import audit
-from studies.drafts import configuration_of
-from studies.models import Pair, Study
-from studies.rating import chain
-from studies.rating.booklets import booklets_needed, build_blocks, cells_of
+from evenhand.studies import audit
+from evenhand.studies.assignment.booklets import booklets_needed, build_blocks, cells_of
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Pair, Study
+from evenhand.studies.rating import chain
 
 
 class LifecycleError(ValueError):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from studies.models import Evaluator
+from evenhand.studies.models import Evaluator
 
 
 class Held(NamedTuple):

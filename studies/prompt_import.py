@@ -12,8 +12,8 @@ from pathlib import Path
 
 from django.db import IntegrityError, transaction
 
-from sampling.prompts import SourcePrompt, clean, prompt_line, stream_prompts
-from studies.models import Prompt, PromptSet
+from evenhand.sampling.prompts import SourcePrompt, clean, prompt_line, stream_prompts
+from evenhand.studies.models import Prompt, PromptSet
 
 CHUNK = 2000  # rows of one insert
 

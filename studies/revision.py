@@ -11,10 +11,10 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
-from studies import audit
-from studies.configuration import StudyConfiguration
-from studies.drafts import configuration_of
-from studies.models import Study, StudyVersion
+from evenhand.studies import audit
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Study, StudyVersion
 
 REVISABLE = (
     "quota",

@@ -16,6 +16,6 @@ else:
     os.environ.pop("CELERY_BROKER_URL", None)
     os.environ["EVENHAND_TEST_SQLITE"] = str(_folder / "test.sqlite3")
 
-from config.settings import *  # noqa: E402, F403
+from evenhand.config.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # logins in tests need not be slow

@@ -6,11 +6,11 @@ import pytest
 from django.http import Http404
 from django.test import override_settings
 
-from studies.access import evaluator_for, link_for, studies_of, study_of, token_for
-from studies.models import Evaluator
-from studies.models.responses import new_nonce
-from studies.rating.enrolment import enrol
-from tests.factories import make_admin, make_draft, make_ready_study
+from evenhand.studies.access import evaluator_for, link_for, studies_of, study_of, token_for
+from evenhand.studies.models import Evaluator
+from evenhand.studies.models.responses import new_nonce
+from evenhand.studies.rating.enrolment import enrol
+from tests.helpers.factories import make_admin, make_draft, make_ready_study
 
 pytestmark = pytest.mark.django_db
 

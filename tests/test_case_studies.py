@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from demo import scenes
-from generation.checkpoint import load_pipeline
-from generation.guidance import from_dict
-from generation.images import decode_png
-from generation.trajectory import generate
-from studies.management.commands import case_studies
-from studies.management.commands.case_studies import SCENE_NEGATIVES, SCENE_PROMPTS, chosen_cases
-from tests.generation.tiny import tiny_pipeline
+from evenhand.demo import scenes
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.guidance import from_dict
+from evenhand.generation.images import decode_png
+from evenhand.generation.trajectory import generate
+from evenhand.studies.management.commands import case_studies
+from evenhand.studies.management.commands.case_studies import SCENE_NEGATIVES, SCENE_PROMPTS, chosen_cases
+from tests.helpers.tiny_models import tiny_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(checkpoint: str, output: Path, *arguments: object) -> str:
     said = StringIO()
-    call_command(
-        "case_studies", "--checkpoint", checkpoint, "--output", str(output), *map(str, arguments), stdout=said
-    )
+    call_command("case_studies", "--checkpoint", checkpoint, "--output", str(output), *map(str, arguments), stdout=said)
     return said.getvalue()
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
-from studies.configuration import ConfigurationError, StudyConfiguration, arm_label
+from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
+from evenhand.studies.configuration import ConfigurationError, StudyConfiguration, arm_label
 
 
 def test_the_defaults_are_the_papers() -> None:

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from studies.demonstration.processes import free_port
+from evenhand.studies.demonstration.processes import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = ("--subset", "60", "--per-stratum", "5", "--prompts", "2000")
 
 
 def run_demo(var: Path, *arguments: str) -> str:
-    environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
     environment.pop("DATABASE_URL", None)
     environment.pop("CELERY_BROKER_URL", None)
     command = [sys.executable, "manage.py", "demo", "--no-serve", *SIZE, *arguments]
@@ -98,7 +98,7 @@ def test_a_visitors_answers_stay_out_of_the_demos_figures(demo: tuple[Path, str]
         "trial = standing_of(visitor).trial\n"
         "record_rating(evaluator=visitor, trial_id=trial.public_id, choice=2, key=uuid.uuid4())\n"
     )
-    environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
     for name in ("DATABASE_URL", "CELERY_BROKER_URL"):
         environment.pop(name, None)
     subprocess.run([sys.executable, "manage.py", "shell", "-c", code], cwd=ROOT, env=environment, check=True)

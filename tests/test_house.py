@@ -43,9 +43,9 @@ HEAVY = ("torch", "diffusers", "transformers", "open_clip", "torchvision")
 @pytest.mark.parametrize("module", ["config.wsgi", "config.urls", "config.celery", "studies.pipeline.tasks"])
 def test_the_web_process_never_imports_the_models(module: str, tmp_path: Path) -> None:
     code = (
-        "import os, sys, importlib; os.environ['DJANGO_SETTINGS_MODULE'] = 'config.settings'\n"
+        "import os, sys, importlib; os.environ['DJANGO_SETTINGS_MODULE'] = 'evenhand.config.settings'\n"
         "import django; django.setup()\n"
-        f"importlib.import_module({module!r})\n"
+        f"importlib.import_module('evenhand.{module}')\n"
         "from django.urls import get_resolver; get_resolver().url_patterns\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.pipeline.storage import image_path, store_image
+from evenhand.studies.image_store import image_path, store_image
 
 
 def test_an_image_lies_under_its_hash() -> None:

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, connection
 
-from sampling.prompts import SOURCE_ID_LIMIT, PromptFileError, SourcePrompt, prompts_sha256
-from studies.models import Prompt, PromptSet
-from studies.prompt_import import PromptImportError, import_file, import_texts, store_prompts
+from evenhand.sampling.prompts import SOURCE_ID_LIMIT, PromptFileError, SourcePrompt, prompts_sha256
+from evenhand.studies.models import Prompt, PromptSet
+from evenhand.studies.prompt_import import PromptImportError, import_file, import_texts, store_prompts
 
 pytestmark = pytest.mark.django_db
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
-from generation.images import decode_png, encode_png
-from studies.drafts import configuration_of
-from studies.management.commands.regenerate import differences, how_far_apart
-from studies.models import Arm, Image, Recipe
-from studies.pipeline import loaded, pictures
-from studies.pipeline.context import Context
-from studies.pipeline.storage import image_path, store_image
-from tests.factories import drawn_image, make_draft
-from tests.generation.tiny import tiny_pipeline
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from evenhand.generation.images import decode_png, encode_png
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.image_store import image_path, store_image
+from evenhand.studies.management.commands.regenerate import differences, how_far_apart
+from evenhand.studies.models import Arm, Image, Recipe
+from evenhand.studies.pipeline import model_cache, pictures
+from evenhand.studies.pipeline.context import Context
+from tests.helpers.factories import drawn_image, make_draft
+from tests.helpers.tiny_models import tiny_pipeline
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +37,7 @@ def image(checkpoint: str) -> Image:
     study = make_draft(checkpoint=checkpoint)
     recipe = Recipe.objects.create(
         checkpoint=checkpoint,
-        revision=loaded.checkpoint_revision(checkpoint),
+        revision=model_cache.checkpoint_revision(checkpoint),
         scheduler="euler",
         steps=2,
         height=16,

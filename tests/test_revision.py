@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from studies.configuration import ConfigurationError
-from studies.lifecycle import close_study, open_study
-from studies.models import Booklet, Rating, Study, StudyVersion
-from studies.rating.enrolment import EnrolmentError, consent, enrol
-from studies.revision import RevisionError, revise
-from tests.factories import make_admin, make_draft, make_ready_study
+from evenhand.studies.configuration import ConfigurationError
+from evenhand.studies.lifecycle import close_study, open_study
+from evenhand.studies.models import Booklet, Rating, Study, StudyVersion
+from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
+from evenhand.studies.revision import RevisionError, revise
+from tests.helpers.factories import make_admin, make_draft, make_ready_study
 from tests.rating.conftest import Visitor
 from tests.rating.test_pages import answer
 

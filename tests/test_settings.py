@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.secret import load_secret_key
+from evenhand.config.secret import load_secret_key
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,7 +22,7 @@ def settings_with(tmp_path: Path, **environment: str) -> subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=clean | {"EVENHAND_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings"} | environment,
+        env=clean | {"EVENHAND_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"} | environment,
         capture_output=True,
         text=True,
     )

@@ -19,17 +19,18 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django.live_server_helper import LiveServer
 
-from demo.judge import quality
-from demo.scenes import built_in_prompts
-from generation.plan import count_evaluations
-from studies.demonstration.processes import tail, worker_command
-from studies.drafts import configuration_of, create_study
-from studies.lifecycle import open_study
-from studies.models import Image, PromptSet, Rating, Stage, Study
-from studies.pipeline import doorbell, stages
-from studies.simulation.minds import Population, enrol_simulated
-from studies.simulation.visits import visit_all
-from tests.factories import make_admin, small_configuration
+from evenhand.demo.judge import quality
+from evenhand.demo.scenes import built_in_prompts
+from evenhand.generation.plan import count_evaluations
+from evenhand.studies.demonstration.processes import tail, worker_command
+from evenhand.studies.drafts import configuration_of, create_study
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Image, PromptSet, Rating, Stage, Study
+from evenhand.studies.pipeline import stages
+from evenhand.studies.simulation.deciders import Population, enrol_simulated
+from evenhand.studies.simulation.visits import visit_all
+from evenhand.studies.work import notify
+from tests.helpers.factories import make_admin, small_configuration
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 
@@ -49,7 +50,7 @@ def child_environment() -> dict[str, str]:
         host = f"{database['HOST']}:{database['PORT'] or 5432}"
         url = f"postgresql://{database['USER']}:{database['PASSWORD']}@{host}/{database['NAME']}"
     return os.environ | {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DJANGO_SETTINGS_MODULE": "evenhand.config.settings",
         "EVENHAND_VAR": str(settings.VAR),
         "DATABASE_URL": url,
         "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
@@ -169,7 +170,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_made_twice(tmp_path: Path) -
 def test_a_lost_message_costs_time_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent at all: the worker finds the work by its own sweep."""
     study = imported_study(tmp_path)
-    monkeypatch.setattr(doorbell, "ring", lambda queue: None)
+    monkeypatch.setattr(notify, "ring", lambda queue: None)
     stages.prepare(study)
     log = tmp_path / "worker.log"
     with worker(log) as process:

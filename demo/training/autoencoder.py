@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from demo.training import data
-from demo.training.loop import Stage, run
+from evenhand.demo.training import data
+from evenhand.demo.training.loop import Stage, run
 
 CHANNELS = 4
 

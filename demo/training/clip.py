@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from demo import scenes
-from demo.training import data
-from demo.training.loop import Stage, run
-from demo.training.readouts import PatchHead, SceneHead, Targets, ThingHead, targets
+from evenhand.demo import scenes
+from evenhand.demo.training import data
+from evenhand.demo.training.loop import Stage, run
+from evenhand.demo.training.readouts import PatchHead, SceneHead, Targets, ThingHead, targets
 
 WIDTH, LAYERS, HEADS = 128, 4, 4
 WRONG = 2  # captions with an exchanged attribute beside each true one

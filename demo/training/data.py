@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
-from demo import scenes
+from evenhand.demo import scenes
 
 SIZE = 64
 CONTEXT = 77

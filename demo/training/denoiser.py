@@ -17,11 +17,11 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from transformers import CLIPModel, CLIPTokenizer
 
-from demo import scenes
-from demo.training import data
-from demo.training.autoencoder import CHANNELS
-from demo.training.loop import Stage, run
-from demo.training.tokenizer import load_tokenizer
+from evenhand.demo import scenes
+from evenhand.demo.training import data
+from evenhand.demo.training.autoencoder import CHANNELS
+from evenhand.demo.training.loop import Stage, run
+from evenhand.demo.training.tokenizer import load_tokenizer
 
 GRID, CELLS = 16, 8  # side of the latents, and of the finest cross-attention map
 POOL = 60_000  # scenes whose latents are computed once; their captions are worded anew at every visit

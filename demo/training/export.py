@@ -11,12 +11,12 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel
 
-from demo import scenes
-from demo.training import clip as clip_training
-from demo.training.autoencoder import load_autoencoder
-from demo.training.data import SIZE
-from demo.training.denoiser import new_scheduler
-from demo.training.tokenizer import load_tokenizer
+from evenhand.demo import scenes
+from evenhand.demo.training import clip as clip_training
+from evenhand.demo.training.autoencoder import load_autoencoder
+from evenhand.demo.training.data import SIZE
+from evenhand.demo.training.denoiser import new_scheduler
+from evenhand.demo.training.tokenizer import load_tokenizer
 
 
 def export(work: Path, output: Path) -> None:

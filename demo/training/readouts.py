@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from demo import scenes
+from evenhand.demo import scenes
 
 GRID = 4  # side of the coarse layout
 COLOURS, SHAPES, GROUNDS = list(scenes.COLOURS), list(scenes.SHAPES), list(scenes.BACKGROUNDS)

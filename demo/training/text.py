@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from demo import scenes
-from demo.training import data
-from demo.training.loop import Stage, run
-from demo.training.readouts import SceneHead, Targets, ThingHead, targets
+from evenhand.demo import scenes
+from evenhand.demo.training import data
+from evenhand.demo.training.loop import Stage, run
+from evenhand.demo.training.readouts import SceneHead, Targets, ThingHead, targets
 
 PADS = 4  # padding tokens behind the longest caption that take part, at random positions
 SMALL = 32  # side of the masks: enough to say what covers which quarter

@@ -8,7 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from demo import scenes
+from evenhand.demo import scenes
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 CONTEXT = 77

@@ -16,12 +16,12 @@ import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from studies.configuration import StudyConfiguration
-from studies.drafts import configuration_of
-from studies.models import Booklet, CheckPair, Pair, Study, Trial
-from studies.rating.dealing import deal
-from studies.rating.sequence import Item, sequence
-from studies.rating.showings import PairCell, Showing
+from evenhand.studies.assignment.dealing import deal
+from evenhand.studies.assignment.order import Item, sequence
+from evenhand.studies.assignment.pairs import PairCell, Showing
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Booklet, CheckPair, Pair, Study, Trial
 
 __all__ = ["PairCell", "Showing"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from studies.rating.showings import PairCell
+from evenhand.studies.assignment.pairs import PairCell
 
 Node = tuple[object, ...]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.models import Trial
-from studies.rating.showings import Showing
+from evenhand.studies.assignment.pairs import Showing
+from evenhand.studies.models import Trial
 
 GAP = 5  # pairs at least between a pair and its repeat, where the booklet is long enough
 

@@ -15,10 +15,10 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from studies.drafts import configuration_of
-from studies.models import Booklet, Evaluator, Rating, Study, Trial
-from studies.rating.booklets import Stock
-from studies.rating.showings import PairCell, Showing
+from evenhand.studies.assignment.booklets import Stock
+from evenhand.studies.assignment.pairs import PairCell, Showing
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
 
 
 class Taken(Exception):

@@ -16,13 +16,13 @@ from django.shortcuts import get_object_or_404
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
-from studies.access import studies_of, study_of
-from studies.console.sampling import curve_file
-from studies.models import Image, Study
-from studies.pipeline.storage import image_path
-from studies.results import export, figures
-from studies.results.report import POPULATIONS
-from studies.results.report import report as study_report
+from evenhand.studies.access import studies_of, study_of
+from evenhand.studies.console.sampling import curve_file
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Image, Study
+from evenhand.studies.results import export, figures
+from evenhand.studies.results.report import POPULATIONS
+from evenhand.studies.results.report import report as study_report
 
 PICTURE_HEADERS = {"Cache-Control": "private, no-cache"}
 

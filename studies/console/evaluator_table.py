@@ -9,11 +9,11 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 
-from studies.access import completion_code, enrolment_link, link_for
-from studies.configuration import StudyConfiguration
-from studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
-from studies.procedure import PROLIFIC
-from studies.rating.leftovers import gone
+from evenhand.studies.access import completion_code, enrolment_link, link_for
+from evenhand.studies.assignment.reassignment import gone
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
+from evenhand.studies.procedure import PROLIFIC
 
 LISTED = 200  # evaluators on a page
 SUSPECT_FROM, SUSPECT_SHARE = 5, 0.3  # answers to a check, and failures among them, that make the check itself suspect

@@ -11,13 +11,13 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from studies import audit
-from studies.access import study_of
-from studies.console.forms import InvitationForm
-from studies.exclusions import ExclusionError, exclude, lift
-from studies.models import Evaluator, Study
-from studies.models.designs import new_nonce
-from studies.rating.enrolment import EnrolmentError, enrol
+from evenhand.studies import audit
+from evenhand.studies.access import study_of
+from evenhand.studies.console.forms import InvitationForm
+from evenhand.studies.exclusions import ExclusionError, exclude, lift
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.models.designs import new_nonce
+from evenhand.studies.rating.enrolment import EnrolmentError, enrol
 
 
 def _back(pk: int) -> HttpResponse:

@@ -8,14 +8,14 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
-from generation.plan import SCHEDULERS
-from sampling.draws import DRAWS
-from sampling.duplicates import DEDUPLICATION
-from sampling.percentiles import minimum_prompts
-from studies.configuration import ConfigurationError, StudyConfiguration
-from studies.console.procedure_fields import ProcedureFields
-from studies.models import PromptSet, Study
+from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
+from evenhand.generation.plan import SCHEDULERS
+from evenhand.sampling.draws import DRAWS
+from evenhand.sampling.duplicates import DEDUPLICATION
+from evenhand.sampling.percentiles import minimum_prompts
+from evenhand.studies.configuration import ConfigurationError, StudyConfiguration
+from evenhand.studies.console.procedure_fields import ProcedureFields
+from evenhand.studies.models import PromptSet, Study
 
 SCHEDULER_NAMES = {
     "ddim": "DDIM, η = 0 (Algorithm 1 with Σ = 0)",

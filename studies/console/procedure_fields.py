@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from studies.procedure import (
+from evenhand.studies.procedure import (
     DEFAULT_CONSENT,
     DEFAULT_OPTIONS,
     DEFAULT_QUESTION,

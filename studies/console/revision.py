@@ -12,10 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from studies.access import study_of
-from studies.configuration import ConfigurationError
-from studies.drafts import configuration_of
-from studies.revision import REVISABLE, RevisionError, revise
+from evenhand.studies.access import study_of
+from evenhand.studies.configuration import ConfigurationError
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.revision import REVISABLE, RevisionError, revise
 
 
 class RevisionForm(forms.Form):

@@ -14,12 +14,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from sampling.subset import DRAWS, FrechetCurve, smallest_size_under
-from studies.configuration import StudyConfiguration
-from studies.console.forms import SamplingForm
-from studies.models import PromptSet, SamplingRun
-from studies.pipeline import tries
-from studies.results import figures
+from evenhand.sampling.subset import DRAWS, FrechetCurve, smallest_size_under
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.console.forms import SamplingForm
+from evenhand.studies.models import PromptSet, SamplingRun
+from evenhand.studies.pipeline import sampling_runs
+from evenhand.studies.results import figures
 
 LISTED = 8  # earlier tries on the page
 REPEATED = 5  # prompts that occur most often
@@ -38,7 +38,7 @@ def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpRes
     configuration = StudyConfiguration.from_json(shown.configuration) if shown is not None else None
     form = SamplingForm(request.POST or None, prompt_set=found, initial=SamplingForm.initial_of(found, configuration))
     if request.method == "POST" and form.is_valid():
-        made = tries.start(found, form.cleaned_data["configuration"])
+        made = sampling_runs.start(found, form.cleaned_data["configuration"])
         return redirect(reverse("console:sampling_run", args=[pk, made.pk]) + "#tried")
     context = {
         "section": "prompts",

@@ -7,14 +7,14 @@ from typing import Any
 
 from django.utils import timezone
 
-from studies.configuration import StudyConfiguration, arm_label
-from studies.console.people import people
-from studies.drafts import configuration_of
-from studies.models import Image, Stage, Study, SubsetPrompt
-from studies.pipeline import screening
-from studies.pipeline.stages import DEFINITIONS
-from studies.rating import booklets
-from studies.results.report import report
+from evenhand.studies.assignment import booklets
+from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.console.evaluator_table import people
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
+from evenhand.studies.pipeline import screening
+from evenhand.studies.pipeline.stages import DEFINITIONS
+from evenhand.studies.results.report import report
 
 PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
 PICTURE_STAGES = ("baseline", "score", "strata", "arms", "screen", "checks", "pairs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from studies.console import downloads, evaluators, revision, sampling, views
+from evenhand.studies.console import downloads, evaluators, revision, sampling, views
 
 app_name = "console"
 

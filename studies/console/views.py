@@ -15,15 +15,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from studies import lifecycle
-from studies.access import studies_of, study_of
-from studies.console.downloads import population_of
-from studies.console.forms import InvitationForm, PromptFileForm, StudyForm
-from studies.console.story import story
-from studies.drafts import DraftError, change_draft, configuration_of, create_study
-from studies.models import Pair, PromptSet
-from studies.pipeline import screening, stages
-from studies.prompt_import import import_file
+from evenhand.studies import lifecycle
+from evenhand.studies.access import studies_of, study_of
+from evenhand.studies.console.downloads import population_of
+from evenhand.studies.console.forms import InvitationForm, PromptFileForm, StudyForm
+from evenhand.studies.console.study_page import story
+from evenhand.studies.drafts import DraftError, change_draft, configuration_of, create_study
+from evenhand.studies.models import Pair, PromptSet
+from evenhand.studies.pipeline import screening, stages
+from evenhand.studies.prompt_import import import_file
 
 PAIRS_PER_PAGE = 24
 

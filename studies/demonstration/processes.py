@@ -22,18 +22,18 @@ class ProcessError(RuntimeError):
 def worker_command(queues: str = "cpu,gpu") -> list[str]:
     """One worker process for the embedded default: a solo pool keeps the models in the process that runs the tasks."""
     options = ["--pool=solo", f"--queues={queues}", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [sys.executable, "-m", "celery", "--app=config", "worker", "--loglevel=WARNING", *options]
+    return [sys.executable, "-m", "celery", "--app=evenhand.config", "worker", "--loglevel=WARNING", *options]
 
 
 def server_command(port: int) -> list[str]:
     """gunicorn with one process and a few threads."""
     options = ["--bind", f"127.0.0.1:{port}", "--workers=1", "--threads=6", "--log-level=warning"]
-    return [sys.executable, "-m", "gunicorn", "config.wsgi:application", *options]
+    return [sys.executable, "-m", "gunicorn", "evenhand.config.wsgi:application", *options]
 
 
 def environment() -> dict[str, str]:
     """The children's environment: this installation's folder, whatever it was named by."""
-    return os.environ | {"EVENHAND_VAR": str(settings.VAR), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    return os.environ | {"EVENHAND_VAR": str(settings.VAR), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
 
 
 @contextmanager

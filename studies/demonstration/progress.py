@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from studies.demonstration.processes import ProcessError, tail
-from studies.models import Stage, Study
-from studies.pipeline.stages import DEFINITIONS
+from evenhand.studies.demonstration.processes import ProcessError, tail
+from evenhand.studies.models import Stage, Study
+from evenhand.studies.pipeline.stages import DEFINITIONS
 
 
 def watch_preparation(study: Study, worker: subprocess.Popen[bytes], log: Path, *, interval: float = 0.3) -> None:

@@ -2,7 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
-import studies.models.responses
+import evenhand.studies.models.responses
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -30,8 +30,8 @@ class Migration(migrations.Migration):
             name='Evaluator',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=studies.models.responses.new_public_id, max_length=16, unique=True)),
-                ('nonce', models.CharField(default=studies.models.responses.new_nonce, max_length=32)),
+                ('public_id', models.CharField(default=evenhand.studies.models.responses.new_public_id, max_length=16, unique=True)),
+                ('nonce', models.CharField(default=evenhand.studies.models.responses.new_nonce, max_length=32)),
                 ('external_ids', models.JSONField(blank=True, default=dict)),
                 ('external_key', models.CharField(blank=True, help_text="the panel's id of the person", max_length=200, null=True)),
                 ('note', models.CharField(blank=True, help_text="the admin's own reminder of who holds the link", max_length=100)),

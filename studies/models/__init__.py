@@ -1,9 +1,9 @@
 """The records, in four rooms: prompts, images, designs, responses."""
 
-from studies.models.designs import AuditEvent, Batch, CheckPair, Comparison, Pair, Stage, Study, StudyVersion
-from studies.models.images import Arm, Image, ImageScore, Recipe
-from studies.models.prompts import Prompt, PromptSet, PromptSubset, SamplingRun, SubsetPrompt
-from studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Skip, Trial
+from evenhand.studies.models.designs import AuditEvent, Batch, CheckPair, Comparison, Pair, Stage, Study, StudyVersion
+from evenhand.studies.models.images import Arm, Image, ImageScore, Recipe
+from evenhand.studies.models.prompts import Prompt, PromptSet, PromptSubset, SamplingRun, SubsetPrompt
+from evenhand.studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Skip, Trial
 
 __all__ = [
     "Arm",

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from studies.models.images import Arm, Image, Recipe
-from studies.models.prompts import Prompt, PromptSet, PromptSubset
+from evenhand.studies.models.images import Arm, Image, Recipe
+from evenhand.studies.models.prompts import Prompt, PromptSet, PromptSubset
 
 
 def new_nonce() -> str:

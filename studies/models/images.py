@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from generation.guidance import Guidance, from_dict
-from studies.models.prompts import Prompt
+from evenhand.generation.guidance import Guidance, from_dict
+from evenhand.studies.models.prompts import Prompt
 
 
 class Recipe(models.Model):

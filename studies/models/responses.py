@@ -10,8 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from studies.models.designs import CheckPair, Pair, Study, StudyVersion, new_nonce
-from studies.models.images import Image
+from evenhand.studies.models.designs import CheckPair, Pair, Study, StudyVersion, new_nonce
+from evenhand.studies.models.images import Image
 
 
 def new_public_id() -> str:

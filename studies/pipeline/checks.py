@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from django.db import transaction
 
-from studies.configuration import StudyConfiguration
-from studies.models import CheckPair, Image, Study, SubsetPrompt
-from studies.pipeline.context import Context, Plan, whole
-from studies.pipeline.storage import image_path, store_image
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.image_store import image_path, store_image
+from evenhand.studies.models import CheckPair, Image, Study, SubsetPrompt
+from evenhand.studies.pipeline.context import Context, Plan, whole
 
 STREAM = 7  # of the study's seed
 
@@ -32,8 +32,8 @@ def uses(configuration: StudyConfiguration) -> list[CheckPair.Use]:
 
 def make_checks(context: Context) -> None:
     """Write the check pairs; those that stand there are never made again."""
-    from generation.damage import damaged
-    from generation.images import decode_png, encode_png
+    from evenhand.generation.damage import damaged
+    from evenhand.generation.images import decode_png, encode_png
 
     study, configuration = context.study, context.configuration
     if study.check_pairs.exists():  # all of them: they are written in one transaction
@@ -99,7 +99,7 @@ def _altered(source: Image, sha256: str) -> Image:
         sha256=sha256,
         width=source.width,
         height=source.height,
-        provenance={"altered": "generation.damage.damaged", "source_sha256": source.sha256},
+        provenance={"altered": "evenhand.generation.damage.damaged", "source_sha256": source.sha256},
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db.models import F
 
-from studies.configuration import StudyConfiguration
-from studies.models import Batch, Stage, Study
-from studies.pipeline.batches import report_progress
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.models import Batch, Stage, Study
+from evenhand.studies.work.queue import report_progress
 
 Plan = list[tuple[list[Any], int]]  # (items, units of progress) a batch
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from studies.configuration import StudyConfiguration
+from evenhand.studies.configuration import StudyConfiguration
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from generation.safety import SafetyScreen
-    from studies.models import Recipe
+    from evenhand.generation.safety import SafetyScreen
+    from evenhand.studies.models import Recipe
 
 DEMO = "demo"
 
@@ -38,7 +38,7 @@ def device() -> str:
 
 def checkpoint_revision(name: str) -> str:
     """Hash of a local checkpoint's files, or the hub's commit."""
-    from generation.checkpoint import checkpoint_fingerprint
+    from evenhand.generation.checkpoint import checkpoint_fingerprint
 
     return checkpoint_fingerprint(checkpoint_location(name))
 
@@ -47,7 +47,7 @@ def checkpoint_revision(name: str) -> str:
 def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDiffusionPipeline:
     import torch
 
-    from generation.checkpoint import checkpoint_fingerprint, load_pipeline
+    from evenhand.generation.checkpoint import checkpoint_fingerprint, load_pipeline
 
     if checkpoint_fingerprint(location) != revision:
         raise ValueError(f"the checkpoint {location} has changed since the study was prepared")
@@ -75,7 +75,7 @@ def pipeline_of(checkpoint: str, revision: str, dtype: str) -> StableDiffusionPi
 
 @lru_cache(maxsize=1)
 def _safety_screen(location: str, where: str) -> SafetyScreen | None:
-    from generation.safety import load_safety_screen
+    from evenhand.generation.safety import load_safety_screen
 
     return load_safety_screen(location, device=where)
 
@@ -121,7 +121,7 @@ def encoder_key(configuration: StudyConfiguration) -> str:
 
 @lru_cache(maxsize=1)
 def _clip(location: str, pretrained: str | None, where: str) -> Any:
-    from metrics.clip import load_clip
+    from evenhand.metrics.clip import load_clip
 
     return load_clip(location, pretrained, device=where)
 
@@ -133,7 +133,7 @@ def clip(configuration: StudyConfiguration) -> Any:
 
 @lru_cache(maxsize=1)
 def _text_encoder(location: str, pretrained: str | None, where: str) -> Any:
-    from sampling.encode import load_text_encoder
+    from evenhand.sampling.encode import load_text_encoder
 
     return load_text_encoder(location, pretrained, device=where)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db import transaction
 
-from studies.configuration import StudyConfiguration
-from studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
-from studies.pipeline import loaded
-from studies.pipeline.context import Context, Plan, cut, whole
-from studies.pipeline.storage import image_path, store_image
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.image_store import image_path, store_image
+from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
+from evenhand.studies.pipeline import model_cache
+from evenhand.studies.pipeline.context import Context, Plan, cut, whole
 
 
 def seed_of(prompt: Prompt, configuration: StudyConfiguration) -> int:
@@ -81,15 +81,15 @@ def _present(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[
 
 
 def _generate(context: Context, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
-    from generation.images import EncodingThreads
-    from generation.memory import generate_within_memory
+    from evenhand.generation.images import EncodingThreads
+    from evenhand.generation.memory import generate_within_memory
 
     configuration = context.configuration
     seeds = [seed_of(prompt, configuration) for prompt in prompts]
     stored: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_image)
     with stored:
         result = generate_within_memory(
-            loaded.pipeline(configuration, recipe),
+            model_cache.pipeline(configuration, recipe),
             [prompt.text for prompt in prompts],
             seeds,
             {str(arm.pk): arm.to_guidance() for arm in arms},
@@ -127,7 +127,7 @@ def _generate(context: Context, recipe: Recipe, prompts: list[Prompt], arms: lis
 
 def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[str, Any]) -> dict[str, Any]:
     """Everything needed to make an image again. run: ``Generated.provenance``, the call that made it."""
-    from generation.images import png_versions
+    from evenhand.generation.images import png_versions
 
     return {
         "prompt": prompt.text,
@@ -150,12 +150,12 @@ def plan_score(study: Study, configuration: StudyConfiguration) -> Plan:
 
 def score(context: Context) -> None:
     """CLIP score of each baseline image against its prompt (METHOD: raw cosine)."""
-    from generation.images import decode_png
-    from metrics.clip import clip_scores
+    from evenhand.generation.images import decode_png
+    from evenhand.metrics.clip import clip_scores
 
     study, configuration = context.study, context.configuration
     baseline, _ = _arms(study)
-    metric = f"clip:{loaded.encoder_name(configuration)}"
+    metric = f"clip:{model_cache.encoder_name(configuration)}"
     prompts = {prompt.pk: prompt for prompt in Prompt.objects.filter(pk__in=context.items)}
     images = {
         (image.prompt_id, image.seed): image
@@ -167,7 +167,7 @@ def score(context: Context) -> None:
     if fresh:
         pictures = [decode_png(image_path(image.sha256).read_bytes()) for image in fresh]
         texts = [prompts[image.prompt_id].text for image in fresh]
-        values = clip_scores(pictures, texts, loaded.clip(configuration))
+        values = clip_scores(pictures, texts, model_cache.clip(configuration))
         known |= {image.pk: float(value) for image, value in zip(fresh, values, strict=True)}
     with transaction.atomic():
         ImageScore.objects.bulk_create(

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sampling.draws import SubsetError
-from sampling.features import FeatureCache, Features, Progress
-from studies.configuration import StudyConfiguration
-from studies.models import PromptSet
-from studies.pipeline import loaded
+from evenhand.sampling.draws import SubsetError
+from evenhand.sampling.features import FeatureCache, Features, Progress
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.models import PromptSet
+from evenhand.studies.pipeline import model_cache
 
 if TYPE_CHECKING:
-    from metrics.frechet import FrechetReference
-    from sampling.subset import FrechetCurve
+    from evenhand.metrics.frechet import FrechetReference
+    from evenhand.sampling.subset import FrechetCurve
 
 REPRESENTATIVE_DRAWS, GAUSSIAN_DRAWS = 2, 2  # their curves vary little from draw to draw
 READ = 5000  # prompts read from the database at a time
@@ -44,8 +44,8 @@ class Pool:
 
 def feature_cache(prompt_set: PromptSet, configuration: StudyConfiguration) -> FeatureCache:
     """Where the features of (prompt set, encoder) are kept."""
-    key = f"{prompt_set.sha256[:16]}-{loaded.encoder_key(configuration)}"
-    return FeatureCache(loaded.features_folder(), key, prompt_set.count)
+    key = f"{prompt_set.sha256[:16]}-{model_cache.encoder_key(configuration)}"
+    return FeatureCache(model_cache.features_folder(), key, prompt_set.count)
 
 
 def features_of(prompt_set: PromptSet, configuration: StudyConfiguration, progress: Progress | None = None) -> Features:
@@ -56,16 +56,16 @@ def features_of(prompt_set: PromptSet, configuration: StudyConfiguration, progre
         return list(rows.values_list("text", flat=True))
 
     def encode(given: Sequence[str], *, progress: Progress | None = None) -> Features:
-        from sampling.encode import encode_prompts
+        from evenhand.sampling.encode import encode_prompts
 
-        return encode_prompts(given, loaded.text_encoder(configuration), progress=progress)
+        return encode_prompts(given, model_cache.text_encoder(configuration), progress=progress)
 
     return feature_cache(prompt_set, configuration).fill(texts, encode, progress)
 
 
 def pool_of(prompt_set: PromptSet, configuration: StudyConfiguration, features: Features | None = None) -> Pool:
     """The prompts to draw from: all, or without those that repeat an earlier one."""
-    from sampling.duplicates import first_of_each, first_of_near
+    from evenhand.sampling.duplicates import first_of_each, first_of_near
 
     if configuration.deduplicate == "none":
         return Pool(np.arange(prompt_set.count), 0)
@@ -102,7 +102,7 @@ def curve_of(
     progress: Callable[[int, int], None] | None = None,
 ) -> FrechetCurve:
     """The Fréchet curve of a configuration; with ``both`` the representative draws beside the random ones."""
-    from sampling.subset import frechet_curve
+    from evenhand.sampling.subset import frechet_curve
 
     pool.check(configuration.subset_size)
     return frechet_curve(

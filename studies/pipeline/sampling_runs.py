@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from studies.configuration import StudyConfiguration
-from studies.models import PromptSet, SamplingRun
-from studies.pipeline import doorbell, draws, leases
-from studies.pipeline.leases import MAX_ATTEMPTS
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.models import PromptSet, SamplingRun
+from evenhand.studies.pipeline import prompt_pool
+from evenhand.studies.work import leases, notify
+from evenhand.studies.work.leases import MAX_ATTEMPTS
 
 logger = logging.getLogger(__name__)
 QUEUE = "gpu"  # encoding needs the models
@@ -25,7 +26,7 @@ QUEUE = "gpu"  # encoding needs the models
 def start(prompt_set: PromptSet, configuration: StudyConfiguration) -> SamplingRun:
     """Write down what is to be tried, and ring for a worker."""
     run = SamplingRun.objects.create(prompt_set=prompt_set, configuration=configuration.to_json())
-    transaction.on_commit(lambda: doorbell.ring(QUEUE))
+    transaction.on_commit(lambda: notify.ring(QUEUE))
     return run
 
 
@@ -70,17 +71,17 @@ def compute(run: SamplingRun) -> bool:
 
 
 def _curve(run: SamplingRun) -> tuple[dict[str, object], int]:
-    from metrics.frechet import FrechetReference
+    from evenhand.metrics.frechet import FrechetReference
 
     prompt_set, configuration = run.prompt_set, StudyConfiguration.from_json(run.configuration)
-    features = draws.features_of(prompt_set, configuration, _reporter(run, "Encoding the prompts"))
+    features = prompt_pool.features_of(prompt_set, configuration, _reporter(run, "Encoding the prompts"))
     _report(run, "Looking for repeated prompts", 0, 0)
-    pool = draws.pool_of(prompt_set, configuration, features)
+    pool = prompt_pool.pool_of(prompt_set, configuration, features)
     _report(run, "Fitting the whole set", 0, 0)
     pool.check(configuration.subset_size)
     reference = FrechetReference(features)
     progress = _reporter(run, "Drawing subsets")
-    curve = draws.curve_of(reference, pool, configuration, both=True, progress=progress)
+    curve = prompt_pool.curve_of(reference, pool, configuration, both=True, progress=progress)
     return curve.to_dict(), pool.removed
 
 

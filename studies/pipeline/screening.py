@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from studies.configuration import StudyConfiguration
-from studies.models import Arm, Image, ImageScore, Pair, Study, SubsetPrompt
-from studies.pipeline import loaded
-from studies.pipeline.context import Context, Plan, cut
-from studies.pipeline.storage import image_path
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Arm, Image, ImageScore, Pair, Study, SubsetPrompt
+from evenhand.studies.pipeline import model_cache
+from evenhand.studies.pipeline.context import Context, Plan, cut
 
 PREFIX = "safety:"  # and the checker's name; 1: it would have hidden the picture; 0: it would not
 BATCH = 64
@@ -29,18 +29,18 @@ def shown(study: Study) -> list[int]:
 
 def plan_screening(study: Study, configuration: StudyConfiguration) -> Plan:
     """Batches of images; none where the checkpoint certainly has no checker."""
-    from generation.safety import may_have_checker
+    from evenhand.generation.safety import may_have_checker
 
-    if not may_have_checker(loaded.checkpoint_location(configuration.checkpoint)):
+    if not may_have_checker(model_cache.checkpoint_location(configuration.checkpoint)):
         return []
     return cut(shown(study), BATCH)
 
 
 def screen(context: Context) -> None:
     """Store the checker's verdict on each image of the batch; those that have one are left."""
-    from generation.images import decode_png
+    from evenhand.generation.images import decode_png
 
-    checker = loaded.safety_screen(context.configuration)
+    checker = model_cache.safety_screen(context.configuration)
     if checker is None:
         return
     metric = f"{PREFIX}{checker.name}"

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from django.db import transaction
 
-from generation.guidance import SegmentationFree, fingerprint
-from generation.vocabulary import FILE, described, known_words, unknown_words
-from studies import audit
-from studies.configuration import StudyConfiguration, arm_label
-from studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
-from studies.pipeline import draws, loaded
-from studies.pipeline.context import Context, Plan, whole
+from evenhand.generation.guidance import SegmentationFree, fingerprint
+from evenhand.generation.vocabulary import FILE, described, known_words, unknown_words
+from evenhand.studies import audit
+from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
+from evenhand.studies.pipeline import model_cache, prompt_pool
+from evenhand.studies.pipeline.context import Context, Plan, whole
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -35,25 +35,25 @@ def _plan_prompts(study: Study, configuration: StudyConfiguration) -> Plan:
 
 
 def _plan_curve(study: Study, configuration: StudyConfiguration) -> Plan:
-    families = configuration.curve_draws + draws.GAUSSIAN_DRAWS
+    families = configuration.curve_draws + prompt_pool.GAUSSIAN_DRAWS
     if configuration.draw == "representative":
-        families += draws.REPRESENTATIVE_DRAWS
-    return whole(families * len(draws.curve_sizes(configuration, study.prompt_set.count)))
+        families += prompt_pool.REPRESENTATIVE_DRAWS
+    return whole(families * len(prompt_pool.curve_sizes(configuration, study.prompt_set.count)))
 
 
 def check_prompts(context: Context) -> None:
     """Verify the prompt set against its hash, load the checkpoint, and freeze recipe, arms and comparisons."""
-    from sampling.prompts import prompts_sha256
+    from evenhand.sampling.prompts import prompts_sha256
 
     study, configuration = context.study, context.configuration
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    if prompts_sha256(texts.iterator(chunk_size=draws.READ)) != study.prompt_set.sha256:
+    if prompts_sha256(texts.iterator(chunk_size=prompt_pool.READ)) != study.prompt_set.sha256:
         raise ValueError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     _note_unknown_words(study, configuration)
-    revision = loaded.checkpoint_revision(configuration.checkpoint)
-    pipeline = loaded.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
+    revision = model_cache.checkpoint_revision(configuration.checkpoint)
+    pipeline = model_cache.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
     _refuse_long_prompts(pipeline, study, configuration)
-    height, width = loaded.picture_size(pipeline, configuration)
+    height, width = model_cache.picture_size(pipeline, configuration)
     recipe, _ = Recipe.objects.get_or_create(
         checkpoint=configuration.checkpoint,
         revision=revision,
@@ -76,14 +76,12 @@ def check_prompts(context: Context) -> None:
             )
 
 
-def _refuse_long_prompts(
-    pipeline: StableDiffusionPipeline, study: Study, configuration: StudyConfiguration
-) -> None:
+def _refuse_long_prompts(pipeline: StableDiffusionPipeline, study: Study, configuration: StudyConfiguration) -> None:
     """No study shows people a prompt of which the model saw only the beginning."""
-    from generation.text import refuse_long_prompts
+    from evenhand.generation.text import refuse_long_prompts
 
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    refuse_long_prompts(pipeline, texts.iterator(chunk_size=draws.READ))
+    refuse_long_prompts(pipeline, texts.iterator(chunk_size=prompt_pool.READ))
     guidances = (configuration.baseline, *configuration.candidates)
     openings = (guidance.opening if isinstance(guidance, SegmentationFree) else guidance for guidance in guidances)
     refuse_long_prompts(pipeline, sorted({opening.negative_prompt for opening in openings}), "negative prompt")
@@ -91,12 +89,12 @@ def _refuse_long_prompts(
 
 def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:
     """Write down which words of the prompts mean nothing to a checkpoint that lists the words it knows."""
-    folder = Path(loaded.checkpoint_location(configuration.checkpoint)) / "tokenizer"
+    folder = Path(model_cache.checkpoint_location(configuration.checkpoint)) / "tokenizer"
     known = known_words(folder)
     if known is None:
         return
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    unknown = unknown_words(texts.iterator(chunk_size=draws.READ), known)
+    unknown = unknown_words(texts.iterator(chunk_size=prompt_pool.READ), known)
     if unknown:
         audit.record(
             study, "unknown_words", words=described(unknown), different=len(unknown), list=str(Path(folder.name) / FILE)
@@ -108,7 +106,7 @@ def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None
 
 def encode(context: Context) -> None:
     """Encode every prompt of the set that the cache does not hold already."""
-    draws.features_of(context.study.prompt_set, context.configuration, context.progress)
+    prompt_pool.features_of(context.study.prompt_set, context.configuration, context.progress)
 
 
 # ------------------------------------------------------------------------------ curve and first subset
@@ -116,17 +114,17 @@ def encode(context: Context) -> None:
 
 def curve(context: Context) -> None:
     """Fréchet distance of subsets to the whole set, over sizes and draws (Fig. 10)."""
-    from metrics.frechet import FrechetReference
+    from evenhand.metrics.frechet import FrechetReference
 
     study, configuration = context.study, context.configuration
-    features = draws.features_of(study.prompt_set, configuration)
-    pool = draws.pool_of(study.prompt_set, configuration, features)
-    result = draws.curve_of(FrechetReference(features), pool, configuration, progress=context.progress)
+    features = prompt_pool.features_of(study.prompt_set, configuration)
+    pool = prompt_pool.pool_of(study.prompt_set, configuration, features)
+    result = prompt_pool.curve_of(FrechetReference(features), pool, configuration, progress=context.progress)
     values = {
         "frechet_curve": result.to_dict(),
-        "distance": draws.distance_of(result, configuration),
+        "distance": prompt_pool.distance_of(result, configuration),
         "prompt_set": study.prompt_set,
-        "encoder": loaded.encoder_name(configuration),
+        "encoder": model_cache.encoder_name(configuration),
         "size": configuration.subset_size,
         "seed": configuration.seed,
         "percentiles": list(configuration.percentiles),
@@ -151,8 +149,8 @@ def subset(context: Context) -> None:
         return
     chosen, distance = _drawn(context)
     members = []
-    for start in range(0, len(chosen), draws.READ):
-        part = [int(index) for index in chosen[start : start + draws.READ]]
+    for start in range(0, len(chosen), prompt_pool.READ):
+        part = [int(index) for index in chosen[start : start + prompt_pool.READ]]
         pks = study.prompt_set.prompts.filter(index__in=part).order_by("index").values_list("pk", flat=True)
         members += [SubsetPrompt(subset=study.subset, prompt_id=pk) for pk in pks]
     with transaction.atomic():
@@ -163,16 +161,16 @@ def subset(context: Context) -> None:
 
 def _drawn(context: Context) -> tuple[np.ndarray, float | None]:
     """The members' indices, and their distance where it may differ from the curve's by another machine's rounding."""
-    from metrics.frechet import FrechetReference
-    from sampling.subset import draw_subset, random_subset
+    from evenhand.metrics.frechet import FrechetReference
+    from evenhand.sampling.subset import draw_subset, random_subset
 
     study, configuration = context.study, context.configuration
     size, seed = configuration.subset_size, configuration.seed
     if configuration.draw == "random":
-        pool = draws.pool_of(study.prompt_set, configuration)
+        pool = prompt_pool.pool_of(study.prompt_set, configuration)
         return pool.indices[random_subset(len(pool.indices), size, seed)], None
-    features = draws.features_of(study.prompt_set, configuration)
-    pool = draws.pool_of(study.prompt_set, configuration, features)
+    features = prompt_pool.features_of(study.prompt_set, configuration)
+    pool = prompt_pool.pool_of(study.prompt_set, configuration, features)
     reference = FrechetReference(features)
     chosen = draw_subset(configuration.draw, reference, size, seed, pool=pool.indices, progress=context.progress)
     return chosen, reference.distance(chosen)
@@ -183,7 +181,7 @@ def _drawn(context: Context) -> tuple[np.ndarray, float | None]:
 
 def strata(context: Context) -> None:
     """Mark the prompts around each percentile of the CLIP scores."""
-    from sampling.percentiles import percentile_strata
+    from evenhand.sampling.percentiles import percentile_strata
 
     study, configuration = context.study, context.configuration
     members = list(

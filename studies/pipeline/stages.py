@@ -14,17 +14,19 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from studies import audit
-from studies.configuration import StudyConfiguration
-from studies.drafts import configuration_of
-from studies.models import Batch, Stage, Study
-from studies.pipeline import batches, doorbell, draws
-from studies.pipeline.batches import heartbeat
-from studies.pipeline.checks import CHECKS
-from studies.pipeline.context import Context, Plan
-from studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
-from studies.pipeline.screening import SCREEN
-from studies.pipeline.selection import CURVE, ENCODE, PROMPTS, STRATA, SUBSET
+from evenhand.studies import audit
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Batch, Stage, Study
+from evenhand.studies.pipeline import prompt_pool
+from evenhand.studies.pipeline.checks import CHECKS
+from evenhand.studies.pipeline.context import Context, Plan
+from evenhand.studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
+from evenhand.studies.pipeline.screening import SCREEN
+from evenhand.studies.pipeline.selection import CURVE, ENCODE, PROMPTS, STRATA, SUBSET
+from evenhand.studies.work import notify
+from evenhand.studies.work import queue as batches
+from evenhand.studies.work.queue import heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +82,9 @@ def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
 
 def _check(study: Study, configuration: StudyConfiguration) -> None:
     """Cheap failures first: sizes that the strata cannot be cut from."""
-    from sampling.percentiles import minimum_prompts
+    from evenhand.sampling.percentiles import minimum_prompts
 
-    count = draws.most_left(study.prompt_set, configuration)
+    count = prompt_pool.most_left(study.prompt_set, configuration)
     if configuration.subset_size > count:
         there = f"{count}" if count == study.prompt_set.count else f"{count} different ones"
         raise PreparationError(
@@ -139,7 +141,7 @@ def _start(study: Study, stage: Stage) -> None:
             Batch(stage=stage, number=number, items=items, size=size, queue=definition.queue)
             for number, (items, size) in enumerate(plan)
         )
-    transaction.on_commit(lambda: doorbell.ring(definition.queue))
+    transaction.on_commit(lambda: notify.ring(definition.queue))
     if not plan:
         go_on(study)
 
@@ -157,7 +159,7 @@ def retry(study: Study, *, actor: AbstractBaseUser | None = None) -> int:
         raise PreparationError(f"no stage of “{study.name}” has failed")
     released = batches.release_failed(stage)
     audit.record(study, "retried", actor=actor, stage=stage.name)
-    doorbell.ring(DEFINITIONS[stage.name].queue)
+    notify.ring(DEFINITIONS[stage.name].queue)
     go_on(study)
     return released
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from studies.pipeline import doorbell, stages, tries
+from evenhand.studies.pipeline import sampling_runs, stages
+from evenhand.studies.work import notify
 
 
 @shared_task
 def work(queue: str = "cpu") -> int:
     """Work through a queue's batches, then its tried settings, until none is left; returns how many were done."""
-    doorbell.busy.set()
+    notify.busy.set()
     try:
         done = stages.work_through(queue)
-        return done + (tries.work_through() if queue == tries.QUEUE else 0)
+        return done + (sampling_runs.work_through() if queue == sampling_runs.QUEUE else 0)
     finally:
-        doorbell.busy.clear()
+        notify.busy.clear()
 
 
 @shared_task
 def sweep() -> list[str]:
     """Ring for every queue that has claimable work."""
-    return doorbell.sweep()
+    return notify.sweep()

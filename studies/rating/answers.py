@@ -13,11 +13,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from studies import locks
-from studies.drafts import configuration_of
-from studies.models import Evaluator, Rating, Skip, Study, Trial
-from studies.rating import chain
-from studies.rating.standing import Standing, finish_if_done, note_shown, open_trials, standing_of
+from evenhand.studies import locks
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
+from evenhand.studies.rating import chain
+from evenhand.studies.rating.progress import Standing, finish_if_done, note_shown, open_trials, standing_of
 
 CHOICES = (-2, -1, 0, 1, 2)
 ATTEMPTS = 8  # of one answer, where others of the same evaluator arrive at the same moment

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 
-from studies.models import Evaluator, Rating, Study
+from evenhand.studies.models import Evaluator, Rating, Study
 
 
 @dataclass(frozen=True)

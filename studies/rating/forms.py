@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django import forms
 
-from studies.models import Skip
-from studies.rating.answers import CHOICES
+from evenhand.studies.models import Skip
+from evenhand.studies.rating.answers import CHOICES
 
 LONGEST_MS = 2**31 - 1  # what the column holds
 LARGEST_VIEWPORT = 100_000

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from django.db.models import F
 from django.utils import timezone
 
-from studies.drafts import configuration_of
-from studies.models import CheckPair, Evaluator, Rating, Trial
-from studies.procedure import TRIES
-from studies.rating.standing import Standing
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import CheckPair, Evaluator, Rating, Trial
+from evenhand.studies.procedure import TRIES
+from evenhand.studies.rating.progress import Standing
 
 
 def go_on(evaluator: Evaluator, standing: Standing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from studies.rating import joining, urls  # noqa: F401  (it registers the token's converter)
+from evenhand.studies.rating import joining, urls  # noqa: F401  (it registers the token's converter)
 
 app_name = "enrolment"
 

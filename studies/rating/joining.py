@@ -15,14 +15,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from studies.access import link_for, study_to_join
-from studies.configuration import StudyConfiguration
-from studies.drafts import DraftError, configuration_of
-from studies.models import Evaluator, Study
-from studies.rating.enrolment import EnrolmentError, enrol
-from studies.rating.language import speaking
-from studies.rating.pages import refusal
-from studies.rating.views import quiet
+from evenhand.studies.access import link_for, study_to_join
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import DraftError, configuration_of
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.rating.enrolment import EnrolmentError, enrol
+from evenhand.studies.rating.language import speaking
+from evenhand.studies.rating.pages import refusal
+from evenhand.studies.rating.views import quiet
 
 COOKIE_DAYS = 90
 LONGEST_ID = 200

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-from studies.models import Evaluator
+from evenhand.studies.models import Evaluator
 
 
 def language_of(request: HttpRequest, evaluator: Evaluator | None = None, *, body: bool = True) -> str:

@@ -11,13 +11,13 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import get_language, gettext
 
-from studies.access import completion_code
-from studies.configuration import StudyConfiguration
-from studies.drafts import configuration_of
-from studies.models import CheckPair, Evaluator, Trial
-from studies.procedure import CODE, TRIES
-from studies.rating import answers, introduction
-from studies.rating.standing import Standing
+from evenhand.studies.access import completion_code
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import CheckPair, Evaluator, Trial
+from evenhand.studies.procedure import CODE, TRIES
+from evenhand.studies.rating import answers, introduction
+from evenhand.studies.rating.progress import Standing
 
 SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
 PAGES = ("consent", "instructions", "comprehension", "break", "trial", "finished")

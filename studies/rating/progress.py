@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
-from studies.configuration import StudyConfiguration
-from studies.drafts import configuration_of
-from studies.models import Evaluator, Rating, Study, Trial
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Evaluator, Rating, Study, Trial
 
 PRELOADED = 2  # trials whose pictures the page may fetch ahead
 

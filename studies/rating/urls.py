@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from studies.rating import views
+from evenhand.studies.rating import views
 
 app_name = "rating"
 

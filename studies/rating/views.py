@@ -14,16 +14,16 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from studies.access import evaluator_for
-from studies.drafts import configuration_of
-from studies.models import Evaluator, Rating, Trial
-from studies.pipeline.storage import image_path
-from studies.rating import answers, enrolment, introduction
-from studies.rating.forms import AnswerForm, SkipForm
-from studies.rating.language import speaking
-from studies.rating.pages import body, refusal, show, wants_json
-from studies.rating.standing import Standing, last_answer_of, standing_of
-from studies.rating.withdrawal import withdraw
+from evenhand.studies.access import evaluator_for
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Evaluator, Rating, Trial
+from evenhand.studies.rating import answers, enrolment, introduction
+from evenhand.studies.rating.forms import AnswerForm, SkipForm
+from evenhand.studies.rating.language import speaking
+from evenhand.studies.rating.pages import body, refusal, show, wants_json
+from evenhand.studies.rating.progress import Standing, last_answer_of, standing_of
+from evenhand.studies.rating.withdrawal import withdraw
 
 View = Callable[..., HttpResponseBase]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from studies import audit
-from studies.models import Evaluator, Rating
+from evenhand.studies import audit
+from evenhand.studies.models import Evaluator, Rating
 
 
 def withdraw(evaluator: Evaluator, *, delete: bool = False) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.preference import CATEGORIES
-from studies.models import Study
-from studies.results import figures
-from studies.results.export import csv_lines
-from studies.results.report import counted, report
+from evenhand.analysis.preference import CATEGORIES
+from evenhand.studies.models import Study
+from evenhand.studies.results import figures
+from evenhand.studies.results.export import csv_lines
+from evenhand.studies.results.report import counted, report
 
 __all__ = ["report", "terminal", "write"]
 

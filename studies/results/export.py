@@ -17,7 +17,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from studies.models import Rating, Study, Trial
+from evenhand.studies.models import Rating, Study, Trial
 
 CHUNK = 2000
 LABELS = {

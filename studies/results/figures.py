@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from analysis.preference import CATEGORIES
-from sampling.subset import FrechetCurve
-from studies.results.report import counted
+from evenhand.analysis.preference import CATEGORIES
+from evenhand.sampling.subset import FrechetCurve
+from evenhand.studies.results.report import counted
 
 # The SVG backend reads these from nowhere else. They are set once for the process and never changed.
 mpl.rcParams["svg.fonttype"] = "none"

@@ -12,11 +12,17 @@ import numpy as np
 from django.db.models import Count, Q, QuerySet
 from numpy.typing import NDArray
 
-from analysis.agreement import krippendorff_alpha
-from analysis.preference import CATEGORIES, PreferenceShares, clustered_intervals, preference_shares, sign_test
-from generation.guidance import ClassifierFree, Guidance
-from studies.drafts import configuration_of
-from studies.models import Arm, Comparison, Rating, Study, Trial
+from evenhand.analysis.agreement import krippendorff_alpha
+from evenhand.analysis.preference import (
+    CATEGORIES,
+    PreferenceShares,
+    clustered_intervals,
+    preference_shares,
+    sign_test,
+)
+from evenhand.generation.guidance import ClassifierFree, Guidance
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Arm, Comparison, Rating, Study, Trial
 
 POPULATIONS = ("real", "simulated", "all")
 BOOTSTRAP_SEED = 0

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from analysis.simulate import SimulatedEvaluator, answer_check, choose
-from studies.access import link_for
-from studies.drafts import configuration_of
-from studies.models import Evaluator, Study, Trial
-from studies.rating.enrolment import enrol
-from studies.simulation.visits import SIDES, Visitor
+from evenhand.analysis.simulate import SimulatedEvaluator, answer_check, choose
+from evenhand.studies.access import link_for
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import Evaluator, Study, Trial
+from evenhand.studies.rating.enrolment import enrol
+from evenhand.studies.simulation.visits import SIDES, Visitor
 
 Quality = Callable[[NDArray[np.uint8], str], float]  # (picture, prompt) -> how good, 0–1
 

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from studies.models import SamplingRun
-from studies.pipeline.batches import claimable
+from evenhand.studies.models import SamplingRun
+from evenhand.studies.work.queue import claimable
 
 logger = logging.getLogger(__name__)
 busy = threading.Event()  # set while this process works on batches: it will see new ones by itself
@@ -18,7 +18,7 @@ busy = threading.Event()  # set while this process works on batches: it will see
 
 def ring(queue: str) -> None:
     """Tell one worker of a queue to look. A broker that does not answer is logged; the timer rings later."""
-    from studies.pipeline.tasks import work
+    from evenhand.studies.pipeline.tasks import work
 
     try:
         work.apply_async(kwargs={"queue": queue}, queue=queue, retry=False)

@@ -11,9 +11,9 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from studies.models import Batch, Stage, Study
-from studies.pipeline import leases
-from studies.pipeline.leases import MAX_ATTEMPTS
+from evenhand.studies.models import Batch, Stage, Study
+from evenhand.studies.work import leases
+from evenhand.studies.work.leases import MAX_ATTEMPTS
 
 BACKOFF = timedelta(seconds=5)
 

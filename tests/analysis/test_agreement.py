@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from analysis.agreement import AgreementError, krippendorff_alpha
+from evenhand.analysis.agreement import AgreementError, krippendorff_alpha
 
 NAN = float("nan")
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C: four observers, twelve units.

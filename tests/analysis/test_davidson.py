@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize
 
-from analysis.davidson import DavidsonError, DavidsonFit, fit_davidson
+from evenhand.analysis.davidson import DavidsonError, DavidsonFit, fit_davidson
 
 # Springall (1973), Applied Statistics 22, 59-68, section 7: nine mixtures, each pair compared for flavour strength.
 # Upper triangle: how often the row was judged stronger; lower triangle: the row against the column likewise; and ties.

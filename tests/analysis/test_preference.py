@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.preference import (
+from evenhand.analysis.preference import (
     CATEGORIES,
     PreferenceError,
     PreferenceShares,

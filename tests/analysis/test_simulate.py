@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.simulate import SimulatedEvaluator, answer_check, choose
+from evenhand.analysis.simulate import SimulatedEvaluator, answer_check, choose
 
 QUIET = SimulatedEvaluator(noise=0.0, lapse_rate=0.0)
 qualities = st.floats(0, 1)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.models import Booklet, Trial
-from studies.rating.booklets import (
+from evenhand.studies.assignment.booklets import (
     PairCell,
     balance,
     booklets_needed,
@@ -19,8 +18,9 @@ from studies.rating.booklets import (
     mirror,
     plan_block,
 )
-from studies.rating.dealing import deal
-from tests.factories import make_ready_study
+from evenhand.studies.assignment.dealing import deal
+from evenhand.studies.models import Booklet, Trial
+from tests.helpers.factories import make_ready_study
 
 
 def cells(comparisons: int, strata: dict[str, int]) -> list[PairCell]:

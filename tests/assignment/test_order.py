@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.models import Trial
-from studies.rating.sequence import GAP, Item, sequence
-from studies.rating.showings import PairCell, Showing
+from evenhand.studies.assignment.order import GAP, Item, sequence
+from evenhand.studies.assignment.pairs import PairCell, Showing
+from evenhand.studies.models import Trial
 
 Kind = Trial.Kind
 

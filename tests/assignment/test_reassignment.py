@@ -13,15 +13,15 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from studies.drafts import configuration_of
-from studies.lifecycle import open_study
-from studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
-from studies.rating import chain
-from studies.rating.answers import Conflict, record_rating, skip_trial
-from studies.rating.enrolment import EnrolmentError, consent, enrol
-from studies.rating.standing import finish_if_done, standing_of
-from studies.rating.withdrawal import withdraw
-from tests.factories import make_ready_study
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
+from evenhand.studies.rating import chain
+from evenhand.studies.rating.answers import Conflict, record_rating, skip_trial
+from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
+from evenhand.studies.rating.progress import finish_if_done, standing_of
+from evenhand.studies.rating.withdrawal import withdraw
+from tests.helpers.factories import make_ready_study
 
 pytestmark = pytest.mark.django_db
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from studies.lifecycle import open_study
-from studies.models import Evaluator, Study
-from studies.rating.enrolment import enrol
-from tests.factories import make_admin, make_ready_study
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.rating.enrolment import enrol
+from tests.helpers.factories import make_admin, make_ready_study
 
 # Playwright's synchronous interface runs an event loop in this thread, which Django takes for an asynchronous caller.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")

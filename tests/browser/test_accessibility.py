@@ -11,14 +11,14 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from studies.access import enrolment_link, link_for
-from studies.lifecycle import close_study, open_study, pause_study
-from studies.models import Evaluator, Study
-from studies.procedure import ComprehensionQuestion
-from studies.rating.enrolment import consent, enrol
-from studies.rating.withdrawal import withdraw
-from tests.browser.steps import ready
-from tests.factories import make_admin, make_ready_study
+from evenhand.studies.access import enrolment_link, link_for
+from evenhand.studies.lifecycle import close_study, open_study, pause_study
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.procedure import ComprehensionQuestion
+from evenhand.studies.rating.enrolment import consent, enrol
+from evenhand.studies.rating.withdrawal import withdraw
+from tests.helpers.browser_steps import ready
+from tests.helpers.factories import make_admin, make_ready_study
 from tests.rating.test_language import pseudo  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from studies.models import Evaluator, Rating, Study
-from tests.browser.steps import begin, ready
+from evenhand.studies.models import Evaluator, Rating, Study
+from tests.helpers.browser_steps import begin, ready
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -8,14 +8,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from studies.access import enrolment_link, link_for
-from studies.lifecycle import open_study
-from studies.models import Evaluator, Rating, Study, Trial
-from studies.procedure import ComprehensionQuestion
-from studies.rating import chain
-from studies.rating.enrolment import enrol
-from tests.browser.steps import ready
-from tests.factories import make_admin, make_ready_study
+from evenhand.studies.access import enrolment_link, link_for
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Evaluator, Rating, Study, Trial
+from evenhand.studies.procedure import ComprehensionQuestion
+from evenhand.studies.rating import chain
+from evenhand.studies.rating.enrolment import enrol
+from tests.helpers.browser_steps import ready
+from tests.helpers.factories import make_admin, make_ready_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 QUESTION = ComprehensionQuestion("What do you compare?", ("Sounds", "Pictures"), 1)

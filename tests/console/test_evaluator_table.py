@@ -11,15 +11,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from studies.access import completion_code, enrolment_link
-from studies.console.people import people
-from studies.drafts import configuration_of
-from studies.lifecycle import open_study
-from studies.models import Booklet, Evaluator, Exclusion, Rating, Study, Trial
-from studies.procedure import PROLIFIC, parse_questions
-from studies.rating.enrolment import consent, enrol
-from studies.results.report import report
-from tests.factories import make_admin, make_draft, make_prompt_set, make_ready_study
+from evenhand.studies.access import completion_code, enrolment_link
+from evenhand.studies.console.evaluator_table import people
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Booklet, Evaluator, Exclusion, Rating, Study, Trial
+from evenhand.studies.procedure import PROLIFIC, parse_questions
+from evenhand.studies.rating.enrolment import consent, enrol
+from evenhand.studies.results.report import report
+from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.results.conftest import rate
 
 pytestmark = pytest.mark.django_db
@@ -123,7 +123,7 @@ def test_instructions_last_until_the_first_trial_is_seen() -> None:
 
 
 def test_everybody_is_on_some_page(study: Study, console: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.console.people.LISTED", 2)
+    monkeypatch.setattr("evenhand.studies.console.evaluator_table.LISTED", 2)
     alan = somebody(study, "Alan", careful=False)
     for name in ("Grace", "Mary", "Edsger"):
         enrol(study, note=name)

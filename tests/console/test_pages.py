@@ -10,13 +10,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from studies.configuration import StudyConfiguration
-from studies.console.forms import StudyForm
-from studies.drafts import configuration_of
-from studies.lifecycle import open_study
-from studies.models import Evaluator, PromptSet, Study
-from studies.rating.enrolment import enrol
-from tests.factories import make_admin, make_draft, make_prompt_set, make_ready_study
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.console.forms import StudyForm
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Evaluator, PromptSet, Study
+from evenhand.studies.rating.enrolment import enrol
+from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 
 pytestmark = pytest.mark.django_db
 

@@ -14,13 +14,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from sampling.subset import FrechetCurve
-from studies.configuration import StudyConfiguration
-from studies.console.forms import SamplingForm
-from studies.models import PromptSet, SamplingRun
-from studies.pipeline import tries
-from studies.prompt_import import import_texts
-from tests.factories import make_admin, make_prompt_set, make_ready_study, small_configuration
+from evenhand.sampling.subset import FrechetCurve
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.console.forms import SamplingForm
+from evenhand.studies.models import PromptSet, SamplingRun
+from evenhand.studies.pipeline import sampling_runs
+from evenhand.studies.prompt_import import import_texts
+from tests.helpers.factories import make_admin, make_prompt_set, make_ready_study, small_configuration
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +110,7 @@ def test_settings_are_tried_by_a_worker_and_the_page_follows(
     assert part.lstrip().startswith('<div id="run" hx-get=')
     assert "Waiting for a worker" in part
     assert "<html" not in part
-    assert tries.work_through() == 1
+    assert sampling_runs.work_through() == 1
     part = console.get(address, headers={"HX-Request": "true"}).content.decode()
     assert "hx-get" not in part
     assert "frechet.svg" in part
@@ -188,8 +188,8 @@ def test_bad_settings_are_refused_field_by_field(
 
 
 def test_a_failed_try_says_why_and_keeps_its_settings(console: Client, prompts: PromptSet) -> None:
-    run = tries.start(prompts, small_configuration(encoder="no-such-model"))
-    tries.work_through()
+    run = sampling_runs.start(prompts, small_configuration(encoder="no-such-model"))
+    sampling_runs.work_through()
     page = console.get(reverse("console:sampling_run", args=[prompts.pk, run.pk])).content.decode()
     assert "no open_clip model named" in page.replace("neither a folder nor an", "no")
     assert 'value="no-such-model"' in page

@@ -12,11 +12,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPModel, CLIPTokenizer
 
-from demo import evaluate, measures, scenes
-from generation.checkpoint import load_pipeline
-from generation.guidance import SegmentationFree, from_dict
-from generation.trajectory import generate
-from metrics.clip import ClipModel, clip_scores, load_clip
+from evenhand.demo import evaluate, measures, scenes
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.guidance import SegmentationFree, from_dict
+from evenhand.generation.trajectory import generate
+from evenhand.metrics.clip import ClipModel, clip_scores, load_clip
 
 CHECKPOINT = Path(evaluate.CHECKPOINT)
 STUDY = json.loads((CHECKPOINT / "study.json").read_text())

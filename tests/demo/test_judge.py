@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from demo import scenes
-from demo.judge import judge, quality
+from evenhand.demo import scenes
+from evenhand.demo.judge import judge, quality
 
 COUNT = 300
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from demo.evaluate import CHECKPOINT
-from demo.maps import OTHER, SceneMap, exchanged, mean_overlap, scene_maps, sheet
-from generation.checkpoint import load_pipeline
+from evenhand.demo.evaluate import CHECKPOINT
+from evenhand.demo.maps import OTHER, SceneMap, exchanged, mean_overlap, scene_maps, sheet
+from evenhand.generation.checkpoint import load_pipeline
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo import judge, measures, scenes
-from demo.evaluate import held_out_captions, markdown, plain
-from demo.measures import Rate
+from evenhand.demo import judge, measures, scenes
+from evenhand.demo.evaluate import held_out_captions, markdown, plain
+from evenhand.demo.measures import Rate
 
 
 def two(first: scenes.Thing, second: scenes.Thing) -> scenes.Description:

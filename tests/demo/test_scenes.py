@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo import scenes
+from evenhand.demo import scenes
 
 seeds = st.integers(0, 2**32 - 1)
 

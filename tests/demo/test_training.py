@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from demo import scenes
-from demo.evaluate import CHECKPOINT
-from demo.scenes import Description, Placement, Relation, Scene, Thing
-from demo.training import clip, denoiser, text
-from demo.training.loop import Stage
-from demo.training.readouts import COLOURS, GROUNDS, SHAPES, targets
+from evenhand.demo import scenes
+from evenhand.demo.evaluate import CHECKPOINT
+from evenhand.demo.scenes import Description, Placement, Relation, Scene, Thing
+from evenhand.demo.training import clip, denoiser, text
+from evenhand.demo.training.loop import Stage
+from evenhand.demo.training.readouts import COLOURS, GROUNDS, SHAPES, targets
 
 GROUND = len(COLOURS)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from tests.generation.tiny import tiny_pipeline
+from tests.helpers.tiny_models import tiny_pipeline
 
 
 @pytest.fixture(autouse=True)

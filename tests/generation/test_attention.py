@@ -8,7 +8,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor, AttnP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.attention import (
+from evenhand.generation.attention import (
     AttentionError,
     GuidedAttention,
     RowChange,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from generation.cases import PAPER_NEGATIVES, Case, paper_cases
-from generation.guidance import ClassifierFree, SegmentationFree
-from generation.plan import count_evaluations
+from evenhand.generation.cases import PAPER_NEGATIVES, Case, paper_cases
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.plan import count_evaluations
 
 CASES = paper_cases()
 

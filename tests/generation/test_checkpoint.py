@@ -15,10 +15,10 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
-from generation.checkpoint import PARTS, CheckpointError, DeviceError, checkpoint_fingerprint, load_pipeline
-from generation.guidance import SegmentationFree
-from generation.network import is_compiled
-from generation.trajectory import generate
+from evenhand.generation.checkpoint import PARTS, CheckpointError, DeviceError, checkpoint_fingerprint, load_pipeline
+from evenhand.generation.guidance import SegmentationFree
+from evenhand.generation.network import is_compiled
+from evenhand.generation.trajectory import generate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -100,9 +100,7 @@ def test_a_folder_that_does_not_exist_is_named(name: str) -> None:
         load_pipeline(name, device="cpu")
 
 
-def test_a_checkpoint_without_a_name_is_not_the_working_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_without_a_name_is_not_the_working_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(CheckpointError, match="the name is empty"):
         load_pipeline("", device="cpu")

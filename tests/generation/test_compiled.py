@@ -10,10 +10,10 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from generation.attention import RowChange, after_first, dense_perturbation, guide_attention
-from generation.guidance import ClassifierFree, SegmentationFree
-from generation.network import is_compiled
-from generation.trajectory import generate
+from evenhand.generation.attention import RowChange, after_first, dense_perturbation, guide_attention
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.network import is_compiled
+from evenhand.generation.trajectory import generate
 
 TOKENS = 77
 CPU = torch.device("cpu")

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.guidance import ClassifierFree, GuidanceError, SegmentationFree, combine, fingerprint, from_dict
+from evenhand.generation.guidance import (
+    ClassifierFree,
+    GuidanceError,
+    SegmentationFree,
+    combine,
+    fingerprint,
+    from_dict,
+)
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 classifier_free = st.builds(ClassifierFree, strength=finite, negative_prompt=st.text())

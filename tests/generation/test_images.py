@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from generation.images import EncodingThreads, ImageError, decode_png, encode_png, sha256_of
+from evenhand.generation.images import EncodingThreads, ImageError, decode_png, encode_png, sha256_of
 
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from generation.guidance import SegmentationFree
-from generation.memory import MemoryTooSmall, generate_within_memory
-from generation.trajectory import generate
+from evenhand.generation.guidance import SegmentationFree
+from evenhand.generation.memory import MemoryTooSmall, generate_within_memory
+from evenhand.generation.trajectory import generate
 
 PROMPTS = ["a red circle", "a dog left of a cat", "the blue star"]
 SEEDS = [1, 2, 3]
@@ -44,13 +44,13 @@ def test_the_batch_is_halved_until_it_fits_and_said_so(
     """Batches of 8, 4, 2 make network calls of 16, 8, 4 rows and decoder calls of 8, 4, 2."""
     module, fits = (stock.unet, 4) if part == "unet" else (stock.vae.decoder, 2)
     expected = generate(stock, PROMPTS, SEEDS, ARMS, steps=2, batch_size=2)
-    with memory_for(fits, module), caplog.at_level(logging.WARNING, "generation.memory"):
+    with memory_for(fits, module), caplog.at_level(logging.WARNING, "evenhand.generation.memory"):
         result = generate_within_memory(stock, PROMPTS, SEEDS, ARMS, steps=2, batch_size=8)
     assert np.array_equal(result.images["a"], expected.images["a"])
     assert result.evaluations == expected.evaluations
     assert result.provenance == expected.provenance | {"batch_size_asked": 8}
     assert result.provenance["rows"]["vae"] == 2
-    said = [record.getMessage() for record in caplog.records if record.name == "generation.memory"]
+    said = [record.getMessage() for record in caplog.records if record.name == "evenhand.generation.memory"]
     assert [text.partition(":")[0] for text in said] == [
         "out of memory on cpu with 8 pictures a batch, going on with 4",
         "out of memory on cpu with 4 pictures a batch, going on with 2",

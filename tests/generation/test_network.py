@@ -13,11 +13,11 @@ from diffusers import StableDiffusionPipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.attention import cross_attention_modules
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree
-from generation.network import decode_latents, network_rows
-from generation.plan import SCHEDULERS, count_evaluations
-from generation.trajectory import generate, patch_grid
+from evenhand.generation.attention import cross_attention_modules
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.generation.network import decode_latents, network_rows
+from evenhand.generation.plan import SCHEDULERS, count_evaluations
+from evenhand.generation.trajectory import generate, patch_grid
 
 CFG, A5, A10 = ClassifierFree(), SegmentationFree(5.0), SegmentationFree(10.0)
 PROMPTS = ["a red circle", "a dog left of a cat", "the blue star", "a green square and a star", "a cat on the dog"]
@@ -106,9 +106,7 @@ def test_text_is_projected_once_for_each_set_of_rows(pipeline: StableDiffusionPi
 def test_progress_counts_up_to_all_evaluations(pipeline: StableDiffusionPipeline) -> None:
     told: list[tuple[int, int]] = []
     arms = {"cfg": CFG, "a5": A5}
-    result = generate(
-        pipeline, PROMPTS, range(5), arms, steps=4, batch_size=2, progress=lambda *now: told.append(now)
-    )
+    result = generate(pipeline, PROMPTS, range(5), arms, steps=4, batch_size=2, progress=lambda *now: told.append(now))
     assert {total for _, total in told} == {result.evaluations} == {count_evaluations(arms, 4, prompts=5)}
     done = [now for now, _ in told]
     assert done == sorted(set(done))

@@ -8,7 +8,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.noise import SEED_LIMIT, HandedNoise, draw
+from evenhand.generation.noise import SEED_LIMIT, HandedNoise, draw
 
 SHAPE = (4, 3, 5)
 seeds = st.integers(0, SEED_LIMIT - 1)

@@ -12,12 +12,12 @@ import torch
 from diffusers import HeunDiscreteScheduler, StableDiffusionPipeline
 from diffusers.callbacks import SDCFGCutoffCallback
 
-from generation.checkpoint import load_pipeline
-from generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
-from generation.pipeline import SegmentationFreeStableDiffusionPipeline
-from generation.text import PromptTruncated
-from tests.generation.runs import PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
-from tests.generation.tiny import tiny_pipeline
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
+from evenhand.generation.pipeline import SegmentationFreeStableDiffusionPipeline
+from evenhand.generation.text import PromptTruncated
+from tests.helpers.runs import PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
+from tests.helpers.tiny_models import tiny_pipeline
 
 CALL: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": 8.5, "output_type": "latent"}
 
@@ -25,9 +25,7 @@ CALL: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": 8.5, "ou
 @pytest.fixture
 def ours() -> SegmentationFreeStableDiffusionPipeline:
     """A fresh one of the tiny weights."""
-    pipeline = SegmentationFreeStableDiffusionPipeline(
-        **tiny_pipeline().components, requires_safety_checker=False
-    )
+    pipeline = SegmentationFreeStableDiffusionPipeline(**tiny_pipeline().components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

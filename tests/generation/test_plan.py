@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree
-from generation.plan import SCHEDULERS, count_evaluations, entry_iterations, plan
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.generation.plan import SCHEDULERS, count_evaluations, entry_iterations, plan
 
 CFG, A5, A10 = ClassifierFree(7.5), SegmentationFree(5.0), SegmentationFree(10.0)
 

@@ -8,9 +8,9 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import Attention
 
-from generation import noise
-from generation.attention import cross_attention_modules
-from generation.reading import semantic_maps_of
+from evenhand.generation import noise
+from evenhand.generation.attention import cross_attention_modules
+from evenhand.generation.reading import semantic_maps_of
 
 PROMPTS, SEEDS = ["a red circle", "a dog left of a cat"], [3, 4]
 

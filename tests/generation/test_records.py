@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
-from generation.guidance import SegmentationFree
-from generation.plan import SCHEDULERS
-from generation.trajectory import generate
-from tests.generation.runs import CFG, PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
+from evenhand.generation.guidance import SegmentationFree
+from evenhand.generation.plan import SCHEDULERS
+from evenhand.generation.trajectory import generate
+from tests.helpers.runs import CFG, PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
 
 
 def stock_latents_after(stock: StableDiffusionPipeline, scheduler: str, entry: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from generation.safety import SafetyError, load_safety_screen, may_have_checker
+from evenhand.generation.safety import SafetyError, load_safety_screen, may_have_checker
 
 
 def tiny_checker(folder: Path, *, picky: bool = True) -> Path:

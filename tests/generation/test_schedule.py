@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.noise import draw
-from generation.plan import SCHEDULERS, entry_iterations
-from generation.schedule import advance, build_scheduler
+from evenhand.generation.noise import draw
+from evenhand.generation.plan import SCHEDULERS, entry_iterations
+from evenhand.generation.schedule import advance, build_scheduler
 
 # scheduler/scheduler_config.json of Stable Diffusion v1.5
 STABLE_DIFFUSION = {

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from transformers import CLIPTokenizer
 
-from generation.guidance import SegmentationFree
-from generation.semantics import (
+from evenhand.generation.guidance import SegmentationFree
+from evenhand.generation.semantics import (
     END,
     GREYS,
     OTHER,
@@ -22,9 +22,9 @@ from generation.semantics import (
     overlay,
     token_names,
 )
-from generation.trajectory import generate
-from tests.generation.runs import PROMPTS
-from tests.generation.tiny import tiny_tokenizer
+from evenhand.generation.trajectory import generate
+from tests.helpers.runs import PROMPTS
+from tests.helpers.tiny_models import tiny_tokenizer
 
 grids = hnp.arrays(np.int16, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 9))
 NAMES = [START, "red", "circle", "blue", "square", "star", "dog", "cat", "on", END]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation.sheets import contact_sheet, enlarged, padded
+from evenhand.generation.sheets import contact_sheet, enlarged, padded
 
 
 def noise(count: int) -> list[np.ndarray]:
@@ -20,7 +20,7 @@ def test_every_picture_is_on_the_sheet_untouched_in_its_place() -> None:
         height, width = (extent - own + 1 for extent, own in zip(sheet.shape, (20, 30), strict=False))
         found = [(y, x) for y in range(height) for x in range(width) if (sheet[y, x : x + 30] == picture[0]).all()]
         assert len(found) == 1
-        (y, x), = found
+        ((y, x),) = found
         assert np.array_equal(sheet[y : y + 20, x : x + 30], picture)
         places.append((y, x))
     ys, xs = sorted({y for y, _ in places}), sorted({x for _, x in places})

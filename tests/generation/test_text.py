@@ -8,8 +8,8 @@ from diffusers import StableDiffusionPipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.guidance import ClassifierFree, SegmentationFree
-from generation.text import (
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.text import (
     PromptTooLong,
     PromptTruncated,
     check_prompts,
@@ -18,8 +18,8 @@ from generation.text import (
     refuse_long_prompts,
     words_beyond_limit,
 )
-from generation.trajectory import generate
-from tests.generation.tiny import WORDS
+from evenhand.generation.trajectory import generate
+from tests.helpers.tiny_models import WORDS
 
 sentences = st.lists(st.sampled_from(WORDS), min_size=1, max_size=75)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from generation.guidance import ClassifierFree, Guidance, SegmentationFree
-from generation.plan import SCHEDULERS
-from generation.trajectory import Generated, generate
-from tests.generation.reference import Arm, reference_latents
-from tests.generation.runs import CFG, PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.generation.plan import SCHEDULERS
+from evenhand.generation.trajectory import Generated, generate
+from tests.helpers.reference import Arm, reference_latents
+from tests.helpers.runs import CFG, PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
 
 
 def both(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from generation.checkpoint import load_pipeline
-from generation.guidance import ClassifierFree
-from generation.pipeline import SegmentationFreeStableDiffusionPipeline
-from generation.trajectory import generate
-from generation.vocabulary import UnknownWords, described, known_words, unknown_words
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.guidance import ClassifierFree
+from evenhand.generation.pipeline import SegmentationFreeStableDiffusionPipeline
+from evenhand.generation.trajectory import generate
+from evenhand.generation.vocabulary import UnknownWords, described, known_words, unknown_words
 
 DEMO = Path(__file__).parents[2] / "demo" / "checkpoint"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from studies.access import link_for
-from studies.models import Evaluator
+from evenhand.studies.access import link_for
+from evenhand.studies.models import Evaluator
 
 
 def begin(page: Page, live_server: LiveServer, evaluator: Evaluator) -> None:

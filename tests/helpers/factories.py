@@ -9,13 +9,14 @@ import numpy as np
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 
-from demo.scenes import built_in_prompts
-from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
-from generation.images import encode_png
-from sampling.prompts import prompts_sha256
-from studies.configuration import StudyConfiguration, arm_label
-from studies.drafts import create_study
-from studies.models import (
+from evenhand.demo.scenes import built_in_prompts
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from evenhand.generation.images import encode_png
+from evenhand.sampling.prompts import prompts_sha256
+from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.drafts import create_study
+from evenhand.studies.image_store import store_image
+from evenhand.studies.models import (
     Arm,
     CheckPair,
     Comparison,
@@ -28,8 +29,7 @@ from studies.models import (
     Study,
     SubsetPrompt,
 )
-from studies.pipeline.checks import uses
-from studies.pipeline.storage import store_image
+from evenhand.studies.pipeline.checks import uses
 
 
 def make_admin(username: str = "ada") -> AbstractBaseUser:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from diffusers import StableDiffusionPipeline
 
-from generation.guidance import ClassifierFree, Guidance
-from generation.trajectory import Generated, generate
-from tests.generation.reference import scheduler_of
+from evenhand.generation.guidance import ClassifierFree, Guidance
+from evenhand.generation.trajectory import Generated, generate
+from tests.helpers.reference import scheduler_of
 
 STEPS = 4
 PROMPTS = ["a red circle above the blue square", "a dog left of a cat"]

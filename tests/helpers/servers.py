@@ -12,7 +12,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
-from studies.demonstration.processes import free_port, wait_until_it_answers
+from evenhand.studies.demonstration.processes import free_port, wait_until_it_answers
 
 
 def environment() -> dict[str, str]:
@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
         host = f"{database['HOST']}:{database['PORT'] or 5432}"
         url = f"postgresql://{database['USER']}:{database['PASSWORD']}@{host}/{database['NAME']}"
     return os.environ | {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DJANGO_SETTINGS_MODULE": "evenhand.config.settings",
         "EVENHAND_VAR": str(settings.VAR),
         "DATABASE_URL": url,
     }
@@ -36,7 +36,14 @@ def gunicorn(log: Path, *, workers: int = 2, threads: int = 8) -> Iterator[str]:
     port = free_port(0)
     # kept alive for long: a client's request must not meet a connection that the server is about to close
     options = [f"--workers={workers}", f"--threads={threads}", "--keep-alive=120", "--log-level=warning"]
-    command = [sys.executable, "-m", "gunicorn", "config.wsgi:application", f"--bind=127.0.0.1:{port}", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "evenhand.config.wsgi:application",
+        f"--bind=127.0.0.1:{port}",
+        *options,
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=settings.BASE_DIR, env=environment(), stdout=output, stderr=subprocess.STDOUT

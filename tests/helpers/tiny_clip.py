@@ -10,8 +10,8 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from metrics.clip import ClipModel, load_clip
-from tests.generation.tiny import tiny_tokenizer
+from evenhand.metrics.clip import ClipModel, load_clip
+from tests.helpers.tiny_models import tiny_tokenizer
 
 WIDTH, SIDE = 32, 16
 

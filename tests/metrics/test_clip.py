@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from metrics.clip import ClipError, ClipModel, clip_scores, load_clip, tokenize
-from tests.sampling.tiny_clip import tiny_clip, write_clip
+from evenhand.metrics.clip import ClipError, ClipModel, clip_scores, load_clip, tokenize
+from tests.helpers.tiny_clip import tiny_clip, write_clip
 
 TEXTS = ["a red circle", "a blue square on the left", "a dog", "a cat and a dog", "the green star above a circle"]
 

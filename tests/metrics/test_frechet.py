@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from metrics import frechet
-from metrics.frechet import FeatureError, FrechetReference, frechet_distance, trace_of_root
+from evenhand.metrics import frechet
+from evenhand.metrics.frechet import FeatureError, FrechetReference, frechet_distance, trace_of_root
 
 RNG = np.random.default_rng
 

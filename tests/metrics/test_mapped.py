@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrics.mapped import SCATTERED, forget, rows_of
+from evenhand.metrics.mapped import SCATTERED, forget, rows_of
 
 ROWS, WIDTH = 100_000, 256  # 102 MB
 

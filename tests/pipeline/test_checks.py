@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation.damage import damaged
-from generation.images import decode_png
-from studies.models import CheckPair, Image, SubsetPrompt
-from studies.pipeline import stages
-from studies.pipeline.checks import make_checks
-from studies.pipeline.context import Context
-from studies.pipeline.storage import image_path
-from tests.factories import make_draft, make_ready_study
+from evenhand.generation.damage import damaged
+from evenhand.generation.images import decode_png
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import CheckPair, Image, SubsetPrompt
+from evenhand.studies.pipeline import stages
+from evenhand.studies.pipeline.checks import make_checks
+from evenhand.studies.pipeline.context import Context
+from tests.helpers.factories import make_draft, make_ready_study
 
 pytestmark = pytest.mark.django_db
 

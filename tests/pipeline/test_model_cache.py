@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from generation.checkpoint import checkpoint_fingerprint
-from generation.network import is_compiled
-from studies.pipeline import loaded
-from tests.factories import small_configuration
-from tests.generation.tiny import tiny_pipeline
+from evenhand.generation.checkpoint import checkpoint_fingerprint
+from evenhand.generation.network import is_compiled
+from evenhand.studies.pipeline import model_cache
+from tests.helpers.factories import small_configuration
+from tests.helpers.tiny_models import tiny_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +28,15 @@ def _nothing_loaded(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[
     settings.MODEL_DEVICE = "cpu"
     monkeypatch.setitem(os.environ, "TORCHINDUCTOR_CACHE_DIR", "")  # put back afterwards, whatever a test makes of it
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    loaded._pipeline.cache_clear()
+    model_cache._pipeline.cache_clear()
     yield
-    loaded._pipeline.cache_clear()
+    model_cache._pipeline.cache_clear()
 
 
 def test_a_model_stays_loaded(checkpoint: Path) -> None:
     revision = checkpoint_fingerprint(checkpoint)
-    first = loaded.pipeline_of(str(checkpoint), revision, "float32")
-    assert loaded.pipeline_of(str(checkpoint), revision, "float32") is first
+    first = model_cache.pipeline_of(str(checkpoint), revision, "float32")
+    assert model_cache.pipeline_of(str(checkpoint), revision, "float32") is first
     assert not is_compiled(first.unet)
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
@@ -49,14 +49,14 @@ def test_a_compiled_model_keeps_its_kernels_in_the_installations_folder(
     settings.COMPILE_MODELS = True
     if own:
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", own)
-    pipeline = loaded.pipeline_of(str(checkpoint), checkpoint_fingerprint(checkpoint), "float32")
+    pipeline = model_cache.pipeline_of(str(checkpoint), checkpoint_fingerprint(checkpoint), "float32")
     assert is_compiled(pipeline.unet)  # when first called
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (own or str(settings.COMPILE_CACHE))
 
 
 def test_a_checkpoint_that_changed_is_refused(checkpoint: Path) -> None:
     with pytest.raises(ValueError, match="has changed since the study was prepared"):
-        loaded.pipeline_of(str(checkpoint), "0" * 64, "float32")
+        model_cache.pipeline_of(str(checkpoint), "0" * 64, "float32")
 
 
 def test_an_encoders_key_follows_what_its_weights_hold(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_an_encoders_key_follows_what_its_weights_hold(tmp_path: Path) -> None:
     for content in (None, b"one", b"other", b"one"):
         if content is not None:
             weights.write_bytes(content)
-        keys.append(loaded.encoder_key(configuration))
+        keys.append(model_cache.encoder_key(configuration))
     assert keys[1] == keys[3]
     assert len(set(keys)) == 3
     assert all(len(key) == 16 for key in keys)

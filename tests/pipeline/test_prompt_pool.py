@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from metrics.frechet import FrechetReference
-from sampling.draws import SubsetError
-from sampling.subset import FrechetCurve, draw_subset
-from studies.models import PromptSet, PromptSubset, SamplingRun, Study, SubsetPrompt
-from studies.pipeline import doorbell, draws, stages, tries
-from studies.prompt_import import import_texts
-from tests.factories import make_draft, make_prompt_set, small_configuration
+from evenhand.metrics.frechet import FrechetReference
+from evenhand.sampling.draws import SubsetError
+from evenhand.sampling.subset import FrechetCurve, draw_subset
+from evenhand.studies.models import PromptSet, PromptSubset, SamplingRun, Study, SubsetPrompt
+from evenhand.studies.pipeline import prompt_pool, sampling_runs, stages
+from evenhand.studies.prompt_import import import_texts
+from evenhand.studies.work import notify
+from tests.helpers.factories import make_draft, make_prompt_set, small_configuration
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +29,7 @@ def own_cache(settings: object, tmp_path: Path) -> None:
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every prompt that the real encoder is given."""
-    from sampling import encode
+    from evenhand.sampling import encode
 
     given: list[str] = []
     real = encode.encode_prompts
@@ -60,18 +61,18 @@ def only_prompts(study: Study) -> None:
 
 def test_a_prompt_set_is_encoded_once_for_all_studies(encoded: list[str]) -> None:
     prompt_set, configuration = make_prompt_set(), small_configuration()
-    first = draws.features_of(prompt_set, configuration)
-    again = draws.features_of(prompt_set, small_configuration(subset_size=40, seed=3))
+    first = prompt_pool.features_of(prompt_set, configuration)
+    again = prompt_pool.features_of(prompt_set, small_configuration(subset_size=40, seed=3))
     assert np.array_equal(first, again)
     assert encoded == list(prompt_set.prompts.order_by("index").values_list("text", flat=True))
 
 
 def test_pools_leave_out_what_repeats() -> None:
     prompt_set = repeated()
-    assert len(draws.pool_of(prompt_set, small_configuration()).indices) == 70
-    exact = draws.pool_of(prompt_set, small_configuration(deduplicate="exact"))
+    assert len(prompt_pool.pool_of(prompt_set, small_configuration()).indices) == 70
+    exact = prompt_pool.pool_of(prompt_set, small_configuration(deduplicate="exact"))
     assert (exact.indices.tolist(), exact.removed) == (list(range(60)), 10)
-    near = draws.pool_of(prompt_set, small_configuration(deduplicate="near", near_duplicate_cosine=0.999))
+    near = prompt_pool.pool_of(prompt_set, small_configuration(deduplicate="near", near_duplicate_cosine=0.999))
     assert near.removed >= 10
     assert near.indices.max() < 60
     with pytest.raises(SubsetError, match="65 prompts are asked for; without 10 repeated ones there are 60"):
@@ -85,13 +86,13 @@ def test_a_study_draws_as_configured_and_says_so(draw: str) -> None:
     subset = study.subset
     assert subset is not None
     assert (subset.draw, subset.deduplicate, subset.removed) == (draw, "none", 0)
-    reference = FrechetReference(draws.features_of(study.prompt_set, small_configuration()))
+    reference = FrechetReference(prompt_pool.features_of(study.prompt_set, small_configuration()))
     expected = draw_subset(draw, reference, 24, 0)
     assert list(subset.members.order_by("prompt__index").values_list("prompt__index", flat=True)) == expected.tolist()
     assert subset.distance == pytest.approx(reference.distance(expected), rel=1e-6)
     curve = FrechetCurve.from_dict(subset.frechet_curve)
     assert bool(curve.representative) == (draw == "representative")
-    assert np.shape(curve.gaussian) == (3, draws.GAUSSIAN_DRAWS)
+    assert np.shape(curve.gaussian) == (3, prompt_pool.GAUSSIAN_DRAWS)
 
 
 def test_members_that_stand_there_are_not_drawn_again() -> None:
@@ -124,21 +125,21 @@ def test_what_was_left_out_is_counted_in_the_record() -> None:
 
 
 def test_tried_settings_are_computed_with_both_draws() -> None:
-    run = tries.start(repeated(), small_configuration(deduplicate="exact"))
-    assert tries.work_through() == 1
+    run = sampling_runs.start(repeated(), small_configuration(deduplicate="exact"))
+    assert sampling_runs.work_through() == 1
     run.refresh_from_db()
     assert (run.state, run.removed, run.error) == ("done", 10, "")
     curve = FrechetCurve.from_dict(run.frechet_curve)
     assert curve.sizes == (8, 24, 48)
     assert (np.array(curve.representative).mean(1) < np.array(curve.distances).mean(1)).all()
-    assert tries.work_through() == 0
+    assert sampling_runs.work_through() == 0
 
 
 def test_the_second_try_encodes_nothing(encoded: list[str]) -> None:
     prompt_set = make_prompt_set()
     for seed in (1, 2):
-        tries.start(prompt_set, small_configuration(seed=seed))
-    assert tries.work_through() == 2
+        sampling_runs.start(prompt_set, small_configuration(seed=seed))
+    assert sampling_runs.work_through() == 2
     assert len(encoded) == 60
 
 
@@ -150,37 +151,37 @@ def test_the_second_try_encodes_nothing(encoded: list[str]) -> None:
     ],
 )
 def test_settings_that_cannot_be_computed_say_why(change: dict[str, object], message: str) -> None:
-    run = tries.start(repeated(), small_configuration(**change))
-    assert tries.work_through() == 0
+    run = sampling_runs.start(repeated(), small_configuration(**change))
+    assert sampling_runs.work_through() == 0
     run.refresh_from_db()
     assert run.state == "failed"
     assert message in run.error
 
 
 def test_a_run_whose_worker_died_is_taken_by_another_and_the_first_writes_nothing() -> None:
-    tries.start(make_prompt_set(), small_configuration())
-    lost = tries.claim()
+    sampling_runs.start(make_prompt_set(), small_configuration())
+    lost = sampling_runs.claim()
     assert lost is not None
-    assert tries.claim() is None
+    assert sampling_runs.claim() is None
     SamplingRun.objects.filter(pk=lost.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    taken = tries.claim()
+    taken = sampling_runs.claim()
     assert taken is not None
-    assert not tries.compute(lost)
+    assert not sampling_runs.compute(lost)
     assert SamplingRun.objects.get(pk=taken.pk).state == "running"
-    assert tries.compute(taken)
+    assert sampling_runs.compute(taken)
 
 
 def test_a_run_that_kills_its_workers_is_given_up() -> None:
-    run = tries.start(make_prompt_set(), small_configuration())
+    run = sampling_runs.start(make_prompt_set(), small_configuration())
     for _ in range(3):
-        assert tries.claim() is not None
+        assert sampling_runs.claim() is not None
         SamplingRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert tries.claim() is None
+    assert sampling_runs.claim() is None
     run.refresh_from_db()
     assert (run.state, run.error) == ("failed", "its worker disappeared 3 times in the middle of it")
 
 
 def test_the_sweep_rings_for_waiting_runs() -> None:
-    assert doorbell.sweep() == []
-    tries.start(make_prompt_set(), small_configuration())
-    assert doorbell.sweep() == ["gpu"]
+    assert notify.sweep() == []
+    sampling_runs.start(make_prompt_set(), small_configuration())
+    assert notify.sweep() == ["gpu"]

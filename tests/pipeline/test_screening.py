@@ -9,12 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from studies.models import Image, ImageScore, Pair, Stage, Study
-from studies.pipeline import loaded, screening, stages
-from studies.pipeline.context import Context
-from studies.pipeline.storage import image_path
-from tests.factories import make_admin, make_ready_study
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Image, ImageScore, Pair, Stage, Study
+from evenhand.studies.pipeline import model_cache, screening, stages
+from evenhand.studies.pipeline.context import Context
 from tests.generation.test_safety import tiny_checker
+from tests.helpers.factories import make_admin, make_ready_study
 
 pytestmark = pytest.mark.django_db
 
@@ -24,8 +24,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study whose checkpoint has a picky checker."""
     made = make_ready_study(owner=make_admin("ada"))
     tiny_checker(tmp_path)
-    monkeypatch.setattr(loaded, "checkpoint_location", lambda name: str(tmp_path))
-    loaded._safety_screen.cache_clear()
+    monkeypatch.setattr(model_cache, "checkpoint_location", lambda name: str(tmp_path))
+    model_cache._safety_screen.cache_clear()
     return made
 
 
@@ -41,7 +41,7 @@ def test_every_picture_of_the_pairs_gets_one_verdict(study: Study) -> None:
     files = {image.sha256: image_path(image.sha256).read_bytes() for image in Image.objects.all()}
     run(study)
     run(study)
-    checker = loaded.safety_screen(stages.configuration_of(study))
+    checker = model_cache.safety_screen(stages.configuration_of(study))
     assert checker is not None
     verdicts = ImageScore.objects.filter(metric=f"safety:{checker.name}")
     assert verdicts.count() == 3 * 12  # the baseline and two candidates of twelve prompts

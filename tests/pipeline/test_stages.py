@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generation.guidance import ClassifierFree
-from sampling.prompts import prompts_sha256
-from studies.models import Batch, Comparison, Image, Pair, Stage, Study, SubsetPrompt
-from studies.pipeline import stages
-from studies.pipeline.storage import image_path
-from tests.factories import make_draft
+from evenhand.generation.guidance import ClassifierFree
+from evenhand.sampling.prompts import prompts_sha256
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Batch, Comparison, Image, Pair, Stage, Study, SubsetPrompt
+from evenhand.studies.pipeline import stages
+from tests.helpers.factories import make_draft
 
 pytestmark = pytest.mark.django_db
 

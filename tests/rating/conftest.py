@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from studies.access import link_for
-from studies.lifecycle import open_study
-from studies.models import Evaluator, Study
-from studies.rating.enrolment import consent, enrol
-from tests.factories import make_ready_study
+from evenhand.studies.access import link_for
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.rating.enrolment import consent, enrol
+from tests.helpers.factories import make_ready_study
 
 JSON = {"Accept": "application/json"}
 

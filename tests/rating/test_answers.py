@@ -9,12 +9,12 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from studies.lifecycle import close_study, pause_study
-from studies.models import Evaluator, Rating, Study, Trial
-from studies.rating import answers
-from studies.rating.answers import record_rating
-from studies.rating.enrolment import consent, enrol
-from studies.rating.standing import standing_of
+from evenhand.studies.lifecycle import close_study, pause_study
+from evenhand.studies.models import Evaluator, Rating, Study, Trial
+from evenhand.studies.rating import answers
+from evenhand.studies.rating.answers import record_rating
+from evenhand.studies.rating.enrolment import consent, enrol
+from evenhand.studies.rating.progress import standing_of
 
 pytestmark = pytest.mark.django_db
 

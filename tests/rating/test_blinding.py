@@ -23,15 +23,15 @@ from django.db import connection
 from pytest_django.live_server_helper import LiveServer
 from scipy import stats
 
-from generation.damage import damaged
-from generation.images import decode_png, encode_png
-from studies.access import link_for
-from studies.lifecycle import open_study
-from studies.models import Arm, Image, Study, Trial
-from studies.pipeline.storage import image_path, store_image
-from studies.simulation.minds import Population, Preference, RecordedMind, enrol_simulated
-from studies.simulation.visits import Visitor, Walk
-from tests.factories import make_ready_study
+from evenhand.generation.damage import damaged
+from evenhand.generation.images import decode_png, encode_png
+from evenhand.studies.access import link_for
+from evenhand.studies.image_store import image_path, store_image
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Arm, Image, Study, Trial
+from evenhand.studies.simulation.deciders import Population, Preference, RecordedMind, enrol_simulated
+from evenhand.studies.simulation.visits import Visitor, Walk
+from tests.helpers.factories import make_ready_study
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from studies.access import enrolment_link
-from studies.lifecycle import open_study
-from studies.models import Booklet, Evaluator, Rating, Study, Trial
-from studies.rating import chain
-from tests.factories import make_ready_study
-from tests.servers import gunicorn
+from evenhand.studies.access import enrolment_link
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
+from evenhand.studies.rating import chain
+from tests.helpers.factories import make_ready_study
+from tests.helpers.servers import gunicorn
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 

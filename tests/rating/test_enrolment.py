@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from django.db import connection
 
-from studies.lifecycle import LifecycleError, close_study, open_study
-from studies.models import Booklet, Evaluator, Study, Trial
-from studies.rating.enrolment import EnrolmentError, claim_booklet, consent, enrol
-from tests.factories import make_draft, make_ready_study
+from evenhand.studies.lifecycle import LifecycleError, close_study, open_study
+from evenhand.studies.models import Booklet, Evaluator, Study, Trial
+from evenhand.studies.rating.enrolment import EnrolmentError, claim_booklet, consent, enrol
+from tests.helpers.factories import make_draft, make_ready_study
 
 pytestmark = pytest.mark.django_db
 

@@ -7,12 +7,12 @@ import hashlib
 import pytest
 from django.test import Client
 
-from studies.lifecycle import open_study
-from studies.models import Evaluator, Rating, Study, Trial
-from studies.procedure import ComprehensionQuestion, parse_questions, written
-from studies.rating.enrolment import enrol
-from studies.revision import revise
-from tests.factories import make_ready_study
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Evaluator, Rating, Study, Trial
+from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, written
+from evenhand.studies.rating.enrolment import enrol
+from evenhand.studies.revision import revise
+from tests.helpers.factories import make_ready_study
 from tests.rating.conftest import Visitor
 from tests.rating.test_pages import answer
 

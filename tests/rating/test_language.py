@@ -14,10 +14,10 @@ from django.test import Client
 from django.utils import translation
 from django.utils.translation import trans_real
 
-from studies.access import enrolment_link
-from studies.configuration import DEFAULT_CONSENT
-from studies.models import Evaluator, Study
-from studies.rating.enrolment import consent
+from evenhand.studies.access import enrolment_link
+from evenhand.studies.configuration import DEFAULT_CONSENT
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.rating.enrolment import consent
 from tests.rating.conftest import Visitor
 
 CATALOGUE = Path(django_settings.BASE_DIR) / "locale" / "de" / "LC_MESSAGES" / "django.po"

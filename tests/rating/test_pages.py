@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from studies.access import link_for
-from studies.lifecycle import open_study, pause_study
-from studies.models import Evaluator, Rating, Study, Trial
-from studies.pipeline.storage import image_path
-from studies.rating.enrolment import consent, enrol
-from tests.factories import make_ready_study
+from evenhand.studies.access import link_for
+from evenhand.studies.image_store import image_path
+from evenhand.studies.lifecycle import open_study, pause_study
+from evenhand.studies.models import Evaluator, Rating, Study, Trial
+from evenhand.studies.rating.enrolment import consent, enrol
+from tests.helpers.factories import make_ready_study
 from tests.rating.conftest import JSON, Visitor
 
 pytestmark = pytest.mark.django_db
@@ -227,7 +227,7 @@ def test_the_next_trial_is_marked_as_shown(visitor: Visitor) -> None:
 def test_logs_blank_tokens_out(caplog: pytest.LogCaptureFixture, grace: Evaluator) -> None:
     import logging
 
-    from config.observability import BlankTokens
+    from evenhand.config.observability import BlankTokens
 
     record = logging.LogRecord("x", logging.WARNING, "", 0, "Not Found: %s", (link_for(grace),), None)
     BlankTokens().filter(record)

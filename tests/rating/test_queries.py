@@ -9,10 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from studies.lifecycle import open_study
-from studies.models import Rating
-from studies.rating.enrolment import consent, enrol
-from tests.factories import make_ready_study
+from evenhand.studies.lifecycle import open_study
+from evenhand.studies.models import Rating
+from evenhand.studies.rating.enrolment import consent, enrol
+from tests.helpers.factories import make_ready_study
 from tests.rating.conftest import Visitor
 from tests.rating.test_pages import answer
 

@@ -13,15 +13,15 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from studies.access import link_for
-from studies.lifecycle import close_study
-from studies.models import Evaluator, Rating, Study
-from studies.rating import chain
-from studies.rating.answers import record_rating
-from studies.rating.enrolment import consent, enrol
-from studies.rating.standing import standing_of
-from studies.rating.withdrawal import withdraw
-from studies.results.report import report
+from evenhand.studies.access import link_for
+from evenhand.studies.lifecycle import close_study
+from evenhand.studies.models import Evaluator, Rating, Study
+from evenhand.studies.rating import chain
+from evenhand.studies.rating.answers import record_rating
+from evenhand.studies.rating.enrolment import consent, enrol
+from evenhand.studies.rating.progress import standing_of
+from evenhand.studies.rating.withdrawal import withdraw
+from evenhand.studies.results.report import report
 
 pytestmark = pytest.mark.django_db
 

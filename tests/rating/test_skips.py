@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from studies.models import Evaluator, Rating, Skip, Study, Trial
+from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
 from tests.rating.conftest import Visitor
 
 pytestmark = pytest.mark.django_db

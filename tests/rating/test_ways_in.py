@@ -7,11 +7,11 @@ import re
 import pytest
 from django.test import Client
 
-from studies.access import completion_code, enrolment_link, link_for
-from studies.lifecycle import close_study, open_study, pause_study
-from studies.models import Evaluator, Study
-from studies.models.designs import new_nonce
-from tests.factories import make_ready_study
+from evenhand.studies.access import completion_code, enrolment_link, link_for
+from evenhand.studies.lifecycle import close_study, open_study, pause_study
+from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.models.designs import new_nonce
+from tests.helpers.factories import make_ready_study
 from tests.rating.conftest import JSON, Visitor
 from tests.rating.test_pages import answer
 

@@ -12,10 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from studies.models import Booklet, Evaluator, Rating, Study, Trial
-from studies.rating import chain
-from studies.rating.booklets import build_blocks
-from tests.factories import make_ready_study
+from evenhand.studies.assignment.booklets import build_blocks
+from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
+from evenhand.studies.rating import chain
+from tests.helpers.factories import make_ready_study
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

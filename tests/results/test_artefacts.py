@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.frechet import FrechetReference
-from sampling.subset import frechet_curve
-from studies.models import Study
-from studies.results import artefacts
-from studies.results.artefacts import BAR, bar
-from studies.results.export import csv_lines
-from studies.results.report import report
+from evenhand.metrics.frechet import FrechetReference
+from evenhand.sampling.subset import frechet_curve
+from evenhand.studies.models import Study
+from evenhand.studies.results import artefacts
+from evenhand.studies.results.artefacts import BAR, bar
+from evenhand.studies.results.export import csv_lines
+from evenhand.studies.results.report import report
 from tests.results.conftest import always, invite, rate_booklet
 
 

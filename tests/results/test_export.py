@@ -15,10 +15,10 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.access import token_for
-from studies.models import CheckPair, Exclusion, Prompt, Rating, Study, Trial
-from studies.results.export import COLUMNS, codebook, csv_lines, protected, unprotected
-from studies.results.report import report
+from evenhand.studies.access import token_for
+from evenhand.studies.models import CheckPair, Exclusion, Prompt, Rating, Study, Trial
+from evenhand.studies.results.export import COLUMNS, codebook, csv_lines, protected, unprotected
+from evenhand.studies.results.report import report
 from tests.results.conftest import NOON, always, invite, queries_of, rate, rate_booklet
 
 CONTRACT = [

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.preference import CATEGORIES, clustered_intervals, preference_shares
-from metrics.frechet import FrechetReference
-from sampling.subset import FrechetCurve, frechet_curve
-from studies.results import figures
-from studies.results.figures import PALETTE
+from evenhand.analysis.preference import CATEGORIES, clustered_intervals, preference_shares
+from evenhand.metrics.frechet import FrechetReference
+from evenhand.sampling.subset import FrechetCurve, frechet_curve
+from evenhand.studies.results import figures
+from evenhand.studies.results.figures import PALETTE
 
 COUNTS = (2, 17, 21, 42, 18)  # the paper's Fig. 11, of a hundred ratings
 SVG = "{http://www.w3.org/2000/svg}"
@@ -190,10 +190,11 @@ def test_a_curve_of_zeros_is_refused() -> None:
 
 def test_drawing_loads_neither_the_models_nor_pyplot(tmp_path: Path) -> None:
     code = (
-        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'config.settings'\n"
+        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'evenhand.config.settings'\n"
         "import django; django.setup()\n"
-        "import studies.results.artefacts\n"
-        "print([m for m in ('torch', 'open_clip', 'sampling.encode', 'matplotlib.pyplot') if m in sys.modules])"
+        "import evenhand.studies.results.artefacts\n"
+        "heavy = ('torch', 'open_clip', 'evenhand.sampling.encode', 'matplotlib.pyplot')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     environment = {"EVENHAND_VAR": str(tmp_path), "PATH": ""}
     root = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from generation.guidance import ClassifierFree, SegmentationFree, fingerprint
-from studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
-from studies.results.report import PopulationError, ratings_table, report, short_names
-from tests.factories import make_ready_study
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
+from evenhand.studies.results.report import PopulationError, ratings_table, report, short_names
+from tests.helpers.factories import make_ready_study
 from tests.results.conftest import always, invite, queries_of, rate, rate_booklet
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampling import duplicates
-from sampling.duplicates import DuplicatesError, first_of_each, first_of_near
+from evenhand.sampling import duplicates
+from evenhand.sampling.duplicates import DuplicatesError, first_of_each, first_of_near
 
 
 @given(st.lists(st.sampled_from("abcde"), max_size=20))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.clip import ClipModel, tokenize
-from sampling.encode import can_be_cut, encode_prompts, lengths
-from tests.generation.tiny import WORDS, tiny_tokenizer
-from tests.sampling.tiny_clip import WIDTH, tiny_clip
+from evenhand.metrics.clip import ClipModel, tokenize
+from evenhand.sampling.encode import can_be_cut, encode_prompts, lengths
+from tests.helpers.tiny_clip import WIDTH, tiny_clip
+from tests.helpers.tiny_models import WORDS, tiny_tokenizer
 
 EOS = len(tiny_tokenizer()) - 1
 
@@ -20,7 +20,7 @@ EOS = len(tiny_tokenizer()) - 1
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a large prompt set has it: a batch holds prompts of nearly one length."""
-    monkeypatch.setattr("sampling.encode.TOKENS_PER_BATCH", 120)
+    monkeypatch.setattr("evenhand.sampling.encode.TOKENS_PER_BATCH", 120)
 
 
 def captions(count: int, seed: int = 0) -> list[str]:
@@ -93,7 +93,7 @@ def test_a_bidirectional_tower_may_not_be_cut(tmp_path: Path, monkeypatch: pytes
     texts = captions(30)
     expected = full_length(clip, texts)
     assert_within(encode_prompts(texts, clip), expected)
-    monkeypatch.setattr("sampling.encode.can_be_cut", lambda model: True)
+    monkeypatch.setattr("evenhand.sampling.encode.can_be_cut", lambda model: True)
     error = np.linalg.norm(encode_prompts(texts, clip) - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert error.max() > 1e-2
 
@@ -116,9 +116,9 @@ def test_many_batches_report_their_progress_and_agree_with_one(
     clip: ClipModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = captions(40)
-    monkeypatch.setattr("sampling.encode.TOKENS_PER_BATCH", 40 * 77)
+    monkeypatch.setattr("evenhand.sampling.encode.TOKENS_PER_BATCH", 40 * 77)
     expected = encode_prompts(texts, clip)
-    monkeypatch.setattr("sampling.encode.TOKENS_PER_BATCH", 60)
+    monkeypatch.setattr("evenhand.sampling.encode.TOKENS_PER_BATCH", 60)
     seen: list[tuple[int, int]] = []
     features = encode_prompts(texts, clip, progress=lambda done, total: seen.append((done, total)))
     assert_within(features, expected)
@@ -131,7 +131,7 @@ def test_many_batches_report_their_progress_and_agree_with_one(
 def test_a_call_is_cut_to_its_longest_prompt_and_holds_no_more_than_it_should(
     clip: ClipModel, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
-    monkeypatch.setattr("sampling.encode.TOKENS_PER_BATCH", tokens)
+    monkeypatch.setattr("evenhand.sampling.encode.TOKENS_PER_BATCH", tokens)
     shapes: list[tuple[int, int]] = []
     with clip.model.token_embedding.register_forward_pre_hook(lambda _, ids: shapes.append(tuple(ids[0].shape))):
         encode_prompts(captions(40), clip)

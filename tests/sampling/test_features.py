@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sampling import encode, features
-from sampling.encode import encode_prompts
-from sampling.features import CacheError, FeatureCache, Features, Progress
-from tests.sampling.tiny_clip import WIDTH, tiny_clip, write_clip
+from evenhand.sampling import encode, features
+from evenhand.sampling.encode import encode_prompts
+from evenhand.sampling.features import CacheError, FeatureCache, Features, Progress
+from tests.helpers.tiny_clip import WIDTH, tiny_clip, write_clip
 
 COUNT = 47
 TEXTS = [f"a dog and {i} cats on {'a very ' * (i % 5)}large bench" for i in range(COUNT)]

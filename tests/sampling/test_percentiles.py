@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampling.percentiles import StrataError, minimum_prompts, percentile_strata
+from evenhand.sampling.percentiles import StrataError, minimum_prompts, percentile_strata
 
 
 def ranks(count: int, percentiles: tuple[float, ...] = (90, 50, 10), per_stratum: int = 50) -> dict[float, list[int]]:

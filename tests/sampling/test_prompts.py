@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampling.prompts import PromptFileError, SourcePrompt, clean, prompts_sha256, read_prompts, stream_prompts
+from evenhand.sampling.prompts import (
+    PromptFileError,
+    SourcePrompt,
+    clean,
+    prompts_sha256,
+    read_prompts,
+    stream_prompts,
+)
 
 
 def write(folder: Path, content: str | bytes, name: str = "prompts.csv") -> Path:

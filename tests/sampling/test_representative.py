@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics.frechet import FeatureError, FrechetReference
-from sampling import representative
-from sampling.draws import SubsetError, random_subset
-from sampling.representative import representative_subset
+from evenhand.metrics.frechet import FeatureError, FrechetReference
+from evenhand.sampling import representative
+from evenhand.sampling.draws import SubsetError, random_subset
+from evenhand.sampling.representative import representative_subset
 
 
 def skewed(count: int, dimension: int, seed: int = 0) -> np.ndarray:

@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.frechet import FeatureError, FrechetReference
-from sampling.subset import FrechetCurve, SubsetError, draw_subset, frechet_curve, random_subset, smallest_size_under
+from evenhand.metrics.frechet import FeatureError, FrechetReference
+from evenhand.sampling.subset import (
+    FrechetCurve,
+    SubsetError,
+    draw_subset,
+    frechet_curve,
+    random_subset,
+    smallest_size_under,
+)
 
 
 @pytest.fixture(scope="module")

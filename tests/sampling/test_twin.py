@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.frechet import FrechetReference
-from sampling.twin import twin_distances, whitened_rows
+from evenhand.metrics.frechet import FrechetReference
+from evenhand.sampling.twin import twin_distances, whitened_rows
 
 RNG = np.random.default_rng
 

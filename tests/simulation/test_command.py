@@ -10,10 +10,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.live_server_helper import LiveServer
 
-from studies.demonstration.processes import free_port
-from studies.lifecycle import open_study, pause_study
-from studies.models import Evaluator, Rating, Study
-from tests.factories import make_ready_study
+from evenhand.studies.demonstration.processes import free_port
+from evenhand.studies.lifecycle import open_study, pause_study
+from evenhand.studies.models import Evaluator, Rating, Study
+from tests.helpers.factories import make_ready_study
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,14 +9,14 @@ import httpx
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from analysis.simulate import SimulatedEvaluator
-from studies.lifecycle import open_study, pause_study
-from studies.models import Booklet, Evaluator, Rating, Study, Trial
-from studies.procedure import ComprehensionQuestion
-from studies.rating import chain
-from studies.simulation.minds import Population, Preference, enrol_simulated
-from studies.simulation.visits import SimulationError, Visit, visit_all
-from tests.factories import make_ready_study
+from evenhand.analysis.simulate import SimulatedEvaluator
+from evenhand.studies.lifecycle import open_study, pause_study
+from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
+from evenhand.studies.procedure import ComprehensionQuestion
+from evenhand.studies.rating import chain
+from evenhand.studies.simulation.deciders import Population, Preference, enrol_simulated
+from evenhand.studies.simulation.visits import SimulationError, Visit, visit_all
+from tests.helpers.factories import make_ready_study
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from studies.models import Batch, Stage, Study
-from studies.pipeline import batches, leases
-from tests.factories import make_draft
+from evenhand.studies.models import Batch, Stage, Study
+from evenhand.studies.work import leases, queue
+from tests.helpers.factories import make_draft
 
 pytestmark = pytest.mark.django_db
 
@@ -30,41 +30,41 @@ def expire(batch: Batch) -> None:
 
 def test_batches_are_claimed_in_order_and_once() -> None:
     make_stage(3)
-    claimed = [batches.claim("cpu") for _ in range(4)]
+    claimed = [queue.claim("cpu") for _ in range(4)]
     assert [batch.number if batch else None for batch in claimed] == [0, 1, 2, None]
-    assert batches.claim("gpu") is None
+    assert queue.claim("gpu") is None
 
 
 def test_an_expired_lease_is_another_workers() -> None:
     make_stage(1)
-    first = batches.claim("cpu")
+    first = queue.claim("cpu")
     assert first is not None
-    assert batches.claim("cpu") is None
+    assert queue.claim("cpu") is None
     expire(first)
-    second = batches.claim("cpu")
+    second = queue.claim("cpu")
     assert second is not None
     assert second.pk == first.pk
     assert second.attempts == 2
-    assert not leases.renew(batches._held(first))
-    assert not batches.finish(first)
-    assert batches.finish(second)
+    assert not leases.renew(queue._held(first))
+    assert not queue.finish(first)
+    assert queue.finish(second)
 
 
 def test_progress_is_the_sum_over_batches_and_survives_a_lost_one() -> None:
     stage = make_stage(2, size=10)
-    first = batches.claim("cpu")
+    first = queue.claim("cpu")
     assert first is not None
-    batches.report_progress(first, 7)
+    queue.report_progress(first, 7)
     stage.refresh_from_db()
     assert stage.done == 7
     expire(first)
-    again = batches.claim("cpu")
+    again = queue.claim("cpu")
     assert again is not None
-    batches.report_progress(again, 3)
-    batches.report_progress(first, 9)  # the late worker reports nothing any more
+    queue.report_progress(again, 3)
+    queue.report_progress(first, 9)  # the late worker reports nothing any more
     stage.refresh_from_db()
     assert stage.done == 3
-    batches.finish(again)
+    queue.finish(again)
     stage.refresh_from_db()
     assert stage.done == 10
 
@@ -72,10 +72,10 @@ def test_progress_is_the_sum_over_batches_and_survives_a_lost_one() -> None:
 def test_a_failed_attempt_waits_and_the_third_gives_up() -> None:
     stage = make_stage(1)
     for attempt in (1, 2, 3):
-        batch = batches.claim("cpu")
+        batch = queue.claim("cpu")
         assert batch is not None, attempt
-        batches.fail(batch, "the disk is full", permanent=False)
-        assert batches.claim("cpu") is None  # it waits, or is given up
+        queue.fail(batch, "the disk is full", permanent=False)
+        assert queue.claim("cpu") is None  # it waits, or is given up
         Batch.objects.filter(state=Batch.State.WAITING).update(not_before=timezone.now())
     stage.refresh_from_db()
     assert (stage.state, stage.error) == (Stage.State.FAILED, "the disk is full")
@@ -84,10 +84,10 @@ def test_a_failed_attempt_waits_and_the_third_gives_up() -> None:
 def test_a_worker_that_disappears_again_and_again_stops_the_stage() -> None:
     stage = make_stage(1)
     for _ in range(3):
-        batch = batches.claim("cpu")
+        batch = queue.claim("cpu")
         assert batch is not None
         expire(batch)
-    assert batches.claim("cpu") is None
+    assert queue.claim("cpu") is None
     stage.refresh_from_db()
     assert stage.state == Stage.State.FAILED
     assert "disappeared 3 times" in stage.error
@@ -95,12 +95,12 @@ def test_a_worker_that_disappears_again_and_again_stops_the_stage() -> None:
 
 def test_a_failed_stage_can_be_tried_again() -> None:
     stage = make_stage(1)
-    batch = batches.claim("cpu")
+    batch = queue.claim("cpu")
     assert batch is not None
-    batches.fail(batch, "no such file", permanent=True)
-    assert batches.claim("cpu") is None
-    assert batches.release_failed(stage) == 1
-    again = batches.claim("cpu")
+    queue.fail(batch, "no such file", permanent=True)
+    assert queue.claim("cpu") is None
+    assert queue.release_failed(stage) == 1
+    again = queue.claim("cpu")
     assert again is not None
     assert again.attempts == 1
 
@@ -115,7 +115,7 @@ def test_workers_that_claim_at_once_share_the_batches() -> None:
     def work() -> None:
         try:
             barrier.wait()
-            while (batch := batches.claim("cpu")) is not None:
+            while (batch := queue.claim("cpu")) is not None:
                 taken.append(batch.number)
         finally:
             connection.close()
@@ -133,11 +133,11 @@ def test_workers_that_claim_at_once_share_the_batches() -> None:
 def test_the_heartbeat_keeps_a_lease_alive(settings: object) -> None:
     settings.LEASE_SECONDS = 0.6  # type: ignore[attr-defined]
     make_stage(1)
-    batch = batches.claim("cpu")
+    batch = queue.claim("cpu")
     assert batch is not None
-    with batches.heartbeat(batch) as lost:
+    with queue.heartbeat(batch) as lost:
         threading.Event().wait(1.5)
-        assert batches.claim("cpu") is None
+        assert queue.claim("cpu") is None
         assert not lost.is_set()
         Batch.objects.filter(pk=batch.pk).update(holder=None, lease_until=None, state=Batch.State.WAITING)
         assert lost.wait(1.0)

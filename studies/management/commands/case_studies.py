@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from generation.cases import Case, paper_cases
-from studies.pipeline import loaded
+from evenhand.generation.cases import Case, paper_cases
+from evenhand.studies.pipeline import model_cache
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from generation.trajectory import Generated
+    from evenhand.generation.trajectory import Generated
 
 STEPS = 20  # the paper's T; its switches are given for it
 SIDE = 256  # pixels of a small picture's longer side on the sheets
@@ -47,7 +47,7 @@ class Command(BaseCommand):
     help = "Make the paper's Fig. 1 to 9 as contact sheets, with semantic maps, for any checkpoint."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--checkpoint", default=loaded.DEMO, help="demo, a diffusers folder or a hub id")
+        parser.add_argument("--checkpoint", default=model_cache.DEMO, help="demo, a diffusers folder or a hub id")
         parser.add_argument("--figure", type=int, action="append", metavar="N", help="1 to 9; may be repeated")
         parser.add_argument("--output", type=Path, help="folder of the sheets (default: case_studies in EVENHAND_VAR)")
         parser.add_argument("--dtype", help="float32, float16 or bfloat16 (default: float16 on a GPU, else float32)")
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         parser.add_argument("--again", action="store_true", help="make sheets that are there again")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from generation.checkpoint import load_pipeline
+        from evenhand.generation.checkpoint import load_pipeline
 
         folder = options["output"] or settings.VAR / "case_studies"
         try:
@@ -67,7 +67,9 @@ class Command(BaseCommand):
             if not missing:
                 return
             pipeline = load_pipeline(
-                loaded.checkpoint_location(options["checkpoint"]), device=loaded.device(), dtype=options["dtype"]
+                model_cache.checkpoint_location(options["checkpoint"]),
+                device=model_cache.device(),
+                dtype=options["dtype"],
             )
             folder.mkdir(parents=True, exist_ok=True)
             for case in missing:
@@ -81,7 +83,7 @@ def chosen_cases(
     checkpoint: str, figures: Sequence[int] | None, *, strength: float = 7.5, guided_strength: float = 2.5
 ) -> list[Case]:
     """The figures asked for (all by default), with scene prompts for the demo model."""
-    scenes = checkpoint == loaded.DEMO
+    scenes = checkpoint == model_cache.DEMO
     cases = paper_cases(
         SCENE_PROMPTS if scenes else None,
         SCENE_NEGATIVES if scenes else None,
@@ -101,9 +103,9 @@ def sheet_path(folder: Path, case: Case) -> Path:
 
 def make_sheet(pipeline: StableDiffusionPipeline, case: Case, folder: Path, checkpoint: str) -> int:
     """One figure's sheet, maps and JSON; returns the network evaluations that they took."""
-    from generation.images import encode_png, png_versions
-    from generation.sheets import contact_sheet, enlarged
-    from generation.trajectory import generate
+    from evenhand.generation.images import encode_png, png_versions
+    from evenhand.generation.sheets import contact_sheet, enlarged
+    from evenhand.generation.trajectory import generate
 
     result = generate(
         pipeline,
@@ -155,7 +157,7 @@ def columns_of(case: Case, result: Generated) -> dict[str, Any]:
 
 def guided_arms(case: Case) -> list[str]:
     """The arms that have semantic maps."""
-    from generation.guidance import SegmentationFree
+    from evenhand.generation.guidance import SegmentationFree
 
     return [name for name, guidance in case.arms.items() if isinstance(guidance, SegmentationFree)]
 
@@ -165,9 +167,9 @@ def semantic_map(pipeline: StableDiffusionPipeline, case: Case, result: Generate
 
     Both show what most of the finest maps of the iterations name at each patch.
     """
-    from generation.reading import semantic_maps_of
-    from generation.semantics import finest_modules, maps_of, most_frequent, overlay, token_names
-    from generation.sheets import contact_sheet, padded
+    from evenhand.generation.reading import semantic_maps_of
+    from evenhand.generation.semantics import finest_modules, maps_of, most_frequent, overlay, token_names
+    from evenhand.generation.sheets import contact_sheet, padded
 
     assert result.latents is not None
     read = semantic_maps_of(pipeline, result.latents[arm][:1], [case.prompt], case.seeds[:1], steps=STEPS)

@@ -16,10 +16,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from studies.configuration import StudyConfiguration
-from studies.demonstration import processes
-from studies.demonstration.progress import watch_preparation
-from studies.models import PromptSet, Rating, Stage, Study
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.demonstration import processes
+from evenhand.studies.demonstration.progress import watch_preparation
+from evenhand.studies.models import PromptSet, Rating, Stage, Study
 
 STUDY = "Demo: coloured shapes"
 PROMPTS = "Built-in scenes"
@@ -82,9 +82,9 @@ class Command(BaseCommand):
         return admin
 
     def _study(self, admin: AbstractBaseUser, options: dict[str, Any]) -> Study:
-        from demo.scenes import built_in_prompts
-        from studies.drafts import create_study
-        from studies.prompt_import import import_texts
+        from evenhand.demo.scenes import built_in_prompts
+        from evenhand.studies.drafts import create_study
+        from evenhand.studies.prompt_import import import_texts
 
         study = Study.objects.filter(name=STUDY).first()
         if study is not None:
@@ -98,7 +98,7 @@ class Command(BaseCommand):
     # ------------------------------------------------------------------ the stages, in a real worker
 
     def _prepare(self, study: Study, output: Path, timings: dict[str, float]) -> None:
-        from studies.pipeline import stages
+        from evenhand.studies.pipeline import stages
 
         began = time.monotonic()
         if study.state == Study.State.DRAFT:
@@ -119,10 +119,10 @@ class Command(BaseCommand):
     # ------------------------------------------------------------------ simulated evaluators, over HTTP
 
     def _rate(self, study: Study, base_url: str, evaluators: int, timings: dict[str, float]) -> None:
-        from demo.judge import quality
-        from studies.lifecycle import open_study
-        from studies.simulation.minds import Population, enrol_simulated
-        from studies.simulation.visits import visit_all
+        from evenhand.demo.judge import quality
+        from evenhand.studies.lifecycle import open_study
+        from evenhand.studies.simulation.deciders import Population, enrol_simulated
+        from evenhand.studies.simulation.visits import visit_all
 
         began = time.monotonic()
         if study.state == Study.State.READY:
@@ -142,8 +142,8 @@ class Command(BaseCommand):
     # ------------------------------------------------------------------ results
 
     def _write_results(self, study: Study, output: Path, timings: dict[str, float]) -> None:
-        from studies.results import artefacts
-        from studies.results.report import counted
+        from evenhand.studies.results import artefacts
+        from evenhand.studies.results.report import counted
 
         artefacts.write(study, output, population="simulated")
         report = artefacts.report(study, population="simulated") | {"demo": measurements(study, timings)}
@@ -167,8 +167,8 @@ class Command(BaseCommand):
         return port
 
     def _serve(self, study: Study, base_url: str, server: Any) -> None:
-        from studies.access import link_for
-        from studies.rating.enrolment import enrol
+        from evenhand.studies.access import link_for
+        from evenhand.studies.rating.enrolment import enrol
 
         guest = study.evaluators.filter(simulated=False, finished_at=None).first() or enrol(study, note="demo visitor")
         self._say(
@@ -184,7 +184,7 @@ class Command(BaseCommand):
 
 def demo_configuration(options: dict[str, Any]) -> StudyConfiguration:
     """The demo's study: the guidance settings that the model card names, sizes for a few minutes' work."""
-    from generation.guidance import from_dict
+    from evenhand.generation.guidance import from_dict
 
     settings_file = Path(settings.DEMO_CHECKPOINT) / "study.json"
     chosen = json.loads(settings_file.read_text())
@@ -202,8 +202,8 @@ def demo_configuration(options: dict[str, Any]) -> StudyConfiguration:
 
 def measurements(study: Study, timings: dict[str, float]) -> dict[str, Any]:
     """Network evaluations against METHOD's formula, times and memory of this run."""
-    from generation.plan import count_evaluations
-    from studies.drafts import configuration_of
+    from evenhand.generation.plan import count_evaluations
+    from evenhand.studies.drafts import configuration_of
 
     configuration = configuration_of(study)
     arms = {str(i): guidance for i, guidance in enumerate(configuration.candidates)}

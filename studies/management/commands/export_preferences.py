@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from studies.management.commands.run_study import find_study
-from studies.results.export import codebook, csv_lines
+from evenhand.studies.management.commands.run_study import find_study
+from evenhand.studies.results.export import codebook, csv_lines
 
 
 class Command(BaseCommand):

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sampling.prompts import PromptFileError, SourcePrompt, stream_prompts
-from studies.prompt_import import PromptImportError, free_name, store_prompts
+from evenhand.sampling.prompts import PromptFileError, SourcePrompt, stream_prompts
+from evenhand.studies.prompt_import import PromptImportError, free_name, store_prompts
 
 
 class Command(BaseCommand):

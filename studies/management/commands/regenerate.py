@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from studies.models import Image
-from studies.pipeline import loaded
-from studies.pipeline.storage import image_path
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Image
+from evenhand.studies.pipeline import model_cache
 
 NEEDED = ("prompt", "seed", "guidance", "checkpoint", "revision", "scheduler", "size", "rows", "dtype", "versions")
 SAME_RECIPE = ("prompt", "seed", "guidance", "checkpoint", "revision", "batch_size_asked")  # taken from the record
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--output", type=Path, metavar="FILE", help="also write the picture made now to a new file")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from generation.images import sha256_of
+        from evenhand.generation.images import sha256_of
 
         image = find_image(options["image"])
         output: Path | None = options["output"]
@@ -78,11 +78,11 @@ def remake(record: Mapping[str, Any]) -> Remade:
         raise ValueError(f"its record lacks {', '.join(missing) or 'the scheduler configuration'}")
     import torch
 
-    from generation.guidance import from_dict
-    from generation.images import encode_png, png_versions
-    from generation.trajectory import generate
+    from evenhand.generation.guidance import from_dict
+    from evenhand.generation.images import encode_png, png_versions
+    from evenhand.generation.trajectory import generate
 
-    pipeline = loaded.pipeline_of(record["checkpoint"], record["revision"], record["dtype"])
+    pipeline = model_cache.pipeline_of(record["checkpoint"], record["revision"], record["dtype"])
     before = torch.get_num_threads()
     torch.set_num_threads(record.get("threads", before))
     try:
@@ -104,7 +104,7 @@ def remake(record: Mapping[str, Any]) -> Remade:
 
 def file_problem(image: Image) -> str:
     """What is wrong with the stored file; empty if its bytes are the recorded ones."""
-    from generation.images import sha256_of
+    from evenhand.generation.images import sha256_of
 
     path = image_path(image.sha256)
     if not path.exists():
@@ -115,7 +115,7 @@ def file_problem(image: Image) -> str:
 
 def picture_problem(image: Image, made: Remade) -> str:
     """How the picture made now differs from the recorded one, and what differs in how they were made."""
-    from generation.images import decode_png, sha256_of
+    from evenhand.generation.images import decode_png, sha256_of
 
     if sha256_of(made.data) == image.sha256:
         return ""

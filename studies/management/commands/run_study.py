@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from studies.models import Stage, Study
-from studies.pipeline import stages
+from evenhand.studies.models import Stage, Study
+from evenhand.studies.pipeline import stages
 
 
 class Command(BaseCommand):

@@ -11,12 +11,12 @@ import httpx
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from analysis.simulate import SimulatedEvaluator
-from studies.access import enrolment_link
-from studies.management.commands.run_study import find_study
-from studies.models import Study
-from studies.simulation.minds import Population, Preference, enrol_simulated
-from studies.simulation.visits import SimulationError, Visit, visit_all
+from evenhand.analysis.simulate import SimulatedEvaluator
+from evenhand.studies.access import enrolment_link
+from evenhand.studies.management.commands.run_study import find_study
+from evenhand.studies.models import Study
+from evenhand.studies.simulation.deciders import Population, Preference, enrol_simulated
+from evenhand.studies.simulation.visits import SimulationError, Visit, visit_all
 
 JUDGES = ("preference", "pictures")
 
@@ -128,6 +128,6 @@ def _strengths(study: Study, given: list[float]) -> tuple[float, ...]:
 
 
 def _measured() -> Any:
-    from demo.judge import quality
+    from evenhand.demo.judge import quality
 
     return quality

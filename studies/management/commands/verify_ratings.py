@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from studies.management.commands.run_study import find_study
-from studies.models import Rating
-from studies.rating import chain
+from evenhand.studies.management.commands.run_study import find_study
+from evenhand.studies.models import Rating
+from evenhand.studies.rating import chain
 
 
 class Command(BaseCommand):
