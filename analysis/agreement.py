@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evenhand.errors import InputError
+
 LEVELS = ("nominal", "ordinal", "interval", "ratio")
 
 
-class AgreementError(ValueError):
+class AgreementError(InputError):
     """Ratings that agreement cannot be computed of."""
 
 

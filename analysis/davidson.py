@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse
 
+from evenhand.errors import InputError
+
 Floats = NDArray[np.float64]
 
 
-class DavidsonError(ValueError):
+class DavidsonError(InputError):
     """Comparisons that the model cannot be fitted to; the message says why."""
 
 

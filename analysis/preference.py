@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from evenhand.errors import InputError
+
 CATEGORIES = ("baseline_strong", "baseline_slight", "none", "candidate_slight", "candidate_strong")
 
 
-class PreferenceError(ValueError):
+class PreferenceError(InputError):
     """Values that are no preferences."""
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from evenhand.errors import InputError
+
 
 @dataclass(frozen=True)
 class SimulatedEvaluator:
@@ -28,11 +30,11 @@ class SimulatedEvaluator:
     def __post_init__(self) -> None:
         for field in fields(self):
             if not np.isfinite(getattr(self, field.name)):
-                raise ValueError(f"{field.name} must be finite, not {getattr(self, field.name)}")
+                raise InputError(f"{field.name} must be finite, not {getattr(self, field.name)}")
         if self.noise < 0 or not 0 <= self.lapse_rate <= 1:
-            raise ValueError(f"noise {self.noise} must not be negative, lapse_rate {self.lapse_rate} lies in 0 … 1")
+            raise InputError(f"noise {self.noise} must not be negative, lapse_rate {self.lapse_rate} lies in 0 … 1")
         if not 0 <= self.slight <= self.much:
-            raise ValueError(f"thresholds must ascend from 0: slight {self.slight}, much {self.much}")
+            raise InputError(f"thresholds must ascend from 0: slight {self.slight}, much {self.much}")
 
 
 def choose(left: float, right: float, person: SimulatedEvaluator, rng: np.random.Generator) -> int:

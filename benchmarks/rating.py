@@ -188,15 +188,15 @@ def knock(line: Line, count: int) -> None:
 def rate(line: Line, links: Sequence[str], errors: list[str]) -> None:
     """Answer every trial of some links; only answers are timed."""
     for link in links:
-        _, _, standing = line.send("GET", link)
+        _, _, progress = line.send("GET", link)
         line.seconds.pop()
-        while trial := standing.get("trial"):
+        while trial := progress.get("trial"):
             answer = {"trial": trial["id"], "choice": "1", "elapsed_ms": "1500", "key": str(uuid.uuid4())}
             status, _, reply = line.send("POST", f"{link}rate/", answer)
             if status != 200:
                 errors.append(f"{status}: {reply}")
                 return
-            standing = reply["next"]
+            progress = reply["next"]
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -224,14 +224,15 @@ def measure_representative(captions: Path, figure: Path | None = None) -> dict[s
     """How many representative prompts lie as near to the whole set as 5 000 random ones, with the demo encoder."""
     from django.conf import settings
 
+    from evenhand.metrics.clip import load_clip
     from evenhand.metrics.frechet import FrechetReference
-    from evenhand.sampling.encode import encode_prompts, load_text_encoder
+    from evenhand.sampling.encode import encode_prompts
     from evenhand.sampling.prompts import read_prompts
     from evenhand.sampling.representative import representative_subset
     from evenhand.sampling.subset import frechet_curve, random_subset
     from evenhand.studies.results.figures import frechet_curve as draw_curve
 
-    encoder = load_text_encoder(str(Path(settings.DEMO_CHECKPOINT) / "clip"))
+    encoder = load_clip(str(Path(settings.DEMO_CHECKPOINT) / "clip"))
     features, encoding = timed(lambda: encode_prompts(read_prompts(captions).texts, encoder))
     reference = FrechetReference(features)
     draws = range(10)

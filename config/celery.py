@@ -1,4 +1,4 @@
-"""The Celery application. Messages are doorbells: the work itself is Batch rows in the database."""
+"""The Celery application. A message only tells a worker to look: the work itself is rows in the database."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ app.autodiscover_tasks(["evenhand.studies.pipeline"])
 
 
 @worker_ready.connect
-def _ring_on_a_timer(**_: object) -> None:
+def _look_for_work(**_: object) -> None:
     """A worker that starts looks for work left by one that died, and looks again on a timer."""
     from evenhand.studies.work.notify import start_timer
 

@@ -1,6 +1,7 @@
 """Django settings, one file for every installation: the embedded default needs nothing; the environment overrides.
 
-EVENHAND_VAR                folder of everything the installation writes (default ``var/``)
+EVENHAND_VAR                folder of everything the installation writes (default: ``var/`` in a checkout, else
+                            ``evenhand`` in the user's data folder)
 EVENHAND_DEBUG              ``1`` turns on Django's debug pages (default off)
 EVENHAND_SECRET_KEY         secret key; default: made once in ``var/secret_key``
 EVENHAND_ALLOWED_HOSTS      comma-separated host names (default: this machine only)
@@ -23,9 +24,19 @@ from django.core.exceptions import ImproperlyConfigured
 
 from evenhand.config.secret import load_secret_key
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = Path(os.environ.get("EVENHAND_VAR", BASE_DIR / "var")).resolve()
+BASE_DIR = Path(__file__).resolve().parent.parent  # the checkout, or the installed package
+IN_CHECKOUT = (BASE_DIR / "manage.py").is_file()
+
+
+def _default_var() -> Path:
+    if IN_CHECKOUT:
+        return BASE_DIR / "var"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "evenhand"
+
+
+VAR = Path(os.environ.get("EVENHAND_VAR") or _default_var()).resolve()
 VAR.mkdir(parents=True, exist_ok=True)
+WORKING_FOLDER = BASE_DIR if IN_CHECKOUT else VAR  # where child processes start: `evenhand` can be imported there
 
 
 def _flag(name: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evenhand.demo import measures, scenes
+from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
@@ -120,7 +121,7 @@ def put_into_card(card: Path, text: str) -> None:
     before, begin, rest = card.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{card} has no {BEGIN} … {END}")
+        raise InputError(f"{card} has no {BEGIN} … {END}")
     card.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 

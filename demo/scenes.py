@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evenhand.errors import InputError
+
 RGB = tuple[int, int, int]
 
 COLOURS: dict[str, RGB] = {
@@ -269,14 +271,14 @@ def background_span(text: str) -> tuple[int, int]:
     """Character span of the words that name the background."""
     match = _BACKGROUND.search(text.lower())
     if match is None:
-        raise ValueError(f"no background in the caption {text!r}")
+        raise InputError(f"no background in the caption {text!r}")
     return match.span()
 
 
 def _read(text: str) -> tuple[list[re.Match[str]], bool]:
     matches = list(_THING.finditer(text.lower()))
     if not matches:
-        raise ValueError(f"no coloured shape in the caption {text!r}")
+        raise InputError(f"no coloured shape in the caption {text!r}")
     inverted = len(matches) >= 2 and not _RELATION.search(text.lower()[matches[0].end() : matches[1].start()])
     return matches, inverted
 
@@ -294,18 +296,18 @@ def parse(text: str) -> Description:
         between = lowered[: matches[0].start()] if inverted else lowered[matches[0].end() : matches[1].start()]
         found = _RELATION.search(between)
         if found is None:
-            raise ValueError(f"no relation between the first two things of {text!r}")
+            raise InputError(f"no relation between the first two things of {text!r}")
         relations = (Relation(0, _CANONICAL[found[0]], (1,)),)
         if inverted:
             things[0], things[1] = things[1], things[0]
     if len(things) >= 3:
         them = _THEM.search(lowered)
         if them is None:
-            raise ValueError(f"no place for the third thing of {text!r}")
+            raise InputError(f"no place for the third thing of {text!r}")
         relations += (Relation(2, _CANONICAL[them[1]], (0, 1)),)
     background = _BACKGROUND.search(lowered)
     if background is None:
-        raise ValueError(f"no background in the caption {text!r}")
+        raise InputError(f"no background in the caption {text!r}")
     return Description(tuple(things), background["colour"], relations)
 
 
@@ -360,7 +362,7 @@ def _distance(shape: str, u: np.ndarray, v: np.ndarray, r: float) -> np.ndarray:
         tip, notch = 1.12 * r, 0.46 * r
         nx, ny = notch * np.sin(sector), tip - notch * np.cos(sector)
         return ((x - tip) * nx + y * ny) / np.hypot(nx, ny)
-    raise ValueError(f"unknown shape {shape!r}; choose one of {', '.join(SHAPES)}")
+    raise InputError(f"unknown shape {shape!r}; choose one of {', '.join(SHAPES)}")
 
 
 def _pattern(surface: str, u: np.ndarray, v: np.ndarray, period: float, phase: float) -> np.ndarray | float:

@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
+from evenhand.errors import InputError
+
 SemanticMaps = dict[str, torch.Tensor]  # module name -> token index (n, heads or 1, patches)
 TextProjections = dict[str, tuple[torch.Tensor, torch.Tensor]]  # module name -> keys, values (B, heads, tokens, d)
 
 
-class AttentionError(ValueError):
+class AttentionError(InputError):
     """A UNet whose attention cannot be guided; the message names the module."""
 
 

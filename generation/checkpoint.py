@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
+from evenhand.errors import InputError
 from evenhand.generation.attention import AttentionError, cross_attention_modules
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -24,11 +25,11 @@ _DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float
 _LOADING_ERRORS = (OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError, SafetensorError)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that cannot be used; the message names it and what is wrong or missing."""
 
 
-class DeviceError(ValueError):
+class DeviceError(InputError):
     """A device or dtype that is not there; the message names it."""
 
 

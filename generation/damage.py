@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
+
 BLOCKS = 8  # a side is cut into so many blocks
 NOISE = 60.0  # standard deviation of the added noise, grey levels
 
@@ -16,7 +18,7 @@ def damaged(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     """
     height, width = (side // BLOCKS for side in picture.shape[:2])
     if min(height, width) == 0:
-        raise ValueError(f"a picture of {picture.shape[1]}×{picture.shape[0]} is too small to be cut into blocks")
+        raise InputError(f"a picture of {picture.shape[1]}×{picture.shape[0]} is too small to be cut into blocks")
     result = picture.astype(np.float64)
     places = [(row * height, column * width) for row in range(BLOCKS) for column in range(BLOCKS)]
     for (y, x), source in zip(places, rng.permutation(len(places)), strict=True):

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
+from evenhand.errors import InputError
+
 Heads = Literal["mean", "per_head"]
 Tokens = Literal["all", "prompt"]
 JSONObject = dict[str, Any]
 Prediction = TypeVar("Prediction")
 
 
-class GuidanceError(ValueError):
+class GuidanceError(InputError):
     """A guidance setting is not usable; the message names the field and its value."""
 
 

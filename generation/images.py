@@ -14,13 +14,15 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from evenhand.errors import InputError
+
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 COMPRESSION = 3  # 512×512 in about a quarter of the default level's time, a few per cent larger
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """Bytes or an array that are not a picture of the kind asked for; the message says what they are."""
 
 

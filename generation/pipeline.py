@@ -16,6 +16,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
+from evenhand.errors import InputError
 from evenhand.generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
 from evenhand.generation.guidance import ClassifierFree, Heads, SegmentationFree, Tokens
 from evenhand.generation.text import check_prompts, own_tokens, warn_of_cut_words
@@ -118,9 +119,9 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
             own = [own_tokens(self, each) for each in prompts]
             return own if guidance.tokens == "prompt" else [after_first(len(each)) for each in own]
         if embeds is None:
-            raise ValueError("a prompt or prompt_embeds must be given, and both are None")
+            raise InputError("a prompt or prompt_embeds must be given, and both are None")
         if guidance.tokens == "prompt":
-            raise ValueError("tokens='prompt' needs the prompt as text, and only prompt_embeds were given")
+            raise InputError("tokens='prompt' needs the prompt as text, and only prompt_embeds were given")
         return [after_first(embeds.shape[1])] * len(embeds)
 
     def _switched_from_the_start(self, prompt: str | list[str] | None, usual: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +185,7 @@ class _Switch:
         changed = self.callback(pipeline, entry, timestep, wanted) if self.callback is not None else {}
         embeds = changed.get("prompt_embeds", values["prompt_embeds"])
         if embeds.shape != values["prompt_embeds"].shape:
-            raise ValueError(
+            raise InputError(
                 f"callback_on_step_end changed prompt_embeds from {tuple(values['prompt_embeds'].shape)} to"
                 f" {tuple(embeds.shape)}; segmentation-free guidance needs both halves of them"
             )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 
+from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, Guidance, Heads, SegmentationFree, Tokens
 
 SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
@@ -102,9 +103,9 @@ def entry_iterations(scheduler: str, steps: int) -> tuple[int, ...]:
     t_s ≥ 1 the last T − t_s calls are segmentation-free.
     """
     if scheduler not in SCHEDULERS:
-        raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, not {scheduler!r}")
+        raise InputError(f"scheduler must be one of {', '.join(SCHEDULERS)}, not {scheduler!r}")
     if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
+        raise InputError(f"steps must be a whole number of at least 1, not {steps!r}")
     iterations = tuple(range(steps))
     return (0, *iterations) if scheduler == "pndm" and steps > 1 else iterations
 
@@ -113,15 +114,15 @@ def named_arms(arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]) ->
     """The arms by name, in order, each checked. Raises ValueError as ``plan`` does."""
     pairs = list(arms.items() if isinstance(arms, Mapping) else arms)
     if not pairs:
-        raise ValueError("arms must name at least one guidance, and none was given")
+        raise InputError("arms must name at least one guidance, and none was given")
     named: dict[str, Guidance] = {}
     for name, guidance in pairs:
         if not isinstance(name, str) or not name:
-            raise ValueError(f"an arm's name must be a text that is not empty, not {name!r}")
+            raise InputError(f"an arm's name must be a text that is not empty, not {name!r}")
         if name in named:
-            raise ValueError(f"arm {name!r} is named twice")
+            raise InputError(f"arm {name!r} is named twice")
         if not isinstance(guidance, ClassifierFree | SegmentationFree):
-            raise ValueError(f"arm {name!r} must be a ClassifierFree or SegmentationFree, not {guidance!r}")
+            raise InputError(f"arm {name!r} must be a ClassifierFree or SegmentationFree, not {guidance!r}")
         named[name] = guidance
     return named
 

@@ -13,6 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
 from evenhand.generation import noise
 from evenhand.generation.attention import (
     Perturbation,
@@ -46,11 +47,11 @@ def semantic_maps_of(
     Raises ValueError where lengths differ or an iteration is not one of the trajectory's.
     """
     if not len(latents) == len(prompts) == len(seeds):
-        raise ValueError(f"{len(latents)} latents, {len(prompts)} prompts and {len(seeds)} seeds do not fit together")
+        raise InputError(f"{len(latents)} latents, {len(prompts)} prompts and {len(seeds)} seeds do not fit together")
     chosen = list(range(steps // 2, steps)) if iterations is None else list(iterations)
     for iteration in chosen:
         if not 0 <= iteration < steps:
-            raise ValueError(f"iterations must lie in 0…{steps - 1}, not {iteration!r}")
+            raise InputError(f"iterations must lie in 0…{steps - 1}, not {iteration!r}")
     check_prompts(pipeline, prompts)
     guide_attention(pipeline.unet)
     scheduler = build_scheduler("ddim", pipeline.scheduler.config, steps)

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
+
 PART = "safety_checker"
 
 
-class SafetyError(ValueError):
+class SafetyError(InputError):
     """A safety checker that is declared and cannot be loaded; the message names the checkpoint."""
 
 

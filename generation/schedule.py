@@ -15,6 +15,7 @@ from diffusers import (
     PNDMScheduler,
 )
 
+from evenhand.errors import InputError
 from evenhand.generation.noise import HandedNoise
 from evenhand.generation.plan import SCHEDULERS, entry_iterations
 
@@ -66,12 +67,12 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
     scheduler: Scheduler = kind.scheduler.from_config(dict(config), **kind.overrides)
     limit = scheduler.config["num_train_timesteps"]
     if steps > limit:
-        raise ValueError(f"steps must be at most the checkpoint's {limit} training steps, not {steps}")
+        raise InputError(f"steps must be at most the checkpoint's {limit} training steps, not {steps}")
     scheduler.set_timesteps(steps)
     if max(scheduler.timesteps) > limit - 1:  # "leading" timesteps with an offset begin one beyond the last
-        raise ValueError(f"steps must be at most {limit - 1} with the checkpoint's {name} configuration, not {steps}")
+        raise InputError(f"steps must be at most {limit - 1} with the checkpoint's {name} configuration, not {steps}")
     if len(scheduler.timesteps) != entries:
-        raise ValueError(
+        raise InputError(
             f"the checkpoint's {name} configuration gives {len(scheduler.timesteps)} network calls for {steps} steps,"
             f" not {entries}"
         )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from evenhand.errors import InputError
 from evenhand.generation.sheets import enlarged
 
 Map = NDArray[np.integer]  # (rows, columns) token indices
@@ -60,7 +61,7 @@ def most_frequent(maps: Iterable[Map]) -> NDArray[np.int64]:
     """
     grids = [np.asarray(each) for each in maps]
     if not grids:
-        raise ValueError("there is no semantic map to combine: classifier-free iterations make none")
+        raise InputError("there is no semantic map to combine: classifier-free iterations make none")
     rows, columns = max((grid.shape for grid in grids), key=lambda shape: shape[0] * shape[1])
     fine = np.stack([_resampled(grid, rows, columns) for grid in grids])  # (maps, rows, columns)
     tokens = np.unique(fine)
@@ -179,10 +180,10 @@ def _borders(fine: Map) -> NDArray[np.bool_]:
 
 def _check(picture: Picture, tokens: Map, names: Sequence[str], opacity: float) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+        raise InputError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
     if tokens.ndim != 2 or not tokens.size:
-        raise ValueError(f"a semantic map must be (rows, columns), not {tokens.shape}; choose a picture and a head")
+        raise InputError(f"a semantic map must be (rows, columns), not {tokens.shape}; choose a picture and a head")
     if not 0 <= int(tokens.min()) <= int(tokens.max()) < len(names):
-        raise ValueError(f"token indices must lie in 0…{len(names) - 1}, not in {tokens.min()}…{tokens.max()}")
+        raise InputError(f"token indices must lie in 0…{len(names) - 1}, not in {tokens.min()}…{tokens.max()}")
     if not 0.0 <= opacity <= 1.0:
-        raise ValueError(f"opacity must lie in 0…1, not {opacity!r}")
+        raise InputError(f"opacity must lie in 0…1, not {opacity!r}")

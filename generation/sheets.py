@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from evenhand.errors import InputError
+
 GAP, TEXT, LINE = 8, 13, 17  # pixels
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 
@@ -22,11 +24,11 @@ def contact_sheet(
     """
     shapes = {np.shape(picture) for row in cells for picture in row}
     if len(shapes) != 1:
-        raise ValueError(f"the pictures of a sheet must have one size, not {sorted(shapes)}")
+        raise InputError(f"the pictures of a sheet must have one size, not {sorted(shapes)}")
     if any(len(row) != len(columns) for row in cells):
-        raise ValueError(f"{len(columns)} columns are named, rows have {sorted({len(row) for row in cells})} pictures")
+        raise InputError(f"{len(columns)} columns are named, rows have {sorted({len(row) for row in cells})} pictures")
     if rows and len(rows) != len(cells):
-        raise ValueError(f"{len(rows)} rows are named, there are {len(cells)}")
+        raise InputError(f"{len(rows)} rows are named, there are {len(cells)}")
     height, width = shapes.pop()[:2]
     font = ImageFont.load_default(TEXT)
     heads = [_wrapped(name, font, width) for name in columns]

@@ -9,12 +9,13 @@ from itertools import islice
 import torch
 from diffusers import StableDiffusionPipeline
 
+from evenhand.errors import InputError
 from evenhand.generation.vocabulary import warn_of_unknown_words
 
 NAMED = 3  # texts that one message names
 
 
-class PromptTooLong(ValueError):
+class PromptTooLong(InputError):
     """Prompts that the tokenizer would cut; the message names them and the words."""
 
 
@@ -26,9 +27,9 @@ def check_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, 
     """Raise ValueError for a prompt without a word, naming it; warn (PromptTruncated) of those that are cut."""
     for index, prompt in enumerate(prompts):
         if not isinstance(prompt, str) or not prompt.strip():
-            raise ValueError(f"prompt {index} must be a text with at least one word, not {prompt!r}")
+            raise InputError(f"prompt {index} must be a text with at least one word, not {prompt!r}")
         if not bool(own_tokens(pipeline, prompt).any()):
-            raise ValueError(f"prompt {index} has no token that the model knows: {prompt!r}")
+            raise InputError(f"prompt {index} has no token that the model knows: {prompt!r}")
     if warn:
         warn_of_cut_words(pipeline, prompts)
         warn_of_unknown_words(pipeline, prompts)

@@ -19,6 +19,7 @@ import transformers
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
 from evenhand.generation import noise
 from evenhand.generation.attention import guide_attention
 from evenhand.generation.guidance import Guidance, combine
@@ -100,7 +101,7 @@ def generate(
     )
     prompts, seeds = list(_texts(prompts)), _seeds(seeds)
     if len(prompts) != len(seeds):
-        raise ValueError(f"there must be one seed for each prompt: {len(prompts)} prompts, {len(seeds)} seeds")
+        raise InputError(f"there must be one seed for each prompt: {len(prompts)} prompts, {len(seeds)} seeds")
     check_prompts(pipeline, prompts)
     guide_attention(pipeline.unet)
 
@@ -293,7 +294,7 @@ def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
     while rows * columns > patches and (rows > 1 or columns > 1):
         rows, columns = -(-rows // 2), -(-columns // 2)
     if rows * columns != patches:
-        raise ValueError(f"{patches} patches are no halving of latents of size {latent_size[0]}×{latent_size[1]}")
+        raise InputError(f"{patches} patches are no halving of latents of size {latent_size[0]}×{latent_size[1]}")
     return rows, columns
 
 
@@ -304,9 +305,9 @@ def _from(start: int, on_picture: OnPicture | None) -> OnPicture:
 
 def _texts(prompts: Sequence[str]) -> Sequence[str]:
     if isinstance(prompts, str):
-        raise ValueError(f"prompts must be a list of texts, not the one text {prompts!r}")
+        raise InputError(f"prompts must be a list of texts, not the one text {prompts!r}")
     if not len(prompts):
-        raise ValueError("prompts must hold at least one text, and the list is empty")
+        raise InputError("prompts must hold at least one text, and the list is empty")
     return prompts
 
 
@@ -314,7 +315,7 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
     for index, seed in enumerate(seeds):
         whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
         if not whole or not 0 <= int(seed) < noise.SEED_LIMIT:
-            raise ValueError(f"seed {index} must be a whole number from 0 to 2**63 − 1, not {seed!r}")
+            raise InputError(f"seed {index} must be a whole number from 0 to 2**63 − 1, not {seed!r}")
     return [int(seed) for seed in seeds]
 
 
@@ -333,20 +334,20 @@ def _side(name: str, value: int | None, default: int, factor: int) -> int:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % factor:
-        raise ValueError(f"{name} must be a positive multiple of {factor} pixels, not {value!r}")
+        raise InputError(f"{name} must be a positive multiple of {factor} pixels, not {value!r}")
     return value
 
 
 def _batch_size(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, not {value!r}")
+        raise InputError(f"batch_size must be a whole number of at least 1, not {value!r}")
     return value
 
 
 def _iteration_numbers(values: Sequence[int], steps: int) -> list[int]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= steps:
-            raise ValueError(f"intermediates must be numbers of iterations in 0…{steps}, not {value!r}")
+            raise InputError(f"intermediates must be numbers of iterations in 0…{steps}, not {value!r}")
     return list(values)
 
 

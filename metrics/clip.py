@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from evenhand.errors import InputError
 
-class ClipError(ValueError):
+
+class ClipError(InputError):
     """A CLIP model that cannot be loaded; the message names it."""
 
 
@@ -80,9 +82,9 @@ def clip_scores(
     Every call has ``batch_size`` rows (the last is padded), so that a score does not depend on its companions.
     """
     if len(images) != len(texts):
-        raise ValueError(f"{len(images)} images but {len(texts)} texts")
+        raise InputError(f"{len(images)} images but {len(texts)} texts")
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
     for index, image in enumerate(images):
         _check_picture(index, image)
     scores = []
@@ -101,4 +103,4 @@ def clip_scores(
 def _check_picture(index: int, image: NDArray[np.uint8]) -> None:
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise ValueError(f"image {index} must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
+        raise InputError(f"image {index} must be uint8 (H, W, 3), not {array.dtype} {array.shape}")

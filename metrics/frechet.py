@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evenhand.errors import InputError
 from evenhand.metrics.mapped import forget, rows_of
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ BLOCK_ROWS = 2048  # of a subset, read at a time
 KEPT_BYTES = 2**28  # P of 30 000 × 1024 is kept; P of millions is computed where it is needed
 
 
-class FeatureError(ValueError):
+class FeatureError(InputError):
     """Features that no Gaussian can be fitted to; the message says what is wrong with them."""
 
 

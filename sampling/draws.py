@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
+
 DRAWS = ("random", "representative")
 
 
-class SubsetError(ValueError):
+class SubsetError(InputError):
     """A subset that cannot be drawn."""
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
+
 DEDUPLICATION = ("none", "exact", "near")
 NEAR_LIMIT = 200_000  # prompts; every pair is compared
 BLOCK = 1024
 
 
-class DuplicatesError(ValueError):
+class DuplicatesError(InputError):
     """Repetitions that cannot be looked for; the message says why."""
 
 

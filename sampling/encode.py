@@ -13,16 +13,11 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 
-from evenhand.metrics.clip import ClipError, ClipModel, load_clip, tokenize
+from evenhand.errors import InputError
+from evenhand.metrics.clip import ClipModel, tokenize
 from evenhand.sampling.features import CHUNK
 
-TextEncoder = ClipModel
 TOKENS_PER_BATCH = 256 * 16  # rows × longest prompt of one call
-
-
-def load_text_encoder(name: str, pretrained: str | None = None, *, device: str = "cpu") -> TextEncoder:
-    """A CLIP model whose text tower encodes prompts; see ``metrics.clip.load_clip``."""
-    return load_clip(name, pretrained, device=device)
 
 
 def can_be_cut(model: object) -> bool:
@@ -36,7 +31,7 @@ def can_be_cut(model: object) -> bool:
     return bool(torch.isneginf(mask[future]).all() and (mask[~future] == 0).all())
 
 
-def lengths(encoder: TextEncoder, ids: torch.Tensor) -> torch.Tensor:
+def lengths(encoder: ClipModel, ids: torch.Tensor) -> torch.Tensor:
     """Tokens of each prompt up to the one that is pooled, int64 (N,)."""
     if encoder.model.text_pool_type == "eos":
         return (ids == encoder.model.text_eos_id).int().argmax(dim=1) + 1
@@ -70,13 +65,13 @@ def _batches(size: torch.Tensor) -> Iterator[torch.Tensor]:
 
 def encode_prompts(
     texts: Sequence[str],
-    model: TextEncoder,
+    model: ClipModel,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Unnormalised text features, float32 (N, d), in the order of ``texts``; ``progress(done, total)`` is called."""
     if not texts:
-        raise ValueError("no prompts to encode")
+        raise InputError("no prompts to encode")
     features: NDArray[np.float32] | None = None
     for start in range(0, len(texts), CHUNK):
         done = start
@@ -92,7 +87,7 @@ def encode_prompts(
 
 
 @torch.inference_mode()
-def _encoded(texts: Sequence[str], model: TextEncoder) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+def _encoded(texts: Sequence[str], model: ClipModel) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """The features of one chunk, batch by batch, with their places in it."""
     ids = torch.cat([tokenize(model, texts[i : i + 2048]) for i in range(0, len(texts), 2048)])
     cut = can_be_cut(model.model)
@@ -101,6 +96,3 @@ def _encoded(texts: Sequence[str], model: TextEncoder) -> Iterator[tuple[NDArray
         part = ids[chosen, : int(size[chosen].max())].to(model.device)
         encoded = _encode_cut(model.model, part) if cut else model.model.encode_text(part)
         yield chosen.numpy(), encoded.float().cpu().numpy()
-
-
-__all__ = ["ClipError", "TextEncoder", "can_be_cut", "encode_prompts", "lengths", "load_text_encoder"]

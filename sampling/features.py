@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
 from evenhand.metrics.mapped import forget
 
 CHUNK = 16_384  # rows; also the span within which prompts are sorted by their length
@@ -35,7 +36,7 @@ class Encode(Protocol):
     def __call__(self, texts: Sequence[str], /, *, progress: Progress | None = None) -> Features: ...
 
 
-class CacheError(ValueError):
+class CacheError(InputError):
     """Features that cannot be kept; the message names the prompt or the file."""
 
 

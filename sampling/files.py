@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import ijson.backends.python as ijson  # the C parser writes “?” for half of a surrogate pair, and says nothing
 from ijson.common import JSONError
 
+from evenhand.errors import InputError
+
 if TYPE_CHECKING:
     from _csv import Reader
 
@@ -29,7 +31,7 @@ ANNOTATIONS = "annotations"  # where COCO keeps its captions
 Row = tuple[str, str, str, int | None]  # place, raw prompt, source id, seed
 
 
-class PromptFileError(ValueError):
+class PromptFileError(InputError):
     """A prompt file that cannot be used; the message names the file and the line or column."""
 
 

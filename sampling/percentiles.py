@@ -10,8 +10,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evenhand.errors import InputError
 
-class StrataError(ValueError):
+
+class StrataError(InputError):
     """Scores or sizes that strata cannot be cut from; the message says what is missing."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evenhand.errors import InputError
 from evenhand.sampling.files import PROMPT_COLUMNS, SOURCE_ID_LIMIT, PromptFileError, rows_of
 
 __all__ = [
@@ -82,13 +83,13 @@ def clean(raw: str) -> str:
     """The prompt as it is kept: trimmed, inner white space one space. Raises ``ValueError`` for what is no prompt."""
     text = " ".join(raw.split())
     if not text:
-        raise ValueError("the prompt is empty")
+        raise InputError("the prompt is empty")
     if "\0" in text:
-        raise ValueError("the prompt holds a NUL character")
+        raise InputError("the prompt holds a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise ValueError(f"the prompt's character {error.start} is no Unicode text") from error
+        raise InputError(f"the prompt's character {error.start} is no Unicode text") from error
     return text
 
 

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from evenhand.errors import InputError
 from evenhand.metrics.frechet import Floats, FrechetReference
 
 
 def whitened_rows(count: int, dimension: int, n: int, rng: np.random.Generator) -> Floats:
     """``n`` rows of a normal population of ``count`` whose sample mean is exactly 0 and whose covariance exactly I."""
     if not 2 <= n <= count or dimension > count - 1:
-        raise ValueError(f"{n} rows of {count} in {dimension} dimensions have no whitened population")
+        raise InputError(f"{n} rows of {count} in {dimension} dimensions have no whitened population")
     drawn = n if count - n > dimension else count  # few others are simply drawn, many are summed up
     rows = rng.standard_normal((drawn, dimension))
     others = count - drawn

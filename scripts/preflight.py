@@ -11,9 +11,9 @@ NEEDED_GB = 7
 def problems(target):
     """What stands in the way of an installation into ``target``, in plain words."""
     found = []
-    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+    if not (3, 11) <= sys.version_info[:2] < (3, 14):
         found.append(
-            "Python 3.11 or 3.12 is needed, this is %d.%d. Name another with `make PYTHON=python3.11 …`."
+            "Python 3.11 to 3.13 is needed, this is %d.%d. Name another with `make PYTHON=python3.11 …`."
             % sys.version_info[:2]
         )
     try:

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict
 from evenhand.generation.plan import SCHEDULERS
 from evenhand.sampling.draws import DRAWS
@@ -28,7 +29,7 @@ __all__ = ["DEFAULT_CONSENT", "DEFAULT_OPTIONS", "DEFAULT_QUESTION", "Configurat
 STRATA = ("high", "middle", "low")
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(InputError):
     """A configuration that cannot be used; ``errors`` maps a field to what is wrong with it."""
 
     def __init__(self, errors: dict[str, str]) -> None:

@@ -7,12 +7,13 @@ from functools import lru_cache
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
+from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import PromptSet, Study, StudyVersion
 
 
-class DraftError(ValueError):
+class DraftError(InputError):
     """A study that is no draft any more cannot be changed this way."""
 
 

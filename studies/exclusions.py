@@ -6,11 +6,12 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.models import Evaluator, Exclusion
 
 
-class ExclusionError(ValueError):
+class ExclusionError(InputError):
     """An exclusion that cannot be made or lifted; the message says why."""
 
 
@@ -24,14 +25,14 @@ def exclude(evaluator: Evaluator, *, reason: str, actor: AbstractBaseUser) -> Ex
                 study=evaluator.study, evaluator=evaluator, reason=reason.strip()[:200], made_by_id=actor.pk
             )
             audit.record(evaluator.study, "excluded", actor=actor, evaluator=evaluator.pk, reason=made.reason)
-    except IntegrityError as error:  # one_standing_exclusion_per_evaluator
+    except IntegrityError as error:  # one_exclusion_in_force_per_evaluator
         raise ExclusionError("this evaluator is excluded already") from error
     return made
 
 
 def lift(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
     """Count an evaluator's ratings again; repeated, it changes nothing. The exclusion stays on record, as lifted."""
-    standing = Exclusion.objects.filter(evaluator=evaluator, lifted_at=None)
+    in_force = Exclusion.objects.filter(evaluator=evaluator, lifted_at=None)
     with transaction.atomic():
-        if standing.update(lifted_at=timezone.now(), lifted_by_id=actor.pk):
+        if in_force.update(lifted_at=timezone.now(), lifted_by_id=actor.pk):
             audit.record(evaluator.study, "exclusion lifted", actor=actor, evaluator=evaluator.pk)

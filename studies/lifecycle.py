@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AbstractBaseUser
 
+from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.assignment.booklets import booklets_needed, build_blocks, cells_of
 from evenhand.studies.drafts import configuration_of
@@ -11,7 +12,7 @@ from evenhand.studies.models import Pair, Study
 from evenhand.studies.rating import chain
 
 
-class LifecycleError(ValueError):
+class LifecycleError(InputError):
     """A step that the study's state does not allow; the message says which state it is in."""
 
 

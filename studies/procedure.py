@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_noop
 
+from evenhand.errors import InputError
+
 DEFAULT_CONSENT = gettext_noop(
     "You will see pairs of pictures that a computer made from a short text, and say which one is better: "
     "in picture quality and in how well it matches the text. There are no right or wrong answers. "
@@ -37,9 +39,9 @@ class ComprehensionQuestion:
 
     def __post_init__(self) -> None:
         if not self.text.strip() or len(self.options) < 2 or not all(option.strip() for option in self.options):
-            raise ValueError(f"a comprehension question needs a text and two options at least: {self.text!r}")
+            raise InputError(f"a comprehension question needs a text and two options at least: {self.text!r}")
         if not 0 <= self.right < len(self.options):
-            raise ValueError(f"the right option {self.right} of {self.text!r} is none of its {len(self.options)}")
+            raise InputError(f"the right option {self.right} of {self.text!r} is none of its {len(self.options)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +133,7 @@ def parse_questions(text: str) -> tuple[ComprehensionQuestion, ...]:
         asked, *options = (part.strip() for part in line.split("|"))
         right = [i for i, option in enumerate(options) if option.startswith("*")]
         if len(right) != 1:
-            raise ValueError(f"mark one right option of {asked!r} with a star in front; {len(right)} are marked")
+            raise InputError(f"mark one right option of {asked!r} with a star in front; {len(right)} are marked")
         questions.append(ComprehensionQuestion(asked, tuple(option.lstrip("* ") for option in options), right[0]))
     return tuple(questions)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from django.db import IntegrityError, transaction
 
+from evenhand.errors import InputError
 from evenhand.sampling.prompts import SourcePrompt, clean, prompt_line, stream_prompts
 from evenhand.studies.models import Prompt, PromptSet
 
 CHUNK = 2000  # rows of one insert
 
 
-class PromptImportError(ValueError):
+class PromptImportError(InputError):
     """A prompt set that cannot be made; the message names the set or the prompt."""
 
 
@@ -38,7 +39,7 @@ def import_texts(texts: Iterable[str], *, name: str, source: str) -> PromptSet:
         for index, text in enumerate(texts):
             try:
                 yield SourcePrompt(clean(text))
-            except ValueError as error:
+            except InputError as error:
                 raise PromptImportError(f"prompt {index} of {source}: {error}") from error
 
     return store_prompts(prompts(), name=name, source=source)

@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
+from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
@@ -29,7 +30,7 @@ REVISABLE = (
 STATES = (Study.State.PREPARING, Study.State.READY, Study.State.COLLECTING, Study.State.PAUSED)
 
 
-class RevisionError(ValueError):
+class RevisionError(InputError):
     """A change that cannot be made; the message says why, and nothing was changed."""
 
 

@@ -92,11 +92,14 @@ def test_a_visitors_answers_stay_out_of_the_demos_figures(demo: tuple[Path, str]
     var, _ = demo
     before = report_of(var)
     code = (
-        "import uuid; from studies.models import Study; from studies.rating.enrolment import consent, enrol\n"
-        "from studies.rating.answers import record_rating; from studies.rating.standing import standing_of\n"
+        "import uuid\n"
+        "from evenhand.studies.models import Study\n"
+        "from evenhand.studies.rating.answers import Answer, store_answer\n"
+        "from evenhand.studies.rating.enrolment import consent, enrol\n"
+        "from evenhand.studies.rating.progress import progress_of\n"
         "visitor = enrol(Study.objects.get(), note='a visitor'); consent(visitor)\n"
-        "trial = standing_of(visitor).trial\n"
-        "record_rating(evaluator=visitor, trial_id=trial.public_id, choice=2, key=uuid.uuid4())\n"
+        "trial = progress_of(visitor).trial\n"
+        "store_answer(visitor, Answer(trial.public_id, 2, uuid.uuid4(), None, None, {}))\n"
     )
     environment = os.environ | {"EVENHAND_VAR": str(var), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
     for name in ("DATABASE_URL", "CELERY_BROKER_URL"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
 from evenhand.generation.images import decode_png, encode_png
@@ -17,6 +19,7 @@ from evenhand.studies.management.commands.regenerate import differences, how_far
 from evenhand.studies.models import Arm, Image, Recipe
 from evenhand.studies.pipeline import model_cache, pictures
 from evenhand.studies.pipeline.context import Context
+from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import drawn_image, make_draft
 from tests.helpers.tiny_models import tiny_pipeline
 
@@ -51,10 +54,11 @@ def image(checkpoint: str) -> Image:
     for prompt, text in zip(prompts, ("a cat", "a red star", "the dog"), strict=True):
         prompt.text = text
         prompt.save()
-    stage = study.stages.create(name="arms", position=0)
-    batch = stage.batches.create(number=0, items=[], size=3, queue="gpu")
-    context = Context(study=study, configuration=configuration_of(study), batch=batch)
-    pictures._generate(context, recipe, prompts, [arm])
+    stage = study.stages.create(name="arms", position=0, total=3)
+    lease = {"state": "leased", "holder": uuid4(), "lease_until": timezone.now()}
+    batch = stage.batches.create(number=0, items=[], total=3, queue="gpu", **lease)
+    context = Context(study, configuration_of(study), Claim(batch))
+    pictures.generate_images(context, recipe, prompts, [arm])
     return Image.objects.get(prompt__index=1)
 
 

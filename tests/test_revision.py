@@ -11,8 +11,7 @@ from evenhand.studies.models import Booklet, Rating, Study, StudyVersion
 from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
 from evenhand.studies.revision import RevisionError, revise
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
-from tests.rating.conftest import Visitor
-from tests.rating.test_pages import answer
+from tests.helpers.visitors import Visitor, answer
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def settings_with(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import config.settings as s; print(s.DATABASES['default']['ENGINE'], s.CELERY_BROKER_URL)"
+    code = "import evenhand.config.settings as s; print(s.DATABASES['default']['ENGINE'], s.CELERY_BROKER_URL)"
     clean = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
     return subprocess.run(
         [sys.executable, "-c", code],

@@ -29,7 +29,6 @@ from evenhand.studies.models import Image, PromptSet, Rating, Stage, Study
 from evenhand.studies.pipeline import stages
 from evenhand.studies.simulation.deciders import Population, enrol_simulated
 from evenhand.studies.simulation.visits import visit_all
-from evenhand.studies.work import notify
 from tests.helpers.factories import make_admin, small_configuration
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
@@ -170,7 +169,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_made_twice(tmp_path: Path) -
 def test_a_lost_message_costs_time_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent at all: the worker finds the work by its own sweep."""
     study = imported_study(tmp_path)
-    monkeypatch.setattr(notify, "ring", lambda queue: None)
+    monkeypatch.setattr(stages, "notify", lambda queue: None)
     stages.prepare(study)
     log = tmp_path / "worker.log"
     with worker(log) as process:

@@ -173,7 +173,7 @@ async function deliver(given) {
   if (result.status !== 403) forget(); // a study that is paused takes the answer when it goes on
   if (result.body.feedback) await told(result.body.feedback);
   const next = form.elements.corrects ? null : result.body.next; // the page of a correction is left for the open trial
-  if (next && next.state === text.standing) {
+  if (next && next.state === text.state) {
     say();
     show(next);
   } else {

@@ -16,6 +16,7 @@ import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from evenhand.errors import InputError
 from evenhand.studies.assignment.dealing import deal
 from evenhand.studies.assignment.order import Item, sequence
 from evenhand.studies.assignment.pairs import PairCell, Showing
@@ -34,9 +35,9 @@ Plan = list[list[Showing]]  # booklets of one block, trials in order
 def booklets_needed(pairs: Sequence[PairCell], trials_per_evaluator: int) -> int:
     """Booklets a block: enough for every pair, and for all pairs of one prompt to lie in different booklets."""
     if trials_per_evaluator < 1:
-        raise ValueError(f"trials_per_evaluator must be at least 1, not {trials_per_evaluator}")
+        raise InputError(f"trials_per_evaluator must be at least 1, not {trials_per_evaluator}")
     if not pairs:
-        raise ValueError("there are no pairs to assign")
+        raise InputError("there are no pairs to assign")
     most = max(Counter(cell.prompt for cell in pairs).values())
     return max(-(-len(pairs) // trials_per_evaluator), most)
 

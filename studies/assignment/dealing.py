@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evenhand.errors import InputError
 from evenhand.studies.assignment.pairs import PairCell
 
 Node = tuple[object, ...]
@@ -39,7 +40,7 @@ def _edges(pairs: Sequence[PairCell], count: int, rng: np.random.Generator) -> l
         cell: Node = ("cell", *pairs[i].cell)
         seen[prompt] = seen.get(prompt, 0) + 1
         if seen[prompt] > count:
-            raise ValueError(f"prompt {pairs[i].prompt} has more pairs than the {count} booklets")
+            raise InputError(f"prompt {pairs[i].prompt} has more pairs than the {count} booklets")
         place = seen.get(cell, 0)
         seen[cell] = place + 1
         edges[i] = (prompt, (*cell, place // count))

@@ -21,7 +21,7 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
 
 
-class Taken(Exception):
+class RaceLost(Exception):
     """Somebody else took one of the same trials at the same moment: look again."""
 
 
@@ -63,8 +63,8 @@ def left_behind(study: Study) -> QuerySet[Trial]:
     )
 
 
-def take(evaluator: Evaluator) -> Booklet | None:
-    """A booklet of trials left behind, no prompt twice; none where there are none. Raises ``Taken``."""
+def reassign(evaluator: Evaluator) -> Booklet | None:
+    """A booklet of trials left behind, no prompt twice; none where there are none. Raises ``RaceLost``."""
     study = evaluator.study
     configuration = configuration_of(study)
     trials: dict[int, Trial] = {}  # by prompt
@@ -76,9 +76,9 @@ def take(evaluator: Evaluator) -> Booklet | None:
         return None
     chosen = list(trials.values())
     with transaction.atomic():
-        taken = Trial.objects.filter(pk__in=[trial.pk for trial in chosen], released=False).update(released=True)
-        if taken < len(chosen):
-            raise Taken
+        released = Trial.objects.filter(pk__in=[trial.pk for trial in chosen], released=False).update(released=True)
+        if released < len(chosen):
+            raise RaceLost
         booklet = Booklet.objects.create(
             study=study, block=0, number=None, remainder=True, evaluator=evaluator, claimed_at=timezone.now()
         )

@@ -124,14 +124,14 @@ def _read_answers(study: Study, listed: dict[int, Line]) -> tuple[list[dict[str,
 
     Returns the checks that so many failed that they are suspect, and how many evaluators, listed or not, failed any.
     """
-    standing = Rating.objects.filter(evaluator__study=study, superseded=False, deleted_at=None).select_related("trial")
-    main = {(rating.evaluator_id, rating.trial_id): rating.preference for rating in standing.filter(trial__kind="main")}
+    current = Rating.objects.filter(evaluator__study=study, superseded=False, deleted_at=None).select_related("trial")
+    main = {(rating.evaluator_id, rating.trial_id): rating.preference for rating in current.filter(trial__kind="main")}
     answered: dict[int, Counter[bool]] = defaultdict(Counter)
     careless: set[int] = set()
     for evaluator, _ in main:
         if evaluator in listed:
             listed[evaluator].counts["rated"] += 1
-    for rating in standing.filter(trial__kind__in=("attention", "repeat")):
+    for rating in current.filter(trial__kind__in=("attention", "repeat")):
         trial, counts = rating.trial, listed[rating.evaluator_id].counts if rating.evaluator_id in listed else Counter()
         if trial.kind == Trial.Kind.REPEAT:
             first = main.get((rating.evaluator_id, trial.repeat_of_id or 0))

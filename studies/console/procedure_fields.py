@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from evenhand.errors import InputError
 from evenhand.studies.procedure import (
     DEFAULT_CONSENT,
     DEFAULT_OPTIONS,
@@ -124,7 +125,7 @@ class ProcedureFields(forms.Form):
     def clean_comprehension(self) -> tuple[ComprehensionQuestion, ...]:
         try:
             return parse_questions(self.cleaned_data["comprehension"])
-        except ValueError as error:
+        except InputError as error:
             raise ValidationError(str(error)) from error
 
     def clean_panel_parameters(self) -> tuple[str, ...]:

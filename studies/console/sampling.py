@@ -98,7 +98,7 @@ def _run(run: SamplingRun | None, request: HttpRequest) -> dict[str, Any]:
     context: dict[str, Any] = {
         "run": run,
         "configuration": configuration,
-        "moving": run.state in (SamplingRun.State.WAITING, SamplingRun.State.RUNNING),
+        "moving": run.state in (SamplingRun.State.WAITING, SamplingRun.State.LEASED),
         "percent": 100 * run.done // run.total if run.total else 0,
         "plan": _plan(run, configuration),
     }

@@ -7,17 +7,15 @@ from typing import Any
 
 from django.utils import timezone
 
+from evenhand.studies import safety_flags
 from evenhand.studies.assignment import booklets
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.console.evaluator_table import people
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
-from evenhand.studies.pipeline import screening
-from evenhand.studies.pipeline.stages import DEFINITIONS
+from evenhand.studies.pipeline.stages import DEFINITIONS, STAGES
 from evenhand.studies.results.report import report
 
-PROMPT_STAGES = ("prompts", "encode", "curve", "subset")
-PICTURE_STAGES = ("baseline", "score", "strata", "arms", "screen", "checks", "pairs")
 EXAMPLES = 3  # pictures of each stratum
 RANDOM_PASSES = 2 / 5  # two of five options lie on the right side of a check
 RANDOM_AGREES = 2 * (2 / 5) ** 2 + (1 / 5) ** 2  # left, right or neither twice
@@ -43,20 +41,20 @@ def story(study: Study, *, population: str | None = None, people_page: str | Non
     context: dict[str, Any] = {
         "configuration": configuration,
         "arms": [arm_label(guidance) for guidance in (configuration.baseline, *configuration.candidates)],
-        "prompt_lines": [lines[name] for name in PROMPT_STAGES if name in lines],
-        "picture_lines": [lines[name] for name in PICTURE_STAGES if name in lines],
+        "prompt_lines": _chapter(lines, "prompts"),
+        "picture_lines": _chapter(lines, "pictures"),
         "failed": failed,
         "moving": study.state == Study.State.PREPARING and failed is None,
         "prepared": prepared,
         "unknown_words": study.events.filter(action="unknown_words").first(),
     }
     if prepared:
-        flagged = screening.flagged(study)
+        flagged = safety_flags.flagged_images(study)
         context |= {
             "examples": _examples(study, configuration),
             "flagged": len(flagged),
-            "flagged_prompts": screening.flagged_prompts(flagged),
-            "screened": screening.was_screened(study),
+            "flagged_prompts": safety_flags.flagged_prompts(flagged),
+            "screened": safety_flags.was_screened(study),
             "guarantees": [
                 *booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
                 *procedure_in_words(configuration),
@@ -66,6 +64,11 @@ def story(study: Study, *, population: str | None = None, people_page: str | Non
     if prepared and study.state != Study.State.READY:
         context["report"] = report(study, population=population)
     return context
+
+
+def _chapter(lines: dict[str, StageLine], chapter: str) -> list[StageLine]:
+    """The lines of a chapter's stages, in their order."""
+    return [lines[stage.name] for stage in STAGES if stage.chapter == chapter and stage.name in lines]
 
 
 def _line(stage: Stage) -> StageLine:

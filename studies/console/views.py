@@ -15,14 +15,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from evenhand.studies import lifecycle
+from evenhand.errors import InputError
+from evenhand.studies import lifecycle, safety_flags
 from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.downloads import population_of
 from evenhand.studies.console.forms import InvitationForm, PromptFileForm, StudyForm
 from evenhand.studies.console.study_page import story
 from evenhand.studies.drafts import DraftError, change_draft, configuration_of, create_study
 from evenhand.studies.models import Pair, PromptSet
-from evenhand.studies.pipeline import screening, stages
+from evenhand.studies.pipeline import stages
 from evenhand.studies.prompt_import import import_file
 
 PAIRS_PER_PAGE = 24
@@ -61,7 +62,7 @@ def prompt_sets(request: HttpRequest) -> HttpResponse:
                     column=form.cleaned_data["column"] or None,
                     limit=form.cleaned_data["limit"],
                 )
-            except ValueError as error:
+            except InputError as error:
                 form.add_error("file", str(error).replace(f"{folder}/", ""))
             else:
                 messages.success(request, f"Imported {made.count:,} prompts as “{made}”.")
@@ -132,7 +133,7 @@ def pairs(request: HttpRequest, pk: int) -> HttpResponse:
     rows = Pair.objects.filter(comparison__study=found).select_related(
         "prompt", "comparison__baseline", "comparison__candidate", "baseline_image", "candidate_image"
     )
-    flagged = screening.flagged(found)
+    flagged = safety_flags.flagged_images(found)
     only = "flagged" in request.GET
     if only:
         rows = rows.filter(Q(baseline_image__in=flagged) | Q(candidate_image__in=flagged))
@@ -165,6 +166,6 @@ def act(request: HttpRequest, pk: int, action: str) -> HttpResponse:
         return redirect("console:study", pk=pk)
     try:
         ACTIONS[action](found, actor=request.user)
-    except ValueError as error:
+    except InputError as error:
         messages.error(request, str(error))
     return redirect("console:study", pk=pk)

@@ -38,11 +38,11 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process in the project's folder, its output in ``log``; terminated, then killed, at the end."""
+    """A child process, its output in ``log``; terminated, then killed, at the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
-            command, cwd=settings.BASE_DIR, env=environment(), stdout=output, stderr=subprocess.STDOUT
+            command, cwd=settings.WORKING_FOLDER, env=environment(), stdout=output, stderr=subprocess.STDOUT
         )
         try:
             yield process

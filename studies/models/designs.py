@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from datetime import datetime
+from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from evenhand.studies.models.images import Arm, Image, Recipe
 from evenhand.studies.models.prompts import Prompt, PromptSet, PromptSubset
+from evenhand.studies.models.work import WorkItem, WorkItems
 
 
 def new_nonce() -> str:
@@ -179,43 +183,44 @@ class Stage(models.Model):
         return f"{self.name} of {self.study}"
 
 
-class Batch(models.Model):
-    """A piece of a stage's work, claimed with a lease. ``holder`` names the claim: a late worker sees it lost."""
+class Batches(WorkItems):
+    """Batches, and which of them a worker may take."""
 
-    class State(models.TextChoices):
-        WAITING = "waiting"
-        LEASED = "leased"
-        DONE = "done"
-        FAILED = "failed"
+    def claimable(self, now: datetime) -> Self:
+        """Those of a running stage of a study that is being prepared, as far as other work items are claimable."""
+        running = Stage.objects.filter(state=Stage.State.RUNNING, study__state=Study.State.PREPARING)
+        return super().claimable(now).filter(stage__in=running.values("pk"))
+
+
+class Batch(WorkItem):
+    """A piece of a stage's work."""
 
     stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="batches")
     number = models.PositiveIntegerField()
     items = models.JSONField(default=list)
-    size = models.PositiveIntegerField(default=1, help_text="units of progress in it")
-    progress = models.PositiveIntegerField(default=0)
-    queue = models.CharField(max_length=10, default="cpu")
-    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
-    holder = models.UUIDField(null=True, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    not_before = models.DateTimeField(null=True, blank=True, help_text="when a failed attempt may be repeated")
-    attempts = models.PositiveSmallIntegerField(default=0)
-    error = models.TextField(blank=True)
 
-    class Meta:
+    objects = Batches.as_manager()  # type: ignore[misc]  # the abstract model's manager, narrowed
+
+    class Meta(WorkItem.Meta):
         constraints = [
+            *WorkItem.Meta.constraints,
             models.UniqueConstraint(fields=["stage", "number"], name="one_batch_per_number"),
-            models.CheckConstraint(
-                condition=~Q(state="leased") | Q(holder__isnull=False, lease_until__isnull=False),
-                name="leased_batch_has_holder",
-            ),
-            models.CheckConstraint(condition=Q(progress__lte=F("size")), name="batch_progress_within_size"),
         ]
-        indexes = [models.Index(fields=["queue", "state", "lease_until"], name="batch_to_claim")]
         ordering = ["stage", "number"]
         verbose_name_plural = "batches"
 
     def __str__(self) -> str:
-        return f"batch {self.number} of {self.stage_id}"
+        return f"batch {self.number} of stage {self.stage_id}"
+
+    def after_progress(self) -> None:
+        """Sum up what is done of the stage."""
+        total = Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("done"))
+        Stage.objects.filter(pk=self.stage_id).update(done=Coalesce(Subquery(total.values("n")), 0))
+
+    def after_failure(self, error: str, *, final: bool) -> None:
+        """Show the error on the stage, and stop it where the batch was given up."""
+        state = {"state": Stage.State.FAILED} if final else {}
+        Stage.objects.filter(pk=self.stage_id, state=Stage.State.RUNNING).update(error=error, **state)
 
 
 class AuditEvent(models.Model):

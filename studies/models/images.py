@@ -38,7 +38,7 @@ class Recipe(models.Model):
 class Arm(models.Model):
     """A guidance with its parameters."""
 
-    label = models.CharField(max_length=100)
+    label = models.TextField()
     guidance = models.JSONField(help_text="generation.guidance.to_dict")
     fingerprint = models.CharField(max_length=64, unique=True)
 

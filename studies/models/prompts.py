@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
+
+from evenhand.studies.models.work import WorkItem
 
 
 class PromptSet(models.Model):
@@ -91,48 +92,33 @@ class SubsetPrompt(models.Model):
         return f"{self.prompt} in {self.subset}"
 
 
-class SamplingRuns(models.QuerySet["SamplingRun"]):
-    """Tried settings, and which of them a worker may take."""
+class SamplingRun(WorkItem):
+    """Sampling settings that an admin tries on a prompt set: a worker computes both curves; no study knows of it.
 
-    def claimable(self, now: datetime) -> SamplingRuns:
-        """Waiting runs, and those whose lease ran out."""
-        abandoned = Q(state=SamplingRun.State.RUNNING, lease_until__lt=now)
-        return self.filter(Q(state=SamplingRun.State.WAITING) | abandoned)
-
-
-class SamplingRun(models.Model):
-    """Sampling settings that an admin tries on a prompt set: a worker computes both curves; no study knows of it."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
+    ``done`` of ``total`` tell of the present ``step`` alone; a step of unknown length has a total of 0.
+    """
 
     prompt_set = models.ForeignKey(PromptSet, on_delete=models.CASCADE, related_name="sampling_runs")
     configuration = models.TextField(help_text="a study configuration as canonical JSON; what concerns prompts counts")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     step = models.CharField(max_length=40, blank=True, help_text="what the worker is at")
-    done = models.PositiveIntegerField(default=0)
-    total = models.PositiveIntegerField(default=0)
-    error = models.TextField(blank=True)
-    holder = models.UUIDField(null=True, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
     frechet_curve = models.JSONField(null=True, blank=True)
     removed = models.PositiveIntegerField(default=0, help_text="repeated prompts that were not drawn from")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    objects = SamplingRuns.as_manager()
-
-    class Meta:
+    class Meta(WorkItem.Meta):
         constraints = [
+            *WorkItem.Meta.constraints,
             models.CheckConstraint(
                 condition=~Q(state="done") | Q(frechet_curve__isnull=False), name="sampling_run_done_has_curve"
-            )
+            ),
         ]
         ordering = ["-pk"]
 
     def __str__(self) -> str:
-        return f"try {self.pk} on {self.prompt_set}"
+        return f"sampling run {self.pk} on {self.prompt_set_id}"
+
+    def after_failure(self, error: str, *, final: bool) -> None:
+        """Say when it ended."""
+        if final:
+            SamplingRun.objects.filter(pk=self.pk).update(step="", finished_at=timezone.now())

@@ -199,7 +199,7 @@ class Rating(models.Model):
                 condition=Q(choice__isnull=False) | Q(deleted_at__isnull=False), name="only_deleted_rating_lacks_choice"
             ),
             models.UniqueConstraint(
-                fields=["trial"], condition=Q(superseded=False), name="one_standing_rating_per_trial"
+                fields=["trial"], condition=Q(superseded=False), name="one_current_rating_per_trial"
             ),
             models.UniqueConstraint(
                 fields=["slot"], condition=Q(superseded=False, slot__isnull=False), name="one_counted_rating_per_slot"
@@ -242,12 +242,12 @@ class Exclusion(models.Model):
             models.UniqueConstraint(
                 fields=["evaluator"],
                 condition=Q(lifted_at__isnull=True, evaluator__isnull=False),
-                name="one_standing_exclusion_per_evaluator",
+                name="one_exclusion_in_force_per_evaluator",
             ),
             models.UniqueConstraint(
                 fields=["rating"],
                 condition=Q(lifted_at__isnull=True, rating__isnull=False),
-                name="one_standing_exclusion_per_rating",
+                name="one_exclusion_in_force_per_rating",
             ),
         ]
 

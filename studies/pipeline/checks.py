@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 from django.db import transaction
 
+from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.image_store import image_path, store_image
 from evenhand.studies.models import CheckPair, Image, Study, SubsetPrompt
-from evenhand.studies.pipeline.context import Context, Plan, whole
+from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, whole
 
 STREAM = 7  # of the study's seed
 
@@ -80,7 +81,7 @@ def outside(study: Study, configuration: StudyConfiguration, rng: np.random.Gene
     images = [image for text, image in sorted(by_text.items()) if text not in final]
     needed = max(2, configuration.checks_needed)
     if len(images) < needed:
-        raise ValueError(
+        raise InputError(
             f"subset_size: practice and attention checks need {needed} prompts outside the final subset, and the first "
             f"subset of {configuration.subset_size} leaves {len(images)}"
         )
@@ -103,4 +104,4 @@ def _altered(source: Image, sha256: str) -> Image:
     )
 
 
-CHECKS = (plan_checks, make_checks)
+CHECKS = StageDefinition("checks", "Make practice and attention checks", "pictures", "cpu", plan_checks, make_checks)

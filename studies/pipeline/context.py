@@ -1,18 +1,34 @@
-"""What a batch is run with."""
+"""What a stage is, and what its functions are given."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from django.db.models import F
 
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import Batch, Stage, Study
-from evenhand.studies.work.queue import report_progress
+from evenhand.studies.work.queue import Claim
 
 Plan = list[tuple[list[Any], int]]  # (items, units of progress) a batch
+Chapter = Literal["prompts", "pictures"]  # of the study's page
+
+
+@dataclass(frozen=True)
+class StageDefinition:
+    """A stage: its name and title, where it stands on the study's page, the queue it needs, and its two functions.
+
+    ``plan`` cuts it into batches, when the stage before it is done; ``run`` does one batch, and may be run again.
+    """
+
+    name: str
+    title: str
+    chapter: Chapter
+    queue: str
+    plan: Callable[[Study, StudyConfiguration], Plan]
+    run: Callable[[Context], None]
 
 
 @dataclass
@@ -21,8 +37,12 @@ class Context:
 
     study: Study
     configuration: StudyConfiguration
-    batch: Batch
-    _reported: float = field(default=0.0)
+    claim: Claim[Batch]
+
+    @property
+    def batch(self) -> Batch:
+        """The claimed batch."""
+        return self.claim.item
 
     @property
     def items(self) -> list[Any]:
@@ -31,11 +51,8 @@ class Context:
         return items
 
     def progress(self, done: int, total: int) -> None:
-        """Report progress within the batch, at most twice a second."""
-        now = time.monotonic()
-        if now - self._reported >= 0.5:
-            self._reported = now
-            report_progress(self.batch, self.batch.size * done // max(1, total))
+        """Store the share of the batch that is done, at most twice a second. Raises ``LeaseLost``."""
+        self.claim.progress(done, total)
 
     def count_evaluations(self, evaluations: int) -> None:
         """Add network evaluations that were really made to the stage's account."""

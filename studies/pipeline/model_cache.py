@@ -9,16 +9,18 @@ import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
     from evenhand.generation.safety import SafetyScreen
+    from evenhand.metrics.clip import ClipModel
     from evenhand.studies.models import Recipe
 
 DEMO = "demo"
@@ -50,7 +52,7 @@ def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDif
     from evenhand.generation.checkpoint import checkpoint_fingerprint, load_pipeline
 
     if checkpoint_fingerprint(location) != revision:
-        raise ValueError(f"the checkpoint {location} has changed since the study was prepared")
+        raise InputError(f"the checkpoint {location} has changed since the study was prepared")
     on_gpu = torch.device(where).type == "cuda"
     if settings.COMPILE_MODELS:  # later processes, and other workers with the same folder, find the kernels there
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILE_CACHE))
@@ -120,27 +122,15 @@ def encoder_key(configuration: StudyConfiguration) -> str:
 
 
 @lru_cache(maxsize=1)
-def _clip(location: str, pretrained: str | None, where: str) -> Any:
+def _clip(location: str, pretrained: str | None, where: str) -> ClipModel:
     from evenhand.metrics.clip import load_clip
 
     return load_clip(location, pretrained, device=where)
 
 
-def clip(configuration: StudyConfiguration) -> Any:
-    """The CLIP model that scores pictures."""
+def clip(configuration: StudyConfiguration) -> ClipModel:
+    """The CLIP model that encodes prompts and scores pictures: one copy serves both."""
     return _clip(*_encoder_location(configuration), device())
-
-
-@lru_cache(maxsize=1)
-def _text_encoder(location: str, pretrained: str | None, where: str) -> Any:
-    from evenhand.sampling.encode import load_text_encoder
-
-    return load_text_encoder(location, pretrained, device=where)
-
-
-def text_encoder(configuration: StudyConfiguration) -> Any:
-    """The CLIP text tower that encodes prompts."""
-    return _text_encoder(*_encoder_location(configuration), device())
 
 
 # ------------------------------------------------------------------------------ files

@@ -13,7 +13,7 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.image_store import image_path, store_image
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache
-from evenhand.studies.pipeline.context import Context, Plan, cut, whole
+from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut, whole
 
 
 def seed_of(prompt: Prompt, configuration: StudyConfiguration) -> int:
@@ -69,7 +69,7 @@ def _generate_missing(context: Context, arms: list[Arm]) -> None:
         if lacking:
             missing.setdefault(lacking, []).append(prompt)
     for lacking, group in missing.items():
-        _generate(context, recipe, group, [arms[i] for i in lacking])
+        generate_images(context, recipe, group, [arms[i] for i in lacking])
 
 
 def _present(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[int]:
@@ -80,7 +80,8 @@ def _present(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[
     return {arm for arm, sha256 in rows if arm is not None and image_path(sha256).exists()}
 
 
-def _generate(context: Context, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
+def generate_images(context: Context, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
+    """Make, store and record the images of all ``arms`` for all ``prompts``, in one call of the generator."""
     from evenhand.generation.images import EncodingThreads
     from evenhand.generation.memory import generate_within_memory
 
@@ -212,7 +213,7 @@ def form_pairs(context: Context) -> None:
     Pair.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
 
 
-BASELINE = (plan_baseline, generate_baseline)
-SCORE = (plan_score, score)
-ARMS = (plan_arms, generate_arms)
-PAIRS = (plan_pairs, form_pairs)
+BASELINE = StageDefinition("baseline", "Generate baseline images", "pictures", "gpu", plan_baseline, generate_baseline)
+SCORE = StageDefinition("score", "Score them with CLIP", "pictures", "gpu", plan_score, score)
+ARMS = StageDefinition("arms", "Generate the other arms", "pictures", "gpu", plan_arms, generate_arms)
+PAIRS = StageDefinition("pairs", "Form the pairs", "pictures", "cpu", plan_pairs, form_pairs)

@@ -58,7 +58,7 @@ def features_of(prompt_set: PromptSet, configuration: StudyConfiguration, progre
     def encode(given: Sequence[str], *, progress: Progress | None = None) -> Features:
         from evenhand.sampling.encode import encode_prompts
 
-        return encode_prompts(given, model_cache.text_encoder(configuration), progress=progress)
+        return encode_prompts(given, model_cache.clip(configuration), progress=progress)
 
     return feature_cache(prompt_set, configuration).fill(texts, encode, progress)
 
@@ -91,6 +91,14 @@ def most_left(prompt_set: PromptSet, configuration: StudyConfiguration) -> int:
 def curve_sizes(configuration: StudyConfiguration, count: int) -> list[int]:
     """The sizes of the curve that a pool of ``count`` allows, the chosen one among them."""
     return sorted({size for size in configuration.curve_sizes if size < count} | {configuration.subset_size})
+
+
+def curve_draws(configuration: StudyConfiguration, count: int, *, both: bool = False) -> int:
+    """How many subsets ``curve_of`` draws from a pool of ``count``: its units of progress."""
+    families = configuration.curve_draws + GAUSSIAN_DRAWS
+    if both or configuration.draw == "representative":
+        families += REPRESENTATIVE_DRAWS
+    return families * len(curve_sizes(configuration, count))
 
 
 def curve_of(

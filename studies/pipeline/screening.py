@@ -9,11 +9,11 @@ from django.db.models import Q
 
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Arm, Image, ImageScore, Pair, Study, SubsetPrompt
+from evenhand.studies.models import Arm, Image, ImageScore, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache
-from evenhand.studies.pipeline.context import Context, Plan, cut
+from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut
+from evenhand.studies.safety_flags import METRIC_PREFIX
 
-PREFIX = "safety:"  # and the checker's name; 1: it would have hidden the picture; 0: it would not
 BATCH = 64
 
 
@@ -43,7 +43,7 @@ def screen(context: Context) -> None:
     checker = model_cache.safety_screen(context.configuration)
     if checker is None:
         return
-    metric = f"{PREFIX}{checker.name}"
+    metric = f"{METRIC_PREFIX}{checker.name}"
     images = list(Image.objects.filter(pk__in=context.items).exclude(scores__metric=metric).order_by("pk"))
     flags = checker.flags([decode_png(image_path(image.sha256).read_bytes()) for image in images])
     ImageScore.objects.bulk_create(
@@ -52,23 +52,4 @@ def screen(context: Context) -> None:
     )
 
 
-def flagged(study: Study) -> set[int]:
-    """Images of a study's pairs that its checker would have hidden."""
-    pairs = Pair.objects.filter(comparison__study=study)
-    ours = Q(image__in=pairs.values("baseline_image")) | Q(image__in=pairs.values("candidate_image"))
-    return set(ImageScore.objects.filter(ours, metric__startswith=PREFIX, value=1.0).values_list("image", flat=True))
-
-
-def flagged_prompts(images: set[int]) -> list[str]:
-    """The prompts of flagged images, each once, in the prompt set's order."""
-    found = Image.objects.filter(pk__in=images).order_by("prompt__index").values_list("prompt__text", flat=True)
-    return list(dict.fromkeys(found))
-
-
-def was_screened(study: Study) -> bool:
-    """Whether any picture of the study's pairs has a verdict."""
-    pairs = Pair.objects.filter(comparison__study=study)
-    return ImageScore.objects.filter(metric__startswith=PREFIX, image__in=pairs.values("baseline_image")).exists()
-
-
-SCREEN = (plan_screening, screen)
+SCREEN = StageDefinition("screen", "Screen the pictures", "pictures", "gpu", plan_screening, screen)

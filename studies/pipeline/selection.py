@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from django.db import transaction
 
+from evenhand.errors import InputError
 from evenhand.generation.guidance import SegmentationFree, fingerprint
 from evenhand.generation.vocabulary import FILE, described, known_words, unknown_words
 from evenhand.studies import audit
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache, prompt_pool
-from evenhand.studies.pipeline.context import Context, Plan, whole
+from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, whole
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -35,10 +36,7 @@ def _plan_prompts(study: Study, configuration: StudyConfiguration) -> Plan:
 
 
 def _plan_curve(study: Study, configuration: StudyConfiguration) -> Plan:
-    families = configuration.curve_draws + prompt_pool.GAUSSIAN_DRAWS
-    if configuration.draw == "representative":
-        families += prompt_pool.REPRESENTATIVE_DRAWS
-    return whole(families * len(prompt_pool.curve_sizes(configuration, study.prompt_set.count)))
+    return whole(prompt_pool.curve_draws(configuration, study.prompt_set.count))
 
 
 def check_prompts(context: Context) -> None:
@@ -48,7 +46,7 @@ def check_prompts(context: Context) -> None:
     study, configuration = context.study, context.configuration
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
     if prompts_sha256(texts.iterator(chunk_size=prompt_pool.READ)) != study.prompt_set.sha256:
-        raise ValueError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
+        raise InputError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     _note_unknown_words(study, configuration)
     revision = model_cache.checkpoint_revision(configuration.checkpoint)
     pipeline = model_cache.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
@@ -201,8 +199,8 @@ def strata(context: Context) -> None:
         audit.record(study, "strata", prompts=texts.total(), identical_prompts=repeated)
 
 
-PROMPTS = (_plan_one, check_prompts)
-ENCODE = (_plan_prompts, encode)
-CURVE = (_plan_curve, curve)
-SUBSET = (_plan_one, subset)
-STRATA = (_plan_one, strata)
+PROMPTS = StageDefinition("prompts", "Check prompts and checkpoint", "prompts", "gpu", _plan_one, check_prompts)
+ENCODE = StageDefinition("encode", "Encode the prompts with CLIP", "prompts", "gpu", _plan_prompts, encode)
+CURVE = StageDefinition("curve", "Fréchet curve", "prompts", "cpu", _plan_curve, curve)
+SUBSET = StageDefinition("subset", "Draw the first subset", "prompts", "cpu", _plan_one, subset)
+STRATA = StageDefinition("strata", "Choose the final subset", "pictures", "cpu", _plan_one, strata)

@@ -1,68 +1,36 @@
-"""The order of the preparation's stages, their states, and going on after anything stopped it.
+"""Run the stages of a study's preparation in their order, and resume after anything that stopped them.
 
-prompts → encode → curve → subset → baseline → score → strata → arms → screen → checks → pairs. A stage is planned into
-batches when the one before it is done. Everything may be run again: what is done is found and left.
+A stage is planned into batches when the one before it is done. Everything may be run again: what is done stays.
 """
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
+from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Batch, Stage, Study
 from evenhand.studies.pipeline import prompt_pool
 from evenhand.studies.pipeline.checks import CHECKS
-from evenhand.studies.pipeline.context import Context, Plan
+from evenhand.studies.pipeline.context import Context, StageDefinition
 from evenhand.studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
 from evenhand.studies.pipeline.screening import SCREEN
 from evenhand.studies.pipeline.selection import CURVE, ENCODE, PROMPTS, STRATA, SUBSET
-from evenhand.studies.work import notify
-from evenhand.studies.work import queue as batches
-from evenhand.studies.work.queue import heartbeat
-
-logger = logging.getLogger(__name__)
+from evenhand.studies.work import queue as work_queue
+from evenhand.studies.work.notify import notify
+from evenhand.studies.work.queue import Claim, Handler
 
 
-class PreparationError(ValueError):
+class PreparationError(InputError):
     """A study that cannot be prepared as it stands; the message says why."""
 
 
-@dataclass(frozen=True)
-class StageDefinition:
-    """A stage's title, the queue it needs, how it is cut into batches, and what one batch does."""
-
-    name: str
-    title: str
-    queue: str
-    plan: Callable[[Study, StudyConfiguration], Plan]
-    run: Callable[[Context], None]
-
-
-DEFINITIONS: dict[str, StageDefinition] = {
-    definition.name: definition
-    for definition in (
-        StageDefinition("prompts", "Check prompts and checkpoint", "gpu", *PROMPTS),
-        StageDefinition("encode", "Encode the prompts with CLIP", "gpu", *ENCODE),
-        StageDefinition("curve", "Fréchet curve", "cpu", *CURVE),
-        StageDefinition("subset", "Draw the first subset", "cpu", *SUBSET),
-        StageDefinition("baseline", "Generate baseline images", "gpu", *BASELINE),
-        StageDefinition("score", "Score them with CLIP", "gpu", *SCORE),
-        StageDefinition("strata", "Choose the final subset", "cpu", *STRATA),
-        StageDefinition("arms", "Generate the other arms", "gpu", *ARMS),
-        StageDefinition("screen", "Screen the pictures", "gpu", *SCREEN),
-        StageDefinition("checks", "Make practice and attention checks", "cpu", *CHECKS),
-        StageDefinition("pairs", "Form the pairs", "cpu", *PAIRS),
-    )
-}
-ORDER = tuple(DEFINITIONS)
+STAGES = (PROMPTS, ENCODE, CURVE, SUBSET, BASELINE, SCORE, STRATA, ARMS, SCREEN, CHECKS, PAIRS)
+DEFINITIONS: dict[str, StageDefinition] = {stage.name: stage for stage in STAGES}
 
 
 def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
@@ -73,11 +41,11 @@ def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
         if not Study.objects.filter(pk=study.pk, state=Study.State.DRAFT).update(state=Study.State.PREPARING):
             raise PreparationError(f"“{study.name}” is {study.state}, only a draft can be prepared")
         Stage.objects.bulk_create(
-            Stage(study=study, name=name, position=position) for position, name in enumerate(ORDER)
+            Stage(study=study, name=stage.name, position=position) for position, stage in enumerate(STAGES)
         )
         audit.record(study, "prepared", actor=actor, version_hash=configuration.sha256)
     study.refresh_from_db(fields=["state"])
-    go_on(study)
+    advance(study)
 
 
 def _check(study: Study, configuration: StudyConfiguration) -> None:
@@ -105,7 +73,7 @@ def _check(study: Study, configuration: StudyConfiguration) -> None:
         )
 
 
-def go_on(study: Study) -> None:
+def advance(study: Study) -> None:
     """Start the first stage that is not done, if none runs; after the last one the study is ready.
 
     May be called at any time and by several processes at once: conditional updates settle who acts.
@@ -138,12 +106,12 @@ def _start(study: Study, stage: Stage) -> None:
         if not started:
             return
         Batch.objects.bulk_create(
-            Batch(stage=stage, number=number, items=items, size=size, queue=definition.queue)
+            Batch(stage=stage, number=number, items=items, total=size, queue=definition.queue)
             for number, (items, size) in enumerate(plan)
         )
-    transaction.on_commit(lambda: notify.ring(definition.queue))
+    transaction.on_commit(lambda: notify(definition.queue))
     if not plan:
-        go_on(study)
+        advance(study)
 
 
 def _complete(stage: Stage) -> None:
@@ -157,38 +125,25 @@ def retry(study: Study, *, actor: AbstractBaseUser | None = None) -> int:
     stage = Stage.objects.filter(study=study, state=Stage.State.FAILED).first()
     if stage is None:
         raise PreparationError(f"no stage of “{study.name}” has failed")
-    released = batches.release_failed(stage)
+    with transaction.atomic():
+        released = work_queue.release(Batch.objects.filter(stage=stage))
+        Stage.objects.filter(pk=stage.pk, state=Stage.State.FAILED).update(state=Stage.State.RUNNING, error="")
     audit.record(study, "retried", actor=actor, stage=stage.name)
-    notify.ring(DEFINITIONS[stage.name].queue)
-    go_on(study)
+    notify(DEFINITIONS[stage.name].queue)
+    advance(study)
     return released
 
 
 def work_through(queue: str | None = None) -> int:
     """Claim and run batches until none is left (of a queue, or of all); returns how many were finished."""
-    finished = 0
-    queues = [queue] if queue else ["cpu", "gpu"]
-    while True:
-        batch = next((claimed for name in queues if (claimed := batches.claim(name)) is not None), None)
-        if batch is None:
-            return finished
-        finished += run_batch(batch)
-        go_on(batch.stage.study)
+    return work_queue.work_through({Batch: HANDLER}, queue)
 
 
-def run_batch(batch: Batch) -> bool:
-    """Run one claimed batch and finish it; false if it failed or its lease was lost."""
-    study = batch.stage.study
-    context = Context(study=study, configuration=configuration_of(study), batch=batch)
-    try:
-        with heartbeat(batch):
-            DEFINITIONS[batch.stage.name].run(context)
-    except ValueError as error:  # bad input: another attempt would fail the same way
-        logger.warning("%s: %s", batch.stage, error)
-        batches.fail(batch, str(error), permanent=True)
-        return False
-    except Exception as error:
-        logger.exception("batch %s of %s failed (attempt %s)", batch.number, batch.stage, batch.attempts)
-        batches.fail(batch, f"{type(error).__name__}: {error}", permanent=False)
-        return False
-    return batches.finish(batch)
+def run_batch(claim: Claim[Batch]) -> None:
+    """Do one claimed batch."""
+    study = claim.item.stage.study
+    context = Context(study, configuration_of(study), claim)
+    DEFINITIONS[claim.item.stage.name].run(context)
+
+
+HANDLER = Handler(run_batch, after=lambda batch: advance(batch.stage.study))

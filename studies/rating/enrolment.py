@@ -11,13 +11,14 @@ from django.db.models import Count, Max
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 
+from evenhand.errors import InputError
 from evenhand.studies.assignment import reassignment
 from evenhand.studies.assignment.booklets import build_blocks
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Booklet, Evaluator, Study
 
 
-class EnrolmentError(ValueError):
+class EnrolmentError(InputError):
     """A study that takes nobody (any more); the message says why."""
 
 
@@ -77,13 +78,13 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
         free = Booklet.objects.filter(study=study, evaluator=None, number__lt=quota).order_by("number")
         candidate = free.values_list("pk", flat=True).first()
         # Whoever comes second finds the booklet taken, or (the same person twice at once) holds one already.
-        with contextlib.suppress(IntegrityError, reassignment.Taken):
+        with contextlib.suppress(IntegrityError, reassignment.RaceLost):
             if candidate is not None:
                 with transaction.atomic():
                     Booklet.objects.filter(pk=candidate, evaluator=None).update(
                         evaluator=evaluator, claimed_at=timezone.now()
                     )
-            elif not _build_more(study, quota) and reassignment.take(evaluator) is None:
+            elif not _build_more(study, quota) and reassignment.reassign(evaluator) is None:
                 if Booklet.objects.filter(evaluator=evaluator).exists():
                     continue  # the same person's other request has just taken the last one
                 raise EnrolmentError(

@@ -10,15 +10,15 @@ from django.utils import timezone
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import CheckPair, Evaluator, Rating, Trial
 from evenhand.studies.procedure import TRIES
-from evenhand.studies.rating.progress import Standing
+from evenhand.studies.rating.progress import Progress, State
 
 
-def go_on(evaluator: Evaluator, standing: Standing) -> None:
+def leave_step(evaluator: Evaluator, progress: Progress) -> None:
     """Leave the instructions, or end the break; repeated, it changes nothing."""
-    if standing.state == "instructions":
+    if progress.state == State.INSTRUCTIONS:
         Evaluator.objects.filter(pk=evaluator.pk, introduced_at=None).update(introduced_at=timezone.now())
-    elif standing.state == "break":
-        due = (standing.position - 1) // configuration_of(evaluator.study).break_every
+    elif progress.state == State.BREAK:
+        due = (progress.position - 1) // configuration_of(evaluator.study).break_every
         Evaluator.objects.filter(pk=evaluator.pk, breaks_taken__lt=due).update(breaks_taken=due)
     evaluator.refresh_from_db(fields=["introduced_at", "breaks_taken"])
 

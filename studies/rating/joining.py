@@ -22,6 +22,7 @@ from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.rating.enrolment import EnrolmentError, enrol
 from evenhand.studies.rating.language import speaking
 from evenhand.studies.rating.pages import refusal
+from evenhand.studies.rating.progress import state_without_trials
 from evenhand.studies.rating.views import quiet
 
 COOKIE_DAYS = 90
@@ -57,8 +58,7 @@ def _join(request: HttpRequest, study: Study, token: str, language: str) -> Http
     if known is not None:
         return _on(known, study, language)
     if study.state != Study.State.COLLECTING:
-        states = {Study.State.PAUSED: "paused", Study.State.CLOSED: "closed"}
-        return refusal(request, 403, states.get(Study.State(study.state), "not_open"))
+        return refusal(request, 403, state_without_trials(study))
     if request.method != "POST":
         return render(request, "rating/join.html", {"given": given, "language": language})
     try:

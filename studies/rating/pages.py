@@ -17,10 +17,10 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import CheckPair, Evaluator, Trial
 from evenhand.studies.procedure import CODE, TRIES
 from evenhand.studies.rating import answers, introduction
-from evenhand.studies.rating.progress import Standing
+from evenhand.studies.rating.progress import Progress, State
 
 SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
-PAGES = ("consent", "instructions", "comprehension", "break", "trial", "finished")
+PAGES = (State.CONSENT, State.INSTRUCTIONS, State.COMPREHENSION, State.BREAK, State.TRIAL, State.FINISHED)
 SIDES = ("left", "right")
 
 
@@ -29,32 +29,32 @@ def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
-def show(request: HttpRequest, evaluator: Evaluator, token: str, standing: Standing) -> HttpResponse:
-    """The page, or the JSON, of a standing."""
+def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress) -> HttpResponse:
+    """The page, or the JSON, of what an evaluator has in front of them."""
     if wants_json(request):
-        return JsonResponse(body(token, standing))
+        return JsonResponse(body(token, progress))
     configuration = configuration_of(evaluator.study)
     context = {
         "study": evaluator.study,
         "configuration": configuration,
         "question": gettext(configuration.question),
-        "standing": standing,
+        "progress": progress,
         "token": token,
-        "what": standing.state,
+        "what": progress.state,
     }
-    page = "trial" if standing.state == "practice" else standing.state
-    if page == "trial":
-        context |= _trial(token, configuration, standing)
-    elif page == "consent":
+    page = State.TRIAL if progress.state == State.PRACTICE else progress.state
+    if page == State.TRIAL:
+        context |= _trial(token, configuration, progress)
+    elif page == State.CONSENT:
         context |= _consent(configuration, request)
-    elif page == "instructions":
+    elif page == State.INSTRUCTIONS:
         context |= _instructions(evaluator, token, configuration)
-    elif page == "comprehension":
+    elif page == State.COMPREHENSION:
         context |= {"tries_left": TRIES - evaluator.comprehension_tries, "options": options_of(configuration)}
-    elif page == "finished":
+    elif page == State.FINISHED:
         context |= _finished(evaluator, configuration)
-    elif page == "break":
-        context["minutes"] = minutes_for(standing.of - standing.position + 1)
+    elif page == State.BREAK:
+        context["minutes"] = minutes_for(progress.of - progress.position + 1)
     template = page if page in PAGES else "message"
     return render(request, f"rating/{template}.html", context)
 
@@ -70,19 +70,19 @@ def options_of(configuration: StudyConfiguration) -> list[tuple[int, str, str]]:
     return list(zip(answers.CHOICES, texts, "12345", strict=True))
 
 
-def _trial(token: str, configuration: StudyConfiguration, standing: Standing) -> dict[str, Any]:
-    assert standing.trial is not None
-    practice = standing.state == "practice"
+def _trial(token: str, configuration: StudyConfiguration, progress: Progress) -> dict[str, Any]:
+    assert progress.trial is not None
+    practice = progress.state == State.PRACTICE
     return {
-        "trial": trial_body(token, standing),
+        "trial": trial_body(token, progress),
         "practice": practice,
-        "preload": body(token, standing)["preload"],
+        "preload": body(token, progress)["preload"],
         "options": options_of(configuration),
         "key": uuid.uuid4(),
-        "minutes": minutes_for(standing.of - standing.position + 1),
+        "minutes": minutes_for(progress.of - progress.position + 1),
         "seconds_per_trial": SECONDS_PER_TRIAL,
-        "corrects": standing.corrects,
-        "may_go_back": configuration.allow_correction and standing.corrects is None and not practice,
+        "corrects": progress.corrects,
+        "may_go_back": configuration.allow_correction and progress.corrects is None and not practice,
     }
 
 
@@ -120,31 +120,31 @@ def _finished(evaluator: Evaluator, configuration: StudyConfiguration) -> dict[s
 # ------------------------------------------------------------------------------ JSON
 
 
-def body(token: str, standing: Standing) -> dict[str, Any]:
-    """The JSON of a standing: nothing of kind, pair or arm. ``preload``: pictures that the page may fetch ahead."""
-    if not standing.rates:
-        return {"state": standing.state, "trial": None}
-    given = standing.corrects
+def body(token: str, progress: Progress) -> dict[str, Any]:
+    """An evaluator's progress as JSON, without kind, pair or arm. ``preload``: pictures that may be fetched ahead."""
+    if not progress.rates:
+        return {"state": progress.state, "trial": None}
+    given = progress.corrects
     return {
-        "state": standing.state,
-        "trial": trial_body(token, standing),
+        "state": progress.state,
+        "trial": trial_body(token, progress),
         **({"corrects": str(given.key), "choice": given.choice} if given else {}),
-        "preload": [list(picture_paths(token, trial)) for trial in standing.ahead],
+        "preload": [list(picture_paths(token, trial)) for trial in progress.ahead],
     }
 
 
-def trial_body(token: str, standing: Standing) -> dict[str, Any]:
+def trial_body(token: str, progress: Progress) -> dict[str, Any]:
     """One trial as the page needs it."""
-    trial = standing.trial
+    trial = progress.trial
     assert trial is not None
     left, right = picture_paths(token, trial)
     return {
         "id": str(trial.public_id),
-        "prompt": standing.prompt,
+        "prompt": progress.prompt,
         "left": left,
         "right": right,
-        "position": standing.position,
-        "of": standing.of,
+        "position": progress.position,
+        "of": progress.of,
     }
 
 

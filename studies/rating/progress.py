@@ -1,10 +1,11 @@
-"""Where an evaluator stands: what is still open, and what has to be done first."""
+"""How far an evaluator has come: which trial is open, and what has to be done before it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from django.utils import timezone
 
@@ -43,15 +44,31 @@ OPEN = (
 )
 
 
+class State(StrEnum):
+    """What an evaluator has in front of them. The values are those of the JSON."""
+
+    CONSENT = "consent"
+    INSTRUCTIONS = "instructions"
+    PRACTICE = "practice"
+    COMPREHENSION = "comprehension"
+    TRIAL = "trial"
+    BREAK = "break"
+    FINISHED = "finished"
+    NOT_OPEN = "not_open"
+    PAUSED = "paused"
+    CLOSED = "closed"
+    WITHDRAWN = "withdrawn"
+    SCREENED_OUT = "screened_out"
+
+
+WITHOUT_TRIALS = {Study.State.PAUSED: State.PAUSED, Study.State.CLOSED: State.CLOSED}  # others: not open
+
+
 @dataclass(frozen=True)
-class Standing:
-    """Where an evaluator stands.
+class Progress:
+    """How far an evaluator has come. In the states instructions and break, ``trial`` is the one that comes next."""
 
-    ``state``: consent, instructions, practice, comprehension, trial, break, finished, not_open, paused, closed,
-    withdrawn or screened_out. In the states instructions and break, ``trial`` is the one that comes next.
-    """
-
-    state: str
+    state: State
     trial: Trial | None = None
     prompt: str = ""
     position: int = 0  # of the trial among ``of``; practice is numbered apart
@@ -62,29 +79,33 @@ class Standing:
     @property
     def rates(self) -> bool:
         """Whether a trial is open for an answer."""
-        return self.state in ("trial", "practice")
+        return self.state in (State.TRIAL, State.PRACTICE)
 
 
-def standing_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> Standing:
-    """Where an evaluator stands; changes nothing. trials: what ``open_trials`` gives, where that is known."""
-    for at, name in (
-        (evaluator.withdrawn_at, "withdrawn"),
-        (evaluator.screened_out_at, "screened_out"),
-        (evaluator.finished_at, "finished"),
+def progress_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> Progress:
+    """How far an evaluator has come; changes nothing. trials: what ``open_trials`` gives, where that is known."""
+    for at, state in (
+        (evaluator.withdrawn_at, State.WITHDRAWN),
+        (evaluator.screened_out_at, State.SCREENED_OUT),
+        (evaluator.finished_at, State.FINISHED),
     ):
         if at is not None:
-            return Standing(name)
-    state = evaluator.study.state
-    if state != Study.State.COLLECTING:
-        return Standing(state if state in (Study.State.PAUSED, Study.State.CLOSED) else "not_open")
+            return Progress(state)
+    if evaluator.study.state != Study.State.COLLECTING:
+        return Progress(state_without_trials(evaluator.study))
     if evaluator.consented_at is None:
-        return Standing("consent")
+        return Progress(State.CONSENT)
     if trials is None:
         trials = open_trials(evaluator)
     if not trials:
-        return Standing("finished")
-    standing = _numbered(trials[0], trials[1 : 1 + PRELOADED])
-    return replace(standing, state=_step(evaluator, configuration_of(evaluator.study), standing))
+        return Progress(State.FINISHED)
+    progress = _numbered(trials[0], trials[1 : 1 + PRELOADED])
+    return replace(progress, state=_first_step(evaluator, configuration_of(evaluator.study), progress))
+
+
+def state_without_trials(study: Study) -> State:
+    """What people have in front of them in a study that does not collect."""
+    return WITHOUT_TRIALS.get(Study.State(study.state), State.NOT_OPEN)
 
 
 def open_trials(evaluator: Evaluator, answering: uuid.UUID | None = None) -> list[Trial]:
@@ -101,35 +122,35 @@ def open_trials(evaluator: Evaluator, answering: uuid.UUID | None = None) -> lis
     return list(Trial.objects.raw(OPEN, known))
 
 
-def _step(evaluator: Evaluator, configuration: StudyConfiguration, standing: Standing) -> str:
+def _first_step(evaluator: Evaluator, configuration: StudyConfiguration, progress: Progress) -> State:
     """What an evaluator with an open trial has to do first."""
-    assert standing.trial is not None
+    assert progress.trial is not None
     if configuration.introduction and evaluator.introduced_at is None:
-        return "instructions"
-    if standing.trial.kind == Trial.Kind.PRACTICE:
-        return "practice"
+        return State.INSTRUCTIONS
+    if progress.trial.kind == Trial.Kind.PRACTICE:
+        return State.PRACTICE
     if configuration.comprehension and evaluator.comprehension_passed_at is None:
-        return "comprehension"
-    every, done = configuration.break_every, standing.position - 1
+        return State.COMPREHENSION
+    every, done = configuration.break_every, progress.position - 1
     if every and done and done % every == 0 and done // every > evaluator.breaks_taken:
-        return "break"
-    return "trial"
+        return State.BREAK
+    return State.TRIAL
 
 
-def _numbered(trial: Trial, ahead: Sequence[Trial] = (), corrects: Rating | None = None) -> Standing:
-    """The standing in front of a trial that ``SHOWN`` read."""
+def _numbered(trial: Trial, ahead: Sequence[Trial] = (), corrects: Rating | None = None) -> Progress:
+    """The progress in front of a trial that ``SHOWN`` read."""
     read = vars(trial)
     if trial.kind == Trial.Kind.PRACTICE:
-        return Standing("practice", trial, read["prompt_text"], trial.position, read["practice"], ahead, corrects)
+        return Progress(State.PRACTICE, trial, read["prompt_text"], trial.position, read["practice"], ahead, corrects)
     of = read["all_trials"] - read["practice"]
     position = min(of, trial.position - read["practice"])
-    return Standing("trial", trial, read["prompt_text"], position, of, ahead, corrects)
+    return Progress(State.TRIAL, trial, read["prompt_text"], position, of, ahead, corrects)
 
 
-def last_answer_of(evaluator: Evaluator, standing: Standing) -> Standing:
-    """The last answered trial once more, to be corrected; ``standing`` itself where there is none. Changes nothing."""
-    if standing.state not in ("trial", "break"):
-        return standing
+def last_answer_of(evaluator: Evaluator, progress: Progress) -> Progress:
+    """The last answered trial once more, to be corrected; ``progress`` itself where there is none. Changes nothing."""
+    if progress.state not in (State.TRIAL, State.BREAK):
+        return progress
     last = (
         Rating.objects.filter(evaluator=evaluator, superseded=False)
         .exclude(trial__kind=Trial.Kind.PRACTICE)
@@ -137,18 +158,18 @@ def last_answer_of(evaluator: Evaluator, standing: Standing) -> Standing:
         .first()
     )
     if last is None:
-        return standing
+        return progress
     [trial] = Trial.objects.raw(f"{SHOWN} WHERE trial.id = %(trial)s", {"trial": last.trial_id})
     return _numbered(trial, corrects=last)
 
 
-def note_shown(standing: Standing) -> None:
+def note_shown(progress: Progress) -> None:
     """Remember when the open trial was first served; called where a POST serves it, never by a GET."""
-    if standing.rates and standing.trial is not None and standing.trial.shown_at is None:
-        Trial.objects.filter(pk=standing.trial.pk, shown_at=None).update(shown_at=timezone.now())
+    if progress.rates and progress.trial is not None and progress.trial.shown_at is None:
+        Trial.objects.filter(pk=progress.trial.pk, shown_at=None).update(shown_at=timezone.now())
 
 
-def finish_if_done(evaluator: Evaluator, standing: Standing) -> None:
+def finish_if_done(evaluator: Evaluator, progress: Progress) -> None:
     """Remember when the last trial was answered."""
-    if standing.state == "finished" and evaluator.finished_at is None:
+    if progress.state == State.FINISHED and evaluator.finished_at is None:
         Evaluator.objects.filter(pk=evaluator.pk, finished_at=None).update(finished_at=timezone.now())

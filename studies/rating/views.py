@@ -22,7 +22,7 @@ from evenhand.studies.rating import answers, enrolment, introduction
 from evenhand.studies.rating.forms import AnswerForm, SkipForm
 from evenhand.studies.rating.language import speaking
 from evenhand.studies.rating.pages import body, refusal, show, wants_json
-from evenhand.studies.rating.progress import Standing, last_answer_of, standing_of
+from evenhand.studies.rating.progress import Progress, State, last_answer_of, progress_of
 from evenhand.studies.rating.withdrawal import withdraw
 
 View = Callable[..., HttpResponseBase]
@@ -60,17 +60,17 @@ def for_evaluator(view: View) -> View:
 @require_safe
 def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Where the evaluator stands; with ``?back=1`` the last answered trial, if the study lets it be corrected."""
-    standing = standing_of(evaluator)
+    progress = progress_of(evaluator)
     if request.GET.get("back") and configuration_of(evaluator.study).allow_correction:
-        standing = last_answer_of(evaluator, standing)
-    return show(request, evaluator, token, standing)
+        progress = last_answer_of(evaluator, progress)
+    return show(request, evaluator, token, progress)
 
 
 @for_evaluator
 @require_POST
 def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Take the consent and hand out a booklet; repeated, it changes nothing."""
-    if standing_of(evaluator).state == "consent":
+    if progress_of(evaluator).state == State.CONSENT:
         if not request.POST.get("agree"):
             return refusal(request, 400, "consent_missing", gettext("Please tick the box if you agree to take part."))
         of_age = bool(request.POST.get("of_age"))
@@ -86,9 +86,9 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
 
 @for_evaluator
 @require_POST
-def go_on(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
+def leave_step(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Leave the instructions, or end a break."""
-    introduction.go_on(evaluator, standing_of(evaluator))
+    introduction.leave_step(evaluator, progress_of(evaluator))
     return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
@@ -96,7 +96,7 @@ def go_on(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRespons
 @require_POST
 def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Take one try of the questions about the instructions."""
-    if standing_of(evaluator).state == "comprehension":
+    if progress_of(evaluator).state == State.COMPREHENSION:
         introduction.answer_comprehension(evaluator, request.POST.dict())
     return accepted(request, evaluator, token, answers.after_change(evaluator))
 
@@ -110,7 +110,7 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         return refusal(request, 400, "invalid", form.problems())
     given = form.cleaned_data
     try:
-        taken = answers.take_answer(
+        stored = answers.store_answer(
             evaluator,
             answers.Answer(
                 trial_id=given["trial"],
@@ -123,7 +123,7 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         )
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token, taken.standing, taken.rating)
+    return accepted(request, evaluator, token, stored.progress, stored.rating)
 
 
 @for_evaluator
@@ -160,13 +160,13 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 
 
 def accepted(
-    request: HttpRequest, evaluator: Evaluator, token: str, standing: Standing, rating: Rating | None = None
+    request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, rating: Rating | None = None
 ) -> HttpResponseBase:
     """What was sent is stored: the next trial, or wherever the evaluator stands now."""
     right = introduction.feedback_on(evaluator, rating)
     if wants_json(request):
         told = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
-        return JsonResponse({"accepted": True, "next": body(token, standing), **told})
+        return JsonResponse({"accepted": True, "next": body(token, progress), **told})
     return redirect("rating:home" if right is None else "rating:feedback", token=token)
 
 
@@ -175,13 +175,13 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
     if isinstance(error, answers.Conflict):
         if not wants_json(request):
             return redirect("rating:home", token=token)
-        return refusal(request, 409, "conflict", str(error), next=body(token, standing_of(evaluator)))
+        return refusal(request, 409, "conflict", str(error), next=body(token, progress_of(evaluator)))
     if isinstance(error, answers.UnknownTrial):
         return refusal(request, 404, "unknown_trial", str(error))
     if wants_json(request):
         return refusal(request, 403, "not_collecting", str(error))
     evaluator.study.refresh_from_db(fields=["state"])
-    return refusal(request, 403, standing_of(evaluator).state)
+    return refusal(request, 403, progress_of(evaluator).state)
 
 
 @for_evaluator

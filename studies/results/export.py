@@ -139,7 +139,7 @@ def csv_lines(study: Study) -> Iterator[str]:
 
 
 def _rows(study: Study) -> Iterator[dict[str, Any]]:
-    by_rating, by_evaluator = _standing_exclusions(study)
+    by_rating, by_evaluator = _exclusions_in_force(study)
     scores = dict(study.subset.members.values_list("prompt", "clip_score")) if study.subset else {}
     ratings = Rating.objects.filter(evaluator__study=study, deleted_at=None).order_by("pk").values(*OWN, **SOURCES)
     row: dict[str, Any]
@@ -175,12 +175,12 @@ SOURCES = {
 }
 
 
-def _standing_exclusions(study: Study) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """Reasons of the exclusions that stand, by rating and by evaluator."""
+def _exclusions_in_force(study: Study) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """Reasons of the exclusions in force, by rating and by evaluator."""
     by_rating: dict[int, list[str]] = {}
     by_evaluator: dict[int, list[str]] = {}
-    standing = study.exclusions.filter(lifted_at=None).order_by("pk")
-    for rating, evaluator, reason in standing.values_list("rating", "evaluator", "reason"):
+    in_force = study.exclusions.filter(lifted_at=None).order_by("pk")
+    for rating, evaluator, reason in in_force.values_list("rating", "evaluator", "reason"):
         target, key = (by_rating, rating) if rating is not None else (by_evaluator, evaluator)
         target.setdefault(key, []).append(reason or "no reason given")
     return by_rating, by_evaluator

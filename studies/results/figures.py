@@ -22,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from evenhand.analysis.preference import CATEGORIES
+from evenhand.errors import InputError
 from evenhand.sampling.subset import FrechetCurve
 from evenhand.studies.results.report import counted
 
@@ -41,7 +42,7 @@ def histogram(report: Mapping[str, Any]) -> str:
     """Five bars a comparison, with percentages and interval whiskers; the finding is the title."""
     comparisons = report["comparisons"]
     if not comparisons:
-        raise ValueError(f"“{report['study']}” has no comparisons yet: prepare it first")
+        raise InputError(f"“{report['study']}” has no comparisons yet: prepare it first")
     columns = min(ACROSS, len(comparisons))
     rows = -(-len(comparisons) // columns)
     highest = max((_top(each) for each in comparisons), default=0.0)
@@ -145,7 +146,7 @@ def _curve_figure(drawn: FrechetCurve, chosen: int, title: str, draw: str, thres
     distances = np.asarray(drawn.distances, float)
     shown = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
     if not shown.any():
-        raise ValueError("the curve has no positive distance: nothing can be drawn on a logarithmic axis")
+        raise InputError("the curve has no positive distance: nothing can be drawn on a logarithmic axis")
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     panel = figure.subplots()
     panel.set_xscale("log")

@@ -20,6 +20,7 @@ from evenhand.analysis.preference import (
     preference_shares,
     sign_test,
 )
+from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, Guidance
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Arm, Comparison, Rating, Study, Trial
@@ -29,12 +30,12 @@ BOOTSTRAP_SEED = 0
 LEVEL = 0.95
 
 
-class PopulationError(ValueError):
+class PopulationError(InputError):
     """A kind of ratings that is none."""
 
 
 def counting_ratings(study: Study) -> QuerySet[Rating]:
-    """The ratings that results count: main trials, standing, under their pair's cap, not excluded, not withdrawn."""
+    """The ratings that results count: of main trials, not superseded, under the cap, not excluded, not withdrawn."""
     return Rating.objects.filter(
         evaluator__study=study,
         evaluator__withdrawn_at=None,

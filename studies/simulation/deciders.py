@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from evenhand.analysis.simulate import SimulatedEvaluator, answer_check, choose
+from evenhand.errors import InputError
 from evenhand.studies.access import link_for
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Study, Trial
@@ -38,7 +39,7 @@ class Preference:
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, self.strengths)):
-            raise ValueError(f"strengths must be finite, not {self.strengths}")
+            raise InputError(f"strengths must be finite, not {self.strengths}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Population:
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop_out <= 1:
-            raise ValueError(f"drop_out {self.drop_out} lies outside 0 … 1")
+            raise InputError(f"drop_out {self.drop_out} lies outside 0 … 1")
 
     def visitor(self, evaluator: Evaluator, rng: np.random.Generator, at_most: int | None = None) -> Visitor:
         """One of them, with a random stream of their own."""

@@ -1,105 +1,160 @@
-"""Batches: the database's own work queue. A claim is a lease that its holder renews; a lost lease is another's."""
+"""The database as a queue: claim an item, run it, report its progress, write down how it ended.
+
+An item is a row of any model that inherits ``WorkItem``. Claiming, finishing and failing are conditional updates whose
+count is checked, so that several workers and a late one never act on the same claim.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
 
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from evenhand.studies.models import Batch, Stage, Study
+from evenhand.errors import InputError
+from evenhand.studies.models.work import WorkItem
 from evenhand.studies.work import leases
-from evenhand.studies.work.leases import MAX_ATTEMPTS
+from evenhand.studies.work.leases import LeaseLost
 
+logger = logging.getLogger(__name__)
+
+QUEUES = ("cpu", "gpu")
+MAX_ATTEMPTS = 3
 BACKOFF = timedelta(seconds=5)
+SECONDS_BETWEEN_UPDATES = 0.5
+
+Item = TypeVar("Item", bound=WorkItem)
 
 
-def claimable(now: datetime) -> QuerySet[Batch]:
-    """Batches that a worker may take: waiting ones whose time has come, and those whose lease ran out.
+@dataclass
+class Claim(Generic[Item]):
+    """A claimed item in its worker's hands. ``lost`` is set when the lease is another worker's."""
 
-    The conditions on the batch are its own columns and not a subquery: an update that had to wait for another one
-    checks those again on PostgreSQL, while a subquery would still see the batch as it was before.
+    item: Item
+    lost: threading.Event = field(default_factory=threading.Event)
+    _updated_at: float = field(default=-SECONDS_BETWEEN_UPDATES)
+
+    def progress(self, done: int, total: int) -> None:
+        """Store the share that is done, at most twice a second. Raises ``LeaseLost``."""
+        if self.lost.is_set():
+            raise LeaseLost(str(self.item))
+        if time.monotonic() - self._updated_at >= SECONDS_BETWEEN_UPDATES:
+            self.update(done=min(self.item.total, self.item.total * done // max(1, total)))
+
+    def update(self, **values: Any) -> None:
+        """Store values of the item at once. Raises ``LeaseLost``."""
+        self._updated_at = time.monotonic()
+        if self.lost.is_set() or not _held(self.item).update(**values):
+            raise LeaseLost(str(self.item))
+        for name, value in values.items():
+            setattr(self.item, name, value)
+        self.item.after_progress()
+
+
+@dataclass(frozen=True)
+class Handler(Generic[Item]):
+    """What is done with one kind of item.
+
+    ``run`` does a claimed one, and returns values to store when it is finished. ``after`` is called when the item was
+    finished, failed or lost.
     """
-    waiting = Q(state=Batch.State.WAITING) & (Q(not_before=None) | Q(not_before__lte=now))
-    abandoned = Q(state=Batch.State.LEASED, lease_until__lt=now)
-    running = Stage.objects.filter(state=Stage.State.RUNNING, study__state=Study.State.PREPARING)
-    return Batch.objects.filter(waiting | abandoned, stage__in=running.values("pk"))
+
+    run: Callable[[Claim[Item]], Mapping[str, Any] | None]
+    after: Callable[[Item], None] = lambda item: None
 
 
-def claim(queue: str) -> Batch | None:
-    """Take the next batch of a queue by a conditional update; none when there is nothing to do."""
+def claim(kind: type[Item], queue: str) -> Item | None:
+    """Take the next item of a queue; none when there is nothing to do."""
     while True:
         now = timezone.now()
-        pks = list(claimable(now).filter(queue=queue).order_by("stage_id", "number").values_list("pk", flat=True)[:8])
+        pks = list(_claimable(kind, queue, now)[:8])
         if not pks:
             return None
         for pk in pks:
-            if not leases.take(claimable(now).filter(pk=pk), state=Batch.State.LEASED, progress=0):
+            if not leases.take(kind.objects.claimable(now).filter(pk=pk), state=WorkItem.State.LEASED, done=0):
                 continue
-            batch = Batch.objects.select_related("stage__study__current_version").get(pk=pk)
-            if batch.attempts <= MAX_ATTEMPTS:
-                return batch
-            fail(batch, f"its worker disappeared {MAX_ATTEMPTS} times in the middle of it", permanent=True)
+            item: Item = kind._default_manager.get(pk=pk)  # type: ignore[assignment]
+            if item.attempts <= MAX_ATTEMPTS:
+                return item
+            fail(item, f"its worker disappeared {MAX_ATTEMPTS} times in the middle of it", final=True)
 
 
-def _held(batch: Batch) -> QuerySet[Batch]:
-    return Batch.objects.filter(pk=batch.pk, holder=batch.holder, state=Batch.State.LEASED)
+def _claimable(kind: type[WorkItem], queue: str, now: Any) -> QuerySet[Any, Any]:
+    return kind.objects.claimable(now).filter(queue=queue).order_by("pk").values_list("pk", flat=True)
 
 
-def report_progress(batch: Batch, progress: int) -> None:
-    """Store how many of the batch's units are done, and the stage's sum with it."""
-    _held(batch).update(progress=min(progress, batch.size))
-    _sum_up(batch.stage_id)
+def work_through(handlers: Mapping[type[Any], Handler[Any]], queue: str | None = None) -> int:
+    """Claim and run items of all kinds until none is left (of a queue, or of all); returns how many were finished."""
+    finished = 0
+    queues = [queue] if queue else QUEUES
+    while True:
+        item = next((item for name in queues for kind in handlers if (item := claim(kind, name)) is not None), None)
+        if item is None:
+            return finished
+        handler = handlers[type(item)]
+        finished += run(item, handler)
+        handler.after(item)
 
 
-def _sum_up(stage_id: int) -> None:
-    total = (
-        Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("progress")).values("n")
-    )
-    Stage.objects.filter(pk=stage_id).update(done=Coalesce(Subquery(total), 0))
+def run(item: Item, handler: Handler[Item]) -> bool:
+    """Run a claimed item and finish it; false if it failed or its lease was lost."""
+    try:
+        with leases.heartbeat(_held(item), str(item)) as lost:
+            values = handler.run(Claim(item, lost))
+    except LeaseLost:
+        logger.warning("%s is another worker's by now", item)
+        return False
+    except InputError as error:  # another attempt would fail the same way
+        logger.warning("%s: %s", item, error)
+        fail(item, str(error), final=True)
+        return False
+    except Exception as error:
+        logger.exception("%s failed (attempt %s)", item, item.attempts)
+        fail(item, f"{type(error).__name__}: {error}", final=False)
+        return False
+    return finish(item, **(values or {}))
 
 
-def finish(batch: Batch) -> bool:
-    """Mark a batch done. False if the lease was lost: then another holder finishes it."""
+def finish(item: WorkItem, **values: Any) -> bool:
+    """Mark an item done, with other ``values``. False if the lease was lost: then another holder finishes it."""
+    ended = {"holder": None, "lease_until": None, "error": ""}
     with transaction.atomic():
-        done = _held(batch).update(state=Batch.State.DONE, progress=F("size"), error="", holder=None, lease_until=None)
-        if done:
-            _sum_up(batch.stage_id)
-    return bool(done)
+        finished = _held(item).update(state=WorkItem.State.DONE, done=F("total"), **ended, **values)
+        if finished:
+            item.after_progress()
+    return bool(finished)
 
 
-def fail(batch: Batch, error: str, *, permanent: bool) -> None:
-    """Put a batch back for a later attempt, or give it up and with it the stage."""
-    again = not permanent and batch.attempts < MAX_ATTEMPTS
+def fail(item: WorkItem, error: str, *, final: bool) -> None:
+    """Put an item back for a later attempt; give it up where that was the last one, or where ``final``."""
+    final = final or item.attempts >= MAX_ATTEMPTS
     with transaction.atomic():
-        changed = _held(batch).update(
-            state=Batch.State.WAITING if again else Batch.State.FAILED,
-            not_before=timezone.now() + BACKOFF * 2**batch.attempts if again else None,
+        changed = _held(item).update(
+            state=WorkItem.State.FAILED if final else WorkItem.State.WAITING,
+            not_before=None if final else timezone.now() + BACKOFF * 2**item.attempts,
             holder=None,
             lease_until=None,
-            progress=0,
+            done=0,
             error=error,
         )
         if changed:
-            _sum_up(batch.stage_id)
-            update = {"error": error} if again else {"error": error, "state": Stage.State.FAILED}
-            Stage.objects.filter(pk=batch.stage_id, state=Stage.State.RUNNING).update(**update)
+            item.after_progress()
+            item.after_failure(error, final=final)
 
 
-def release_failed(stage: Stage) -> int:
-    """Give a failed stage's batches back for another round of attempts; returns how many."""
-    with transaction.atomic():
-        changed = Batch.objects.filter(stage=stage, state=Batch.State.FAILED).update(
-            state=Batch.State.WAITING, attempts=0, not_before=None
-        )
-        Stage.objects.filter(pk=stage.pk, state=Stage.State.FAILED).update(state=Stage.State.RUNNING, error="")
-    return changed
+def release(items: QuerySet[Any]) -> int:
+    """Give failed items another round of attempts; returns how many."""
+    failed = items.filter(state=WorkItem.State.FAILED)
+    return failed.update(state=WorkItem.State.WAITING, attempts=0, not_before=None)
 
 
-def heartbeat(batch: Batch) -> AbstractContextManager[threading.Event]:
-    """Renew the batch's lease while the block runs; the event is set if the lease is lost."""
-    return leases.heartbeat(_held(batch), f"batch {batch.pk}")
+def _held(item: WorkItem) -> QuerySet[Any]:
+    """The item's row, while this claim holds it."""
+    return type(item).objects.filter(pk=item.pk, holder=item.holder, state=WorkItem.State.LEASED)

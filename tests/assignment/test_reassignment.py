@@ -17,11 +17,12 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
 from evenhand.studies.rating import chain
-from evenhand.studies.rating.answers import Conflict, record_rating, skip_trial
+from evenhand.studies.rating.answers import Conflict, skip_trial
 from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
-from evenhand.studies.rating.progress import finish_if_done, standing_of
+from evenhand.studies.rating.progress import finish_if_done, progress_of
 from evenhand.studies.rating.withdrawal import withdraw
 from tests.helpers.factories import make_ready_study
+from tests.helpers.ratings import record_rating
 
 pytestmark = pytest.mark.django_db
 
@@ -54,11 +55,11 @@ class World:
 
     def look(self, person: Evaluator) -> bool:
         """Load the page again; whether a trial is open."""
-        standing = standing_of(Evaluator.objects.select_related("study__current_version").get(pk=person.pk))
-        finish_if_done(person, standing)
+        progress = progress_of(Evaluator.objects.select_related("study__current_version").get(pk=person.pk))
+        finish_if_done(person, progress)
         self.pages.pop(person.pk, None)
-        if standing.trial is not None:
-            self.pages[person.pk] = standing.trial.public_id
+        if progress.trial is not None:
+            self.pages[person.pk] = progress.trial.public_id
         return person.pk in self.pages
 
     def answer(self, person: Evaluator, count: int) -> None:
@@ -176,17 +177,17 @@ def check(study: Study) -> None:
     claimed = Booklet.objects.filter(study=study, remainder=False).exclude(evaluator=None)
     assert sorted(claimed.values_list("number", flat=True)) == [0, 1]
     slots = set(main.filter(booklet__in=claimed).values_list("slot", flat=True))
-    standing = Rating.objects.filter(evaluator__study=study, superseded=False)
-    filled = Counter(standing.exclude(slot=None).values_list("slot", flat=True))
+    current = Rating.objects.filter(evaluator__study=study, superseded=False)
+    filled = Counter(current.exclude(slot=None).values_list("slot", flat=True))
     skipped = set(Skip.objects.filter(trial__kind="main").values_list("trial__slot", flat=True))
     assert set(filled.values()) <= {1}
     assert slots - skipped <= set(filled) <= slots
-    assert not standing.filter(slot__isnull=False, evaluator__withdrawn_at__isnull=False).exists()
+    assert not current.filter(slot__isnull=False, evaluator__withdrawn_at__isnull=False).exists()
     for person in Evaluator.objects.filter(study=study):
         prompts = main.filter(booklet__evaluator=person).values_list("pair__prompt", flat=True)
         assert len(prompts) == len(set(prompts))
     sides = set(main.values_list("slot", "pair", "candidate_on_left"))
     assert len(sides) == main.values("slot").distinct().count()  # whoever fills a slot sees it as it was planned
-    repeated = standing.filter(trial__kind="repeat").values_list("trial__repeat_of", "evaluator")
+    repeated = current.filter(trial__kind="repeat").values_list("trial__repeat_of", "evaluator")
     assert set(repeated) <= set(Rating.objects.values_list("trial", "evaluator"))
     assert list(chain.faults(study)) == []

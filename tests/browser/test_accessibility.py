@@ -19,7 +19,7 @@ from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.rating.withdrawal import withdraw
 from tests.helpers.browser_steps import ready
 from tests.helpers.factories import make_admin, make_ready_study
-from tests.rating.test_language import pseudo  # noqa: F401
+from tests.helpers.pseudo_locale import pseudo  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

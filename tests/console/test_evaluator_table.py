@@ -20,7 +20,7 @@ from evenhand.studies.procedure import PROLIFIC, parse_questions
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.results.report import report
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
-from tests.results.conftest import rate
+from tests.helpers.ratings import rate
 
 pytestmark = pytest.mark.django_db
 

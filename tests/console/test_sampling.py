@@ -19,7 +19,9 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.forms import SamplingForm
 from evenhand.studies.models import PromptSet, SamplingRun
 from evenhand.studies.pipeline import sampling_runs
+from evenhand.studies.pipeline.tasks import HANDLERS
 from evenhand.studies.prompt_import import import_texts
+from evenhand.studies.work.queue import work_through
 from tests.helpers.factories import make_admin, make_prompt_set, make_ready_study, small_configuration
 
 pytestmark = pytest.mark.django_db
@@ -110,7 +112,7 @@ def test_settings_are_tried_by_a_worker_and_the_page_follows(
     assert part.lstrip().startswith('<div id="run" hx-get=')
     assert "Waiting for a worker" in part
     assert "<html" not in part
-    assert sampling_runs.work_through() == 1
+    assert work_through(HANDLERS) == 1
     part = console.get(address, headers={"HX-Request": "true"}).content.decode()
     assert "hx-get" not in part
     assert "frechet.svg" in part
@@ -189,7 +191,7 @@ def test_bad_settings_are_refused_field_by_field(
 
 def test_a_failed_try_says_why_and_keeps_its_settings(console: Client, prompts: PromptSet) -> None:
     run = sampling_runs.start(prompts, small_configuration(encoder="no-such-model"))
-    sampling_runs.work_through()
+    work_through(HANDLERS)
     page = console.get(reverse("console:sampling_run", args=[prompts.pk, run.pk])).content.decode()
     assert "no open_clip model named" in page.replace("neither a folder nor an", "no")
     assert 'value="no-such-model"' in page

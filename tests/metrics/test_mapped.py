@@ -35,7 +35,7 @@ def test_the_rows_are_those_of_indexing(saved: Path, count: int) -> None:
 def test_scattered_reads_do_not_bring_the_file_into_memory(saved: Path) -> None:
     code = f"""
 import numpy as np
-from metrics.mapped import rows_of
+from evenhand.metrics.mapped import rows_of
 
 def mapped_kb():
     return int(next(line for line in open("/proc/self/status") if line.startswith("RssFile:")).split()[1])

@@ -12,6 +12,7 @@ from evenhand.studies.models import CheckPair, Image, SubsetPrompt
 from evenhand.studies.pipeline import stages
 from evenhand.studies.pipeline.checks import make_checks
 from evenhand.studies.pipeline.context import Context
+from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import make_draft, make_ready_study
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,7 @@ def test_they_are_made_from_prompts_outside_the_final_subset() -> None:
             assert pair.worse.prompt.text != pair.prompt.text
     before = list(CheckPair.objects.values())
     batch = study.stages.get(name="checks").batches.get()
-    make_checks(Context(study=study, configuration=stages.configuration_of(study), batch=batch))
+    make_checks(Context(study, stages.configuration_of(study), Claim(batch)))
     assert list(CheckPair.objects.values()) == before
 
 

@@ -12,10 +12,13 @@ from django.utils import timezone
 from evenhand.metrics.frechet import FrechetReference
 from evenhand.sampling.draws import SubsetError
 from evenhand.sampling.subset import FrechetCurve, draw_subset
-from evenhand.studies.models import PromptSet, PromptSubset, SamplingRun, Study, SubsetPrompt
+from evenhand.studies.models import Batch, PromptSet, PromptSubset, SamplingRun, Study, SubsetPrompt
 from evenhand.studies.pipeline import prompt_pool, sampling_runs, stages
+from evenhand.studies.pipeline.context import Context
+from evenhand.studies.pipeline.tasks import HANDLERS
 from evenhand.studies.prompt_import import import_texts
-from evenhand.studies.work import notify
+from evenhand.studies.work import notify, queue
+from evenhand.studies.work.queue import Claim, work_through
 from tests.helpers.factories import make_draft, make_prompt_set, small_configuration
 
 pytestmark = pytest.mark.django_db
@@ -52,10 +55,10 @@ def only_prompts(study: Study) -> None:
     """Run the stages that choose prompts, and none that makes pictures."""
     stages.prepare(study)
     while study.stages.get(name="subset").state != "done":
-        batch = stages.batches.claim("gpu") or stages.batches.claim("cpu")
+        batch = queue.claim(Batch, "gpu") or queue.claim(Batch, "cpu")
         assert batch is not None
-        assert stages.run_batch(batch), study.stages.filter(state="failed").values("error")
-        stages.go_on(study)
+        assert queue.run(batch, stages.HANDLER), study.stages.filter(state="failed").values("error")
+        stages.advance(study)
     study.refresh_from_db()
 
 
@@ -106,7 +109,7 @@ def test_members_that_stand_there_are_not_drawn_again() -> None:
     before = set(SubsetPrompt.objects.filter(subset=study.subset).values_list("prompt", flat=True))
     stage = study.stages.get(name="subset")
     batch = stage.batches.get()
-    stages.DEFINITIONS["subset"].run(stages.Context(study=study, configuration=small_configuration(), batch=batch))
+    stages.DEFINITIONS["subset"].run(Context(study, small_configuration(), Claim(batch)))
     assert set(SubsetPrompt.objects.filter(subset=study.subset).values_list("prompt", flat=True)) == before
 
 
@@ -126,20 +129,20 @@ def test_what_was_left_out_is_counted_in_the_record() -> None:
 
 def test_tried_settings_are_computed_with_both_draws() -> None:
     run = sampling_runs.start(repeated(), small_configuration(deduplicate="exact"))
-    assert sampling_runs.work_through() == 1
+    assert work_through(HANDLERS) == 1
     run.refresh_from_db()
     assert (run.state, run.removed, run.error) == ("done", 10, "")
     curve = FrechetCurve.from_dict(run.frechet_curve)
     assert curve.sizes == (8, 24, 48)
     assert (np.array(curve.representative).mean(1) < np.array(curve.distances).mean(1)).all()
-    assert sampling_runs.work_through() == 0
+    assert work_through(HANDLERS) == 0
 
 
 def test_the_second_try_encodes_nothing(encoded: list[str]) -> None:
     prompt_set = make_prompt_set()
     for seed in (1, 2):
         sampling_runs.start(prompt_set, small_configuration(seed=seed))
-    assert sampling_runs.work_through() == 2
+    assert work_through(HANDLERS) == 2
     assert len(encoded) == 60
 
 
@@ -152,7 +155,7 @@ def test_the_second_try_encodes_nothing(encoded: list[str]) -> None:
 )
 def test_settings_that_cannot_be_computed_say_why(change: dict[str, object], message: str) -> None:
     run = sampling_runs.start(repeated(), small_configuration(**change))
-    assert sampling_runs.work_through() == 0
+    assert work_through(HANDLERS) == 0
     run.refresh_from_db()
     assert run.state == "failed"
     assert message in run.error
@@ -160,28 +163,28 @@ def test_settings_that_cannot_be_computed_say_why(change: dict[str, object], mes
 
 def test_a_run_whose_worker_died_is_taken_by_another_and_the_first_writes_nothing() -> None:
     sampling_runs.start(make_prompt_set(), small_configuration())
-    lost = sampling_runs.claim()
+    lost = queue.claim(SamplingRun, "gpu")
     assert lost is not None
-    assert sampling_runs.claim() is None
+    assert queue.claim(SamplingRun, "gpu") is None
     SamplingRun.objects.filter(pk=lost.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    taken = sampling_runs.claim()
-    assert taken is not None
-    assert not sampling_runs.compute(lost)
-    assert SamplingRun.objects.get(pk=taken.pk).state == "running"
-    assert sampling_runs.compute(taken)
+    second = queue.claim(SamplingRun, "gpu")
+    assert second is not None
+    assert not queue.run(lost, sampling_runs.HANDLER)
+    assert SamplingRun.objects.get(pk=second.pk).state == "leased"
+    assert queue.run(second, sampling_runs.HANDLER)
 
 
 def test_a_run_that_kills_its_workers_is_given_up() -> None:
     run = sampling_runs.start(make_prompt_set(), small_configuration())
     for _ in range(3):
-        assert sampling_runs.claim() is not None
+        assert queue.claim(SamplingRun, "gpu") is not None
         SamplingRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert sampling_runs.claim() is None
+    assert queue.claim(SamplingRun, "gpu") is None
     run.refresh_from_db()
     assert (run.state, run.error) == ("failed", "its worker disappeared 3 times in the middle of it")
 
 
-def test_the_sweep_rings_for_waiting_runs() -> None:
-    assert notify.sweep() == []
+def test_workers_are_told_of_waiting_runs() -> None:
+    assert notify.notify_where_work_waits() == []
     sampling_runs.start(make_prompt_set(), small_configuration())
-    assert notify.sweep() == ["gpu"]
+    assert notify.notify_where_work_waits() == ["gpu"]

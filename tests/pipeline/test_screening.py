@@ -13,8 +13,10 @@ from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Image, ImageScore, Pair, Stage, Study
 from evenhand.studies.pipeline import model_cache, screening, stages
 from evenhand.studies.pipeline.context import Context
-from tests.generation.test_safety import tiny_checker
+from evenhand.studies.safety_flags import flagged_images, flagged_prompts, was_screened
+from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.tiny_checker import tiny_checker
 
 pytestmark = pytest.mark.django_db
 
@@ -33,8 +35,8 @@ def run(study: Study) -> None:
     configuration = stages.configuration_of(study)
     stage, _ = Stage.objects.get_or_create(study=study, name="screen", defaults={"position": 8})
     for number, (items, size) in enumerate(screening.plan_screening(study, configuration)):
-        batch, _ = stage.batches.get_or_create(number=number, defaults={"items": items, "size": size})
-        screening.screen(Context(study=study, configuration=configuration, batch=batch))
+        batch, _ = stage.batches.get_or_create(number=number, defaults={"items": items, "total": size})
+        screening.screen(Context(study, configuration, Claim(batch)))
 
 
 def test_every_picture_of_the_pairs_gets_one_verdict(study: Study) -> None:
@@ -45,7 +47,7 @@ def test_every_picture_of_the_pairs_gets_one_verdict(study: Study) -> None:
     assert checker is not None
     verdicts = ImageScore.objects.filter(metric=f"safety:{checker.name}")
     assert verdicts.count() == 3 * 12  # the baseline and two candidates of twelve prompts
-    flags = screening.flagged(study)
+    flags = flagged_images(study)
     assert 0 < len(flags) < verdicts.count()
     assert flags == set(verdicts.filter(value=1).values_list("image", flat=True))
     for sha256, data in files.items():
@@ -55,11 +57,11 @@ def test_every_picture_of_the_pairs_gets_one_verdict(study: Study) -> None:
 def test_the_admin_sees_what_was_flagged_and_can_list_it(study: Study, client: Client) -> None:
     Stage.objects.create(study=study, name="prompts", position=0)
     run(study)
-    flags = screening.flagged(study)
+    flags = flagged_images(study)
     client.force_login(study.owner)
     page = client.get(reverse("console:study", args=[study.pk])).content.decode()
     assert f"would have hidden {len(flags)} of the pairs" in page
-    prompts = screening.flagged_prompts(flags)
+    prompts = flagged_prompts(flags)
     assert 0 < len(prompts) <= 12
     assert all(escape(text) in page.split("would have hidden")[1].split("</ul>")[0] for text in prompts[:10])
     assert ("more prompts" in page) == (len(prompts) > 10)
@@ -72,4 +74,4 @@ def test_the_admin_sees_what_was_flagged_and_can_list_it(study: Study, client: C
 def test_a_checkpoint_without_a_checker_has_no_batch() -> None:
     study = make_ready_study()
     assert screening.plan_screening(study, stages.configuration_of(study)) == []
-    assert not screening.was_screened(study)
+    assert not was_screened(study)

@@ -59,7 +59,7 @@ def study(prepared: tuple[Study, object], settings: object) -> Study:
 def test_every_stage_is_done_in_order(study: Study) -> None:
     assert study.state == Study.State.READY
     rows = list(study.stages.order_by("position"))
-    assert [row.name for row in rows] == list(stages.ORDER)
+    assert [row.name for row in rows] == list(stages.DEFINITIONS)
     assert {row.state for row in rows} == {Stage.State.DONE}
     assert all(row.done == row.total for row in rows)
 
@@ -104,7 +104,7 @@ def test_running_a_stage_again_makes_nothing_new(study: Study) -> None:
     Stage.objects.filter(study=study).update(state=Stage.State.WAITING, done=0)
     Batch.objects.filter(stage__study=study).delete()
     study.refresh_from_db()
-    stages.go_on(study)
+    stages.advance(study)
     stages.work_through()
     study.refresh_from_db()
     assert study.state == Study.State.READY
@@ -121,7 +121,7 @@ def test_a_lost_file_is_made_again_with_the_same_bytes(study: Study) -> None:
     Stage.objects.filter(study=study, name__in=("arms", "pairs")).update(state=Stage.State.WAITING, done=0)
     Batch.objects.filter(stage__study=study).delete()
     study.refresh_from_db()
-    stages.go_on(study)
+    stages.advance(study)
     stages.work_through()
     assert path.read_bytes() == data
 

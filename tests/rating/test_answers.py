@@ -12,15 +12,15 @@ from django.utils import timezone
 from evenhand.studies.lifecycle import close_study, pause_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 from evenhand.studies.rating import answers
-from evenhand.studies.rating.answers import record_rating
 from evenhand.studies.rating.enrolment import consent, enrol
-from evenhand.studies.rating.progress import standing_of
+from evenhand.studies.rating.progress import progress_of
+from tests.helpers.ratings import record_rating
 
 pytestmark = pytest.mark.django_db
 
 
 def open_trial(evaluator: Evaluator) -> Trial:
-    trial = standing_of(evaluator).trial
+    trial = progress_of(evaluator).trial
     assert trial is not None
     return trial
 
@@ -51,7 +51,7 @@ def test_a_second_answer_must_say_what_it_corrects(rater: Evaluator) -> None:
     first.refresh_from_db()
     assert first.superseded
     assert second.corrects_id == first.pk
-    with pytest.raises(answers.Conflict, match="no standing answer"):
+    with pytest.raises(answers.Conflict, match="no such answer to correct"):
         record_rating(evaluator=rater, trial_id=trial.public_id, choice=0, key=uuid.uuid4(), corrects=key)
 
 
@@ -84,7 +84,7 @@ def test_the_database_itself_refuses_what_the_code_would(rater: Evaluator) -> No
     Rating.objects.create(choice=1, key=uuid.uuid4(), **values)
     # SQLite names the column of a partial unique index, PostgreSQL the constraint
     with (
-        pytest.raises(IntegrityError, match=r"one_standing_rating_per_trial|studies_rating.trial_id"),
+        pytest.raises(IntegrityError, match=r"one_current_rating_per_trial|studies_rating.trial_id"),
         transaction.atomic(),
     ):
         Rating.objects.create(choice=0, key=uuid.uuid4(), **(values | {"sequence": 2}))
@@ -99,13 +99,13 @@ def test_a_paused_or_closed_study_takes_nothing_but_repeats(study: Study, rater:
     following = open_trial(rater)
     pause_study(study)
     rater = Evaluator.objects.get(pk=rater.pk)
-    assert standing_of(rater).state == "paused"
+    assert progress_of(rater).state == "paused"
     with pytest.raises(answers.NotCollecting, match="paused"):
         record_rating(evaluator=rater, trial_id=following.public_id, choice=1, key=uuid.uuid4())
     # an answer whose acknowledgement was lost is still acknowledged
     assert record_rating(evaluator=rater, trial_id=trial.public_id, choice=1, key=key).key == key
     close_study(study)
-    assert standing_of(Evaluator.objects.get(pk=rater.pk)).state == "closed"
+    assert progress_of(Evaluator.objects.get(pk=rater.pk)).state == "closed"
 
 
 @pytest.mark.database

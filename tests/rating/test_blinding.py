@@ -72,7 +72,7 @@ class Recording:
     links: dict[int, str] = field(default_factory=dict)
 
     def shown(self, what: str) -> Iterator[tuple[Exchange, Trial, dict[str, Any]]]:
-        """Pages or JSON that show a trial, with the trial, and the JSON of the same standing."""
+        """Pages or JSON that show a trial, with the trial, and the JSON of the same progress."""
         trials = {str(t.public_id): t for t in Trial.objects.select_related("pair__prompt", "check_pair__prompt")}
         served = {}
         for exchange in self.exchanges:

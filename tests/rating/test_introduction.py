@@ -13,8 +13,7 @@ from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, w
 from evenhand.studies.rating.enrolment import enrol
 from evenhand.studies.revision import revise
 from tests.helpers.factories import make_ready_study
-from tests.rating.conftest import Visitor
-from tests.rating.test_pages import answer
+from tests.helpers.visitors import Visitor, answer
 
 pytestmark = pytest.mark.django_db
 QUESTIONS = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import polib
@@ -12,13 +11,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 from django.utils import translation
-from django.utils.translation import trans_real
 
 from evenhand.studies.access import enrolment_link
 from evenhand.studies.configuration import DEFAULT_CONSENT
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.rating.enrolment import consent
-from tests.rating.conftest import Visitor
+from tests.helpers.pseudo_locale import pseudo  # noqa: F401  (a fixture)
+from tests.helpers.visitors import Visitor
 
 CATALOGUE = Path(django_settings.BASE_DIR) / "locale" / "de" / "LC_MESSAGES" / "django.po"
 
@@ -95,26 +94,6 @@ def test_the_console_speaks_english_to_every_browser(client: Client) -> None:
     page = client.get("/console/login/", headers={"Accept-Language": "de"}).content.decode()
     assert 'lang="en"' in page
     assert "Log in" in page
-
-
-@pytest.fixture
-def pseudo(tmp_path: Path, settings: object) -> Iterator[None]:
-    """A made-up right-to-left translation of every message: the English one between brackets, as Arabic."""
-    folder = tmp_path / "ar" / "LC_MESSAGES"
-    folder.mkdir(parents=True)
-    po = polib.pofile(str(CATALOGUE))
-    po.metadata["Language"] = "ar"
-    for entry in po:
-        if entry.msgid_plural:
-            entry.msgstr_plural = {0: f"⟦{entry.msgid}⟧", 1: f"⟦{entry.msgid_plural}⟧"}
-        else:
-            entry.msgstr = f"⟦{entry.msgid}⟧"
-    po.save_as_mofile(str(folder / "django.mo"))
-    settings.LOCALE_PATHS = [tmp_path, *django_settings.LOCALE_PATHS]  # type: ignore[attr-defined]
-    settings.LANGUAGES = [*django_settings.LANGUAGES, ("ar", "Pseudo")]  # type: ignore[attr-defined]
-    trans_real._translations.pop("ar", None)
-    yield
-    trans_real._translations.pop("ar", None)
 
 
 @pytest.mark.django_db

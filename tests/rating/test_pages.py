@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -17,13 +15,9 @@ from evenhand.studies.lifecycle import open_study, pause_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 from evenhand.studies.rating.enrolment import consent, enrol
 from tests.helpers.factories import make_ready_study
-from tests.rating.conftest import JSON, Visitor
+from tests.helpers.visitors import JSON, Visitor, answer
 
 pytestmark = pytest.mark.django_db
-
-
-def answer(trial: dict[str, Any], choice: int = 1, **more: Any) -> dict[str, Any]:
-    return {"trial": trial["id"], "choice": choice, "elapsed_ms": "1200", "key": str(uuid.uuid4()), **more}
 
 
 def test_the_way_from_consent_to_the_end(client: Client, grace: Evaluator) -> None:

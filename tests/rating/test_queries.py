@@ -13,8 +13,7 @@ from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Rating
 from evenhand.studies.rating.enrolment import consent, enrol
 from tests.helpers.factories import make_ready_study
-from tests.rating.conftest import Visitor
-from tests.rating.test_pages import answer
+from tests.helpers.visitors import Visitor, answer
 
 pytestmark = pytest.mark.django_db
 

@@ -17,11 +17,11 @@ from evenhand.studies.access import link_for
 from evenhand.studies.lifecycle import close_study
 from evenhand.studies.models import Evaluator, Rating, Study
 from evenhand.studies.rating import chain
-from evenhand.studies.rating.answers import record_rating
 from evenhand.studies.rating.enrolment import consent, enrol
-from evenhand.studies.rating.progress import standing_of
+from evenhand.studies.rating.progress import progress_of
 from evenhand.studies.rating.withdrawal import withdraw
 from evenhand.studies.results.report import report
+from tests.helpers.ratings import record_rating
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 def rate_some(person: Evaluator, count: int) -> list[Rating]:
     made = []
     for n in range(count):
-        trial = standing_of(person).trial
+        trial = progress_of(person).trial
         assert trial is not None
         made.append(
             record_rating(
@@ -122,7 +122,7 @@ def test_withdrawn_answers_leave_the_results_and_stay_in_the_record(
     withdraw(rater)
     assert report(study)["n"] == 3
     assert list(chain.faults(study)) == []
-    assert standing_of(Evaluator.objects.get(pk=rater.pk)).state == "withdrawn"
+    assert progress_of(Evaluator.objects.get(pk=rater.pk)).state == "withdrawn"
 
 
 def test_deleted_answers_lose_their_content_and_the_chain_still_holds(

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
-from tests.rating.conftest import Visitor
+from tests.helpers.visitors import Visitor
 
 pytestmark = pytest.mark.django_db
 

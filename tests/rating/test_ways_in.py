@@ -12,8 +12,7 @@ from evenhand.studies.lifecycle import close_study, open_study, pause_study
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.models.designs import new_nonce
 from tests.helpers.factories import make_ready_study
-from tests.rating.conftest import JSON, Visitor
-from tests.rating.test_pages import answer
+from tests.helpers.visitors import JSON, Visitor, answer
 
 pytestmark = pytest.mark.django_db
 PANEL = {"PROLIFIC_PID": "5f2d", "STUDY_ID": "st1", "SESSION_ID": "se1"}

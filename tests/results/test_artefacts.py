@@ -17,7 +17,7 @@ from evenhand.studies.results import artefacts
 from evenhand.studies.results.artefacts import BAR, bar
 from evenhand.studies.results.export import csv_lines
 from evenhand.studies.results.report import report
-from tests.results.conftest import always, invite, rate_booklet
+from tests.helpers.ratings import always, invite, rate_booklet
 
 
 def with_curve(study: Study) -> Study:

@@ -19,7 +19,7 @@ from evenhand.studies.access import token_for
 from evenhand.studies.models import CheckPair, Exclusion, Prompt, Rating, Study, Trial
 from evenhand.studies.results.export import COLUMNS, codebook, csv_lines, protected, unprotected
 from evenhand.studies.results.report import report
-from tests.results.conftest import NOON, always, invite, queries_of, rate, rate_booklet
+from tests.helpers.ratings import NOON, always, invite, queries_of, rate, rate_booklet
 
 CONTRACT = [
     "study", "version_hash", "comparison", "baseline_arm", "candidate_arm", "prompt_index", "prompt",

@@ -13,7 +13,7 @@ from evenhand.generation.guidance import ClassifierFree, SegmentationFree, finge
 from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
 from evenhand.studies.results.report import PopulationError, ratings_table, report, short_names
 from tests.helpers.factories import make_ready_study
-from tests.results.conftest import always, invite, queries_of, rate, rate_booklet
+from tests.helpers.ratings import always, invite, queries_of, rate, rate_booklet
 
 
 def by_stratum(trial: Trial) -> int:

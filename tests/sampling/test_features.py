@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evenhand.metrics.clip import load_clip
 from evenhand.sampling import encode, features
 from evenhand.sampling.encode import encode_prompts
 from evenhand.sampling.features import CacheError, FeatureCache, Features, Progress
+from tests.helpers.captions import COUNT, TEXTS, texts_of
 from tests.helpers.tiny_clip import WIDTH, tiny_clip, write_clip
-
-COUNT = 47
-TEXTS = [f"a dog and {i} cats on {'a very ' * (i % 5)}large bench" for i in range(COUNT)]
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +42,6 @@ class Counting:
         if progress is not None:
             progress(len(texts), len(texts))
         return np.array([[hash(t) % 1000 + k for k in range(self.dimension)] for t in texts], np.float32)
-
-
-def texts_of(start: int, stop: int) -> list[str]:
-    return TEXTS[start:stop]
 
 
 EXPECTED = Counting()(TEXTS)
@@ -180,11 +175,12 @@ CHILD = """
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from sampling import encode, features
+from evenhand.sampling import encode, features
 features.CHUNK = encode.CHUNK = 10
-from sampling.encode import encode_prompts, load_text_encoder
-from tests.sampling.test_features import COUNT, texts_of
-clip, calls = load_text_encoder(sys.argv[2]), 0
+from evenhand.metrics.clip import load_clip
+from evenhand.sampling.encode import encode_prompts
+from tests.helpers.captions import COUNT, texts_of
+clip, calls = load_clip(sys.argv[2]), 0
 
 def encoded(texts, *, progress=None):
     global calls
@@ -202,7 +198,7 @@ def test_a_killed_process_leaves_what_it_had_done(cache: FeatureCache, tmp_path:
     root = Path(__file__).resolve().parents[2]
     child = subprocess.run([sys.executable, "-c", CHILD, str(cache.folder), str(folder)], cwd=root)
     assert child.returncode == -signal.SIGKILL
-    clip, given = encode.load_text_encoder(str(folder)), []
+    clip, given = load_clip(str(folder)), []
 
     def encoded(texts: Sequence[str], *, progress: Progress | None = None) -> Features:
         given.extend(texts)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from evenhand.errors import InputError
 from evenhand.generation.cases import Case, paper_cases
 from evenhand.studies.pipeline import model_cache
 
@@ -75,7 +76,7 @@ class Command(BaseCommand):
             for case in missing:
                 evaluations = make_sheet(pipeline, case, folder, options["checkpoint"])
                 self.stdout.write(f"Fig. {case.figure}: {sheet_path(folder, case)} ({evaluations} evaluations)")
-        except (ValueError, OSError) as error:
+        except (InputError, OSError) as error:
             raise CommandError(str(error)) from error
 
 
@@ -92,7 +93,7 @@ def chosen_cases(
     )
     unknown = sorted(set(figures or ()) - set(cases))
     if unknown:
-        raise ValueError(f"--figure must be one of {', '.join(map(str, cases))}, not {unknown[0]}")
+        raise InputError(f"--figure must be one of {', '.join(map(str, cases))}, not {unknown[0]}")
     return [cases[figure] for figure in sorted(set(figures or cases))]
 
 

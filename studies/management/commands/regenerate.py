@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from evenhand.errors import InputError
 from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Image
 from evenhand.studies.pipeline import model_cache
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError(f"{output} is there already, and is not overwritten")
         try:
             made = remake(image.provenance)
-        except (ValueError, RuntimeError) as error:
+        except (InputError, RuntimeError) as error:
             raise CommandError(f"{image} cannot be made again: {error}") from error
         if output is not None:
             output.write_bytes(made.data)
@@ -75,7 +76,7 @@ def remake(record: Mapping[str, Any]) -> Remade:
     """
     missing = [name for name in NEEDED if name not in record]
     if missing or not isinstance(record["scheduler"], Mapping):
-        raise ValueError(f"its record lacks {', '.join(missing) or 'the scheduler configuration'}")
+        raise InputError(f"its record lacks {', '.join(missing) or 'the scheduler configuration'}")
     import torch
 
     from evenhand.generation.guidance import from_dict

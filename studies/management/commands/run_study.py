@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from evenhand.errors import InputError
 from evenhand.studies.models import Stage, Study
 from evenhand.studies.pipeline import stages
 
@@ -26,8 +27,8 @@ class Command(BaseCommand):
             elif Stage.objects.filter(study=study, state=Stage.State.FAILED).exists():
                 stages.retry(study)
             else:
-                stages.go_on(study)
-        except ValueError as error:
+                stages.advance(study)
+        except InputError as error:
             raise CommandError(str(error)) from error
         finished = stages.work_through()
         study.refresh_from_db()

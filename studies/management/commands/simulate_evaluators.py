@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from evenhand.analysis.simulate import SimulatedEvaluator
+from evenhand.errors import InputError
 from evenhand.studies.access import enrolment_link
 from evenhand.studies.management.commands.run_study import find_study
 from evenhand.studies.models import Study
@@ -86,7 +87,7 @@ class Command(BaseCommand):
             )
             judge = _measured() if measured else Preference(_strengths(study, options["preference"]))
             return Population(judge, character, options["drop_out_rate"])
-        except ValueError as error:
+        except InputError as error:
             raise CommandError(str(error)) from error
 
     def _check(self, study: Study, options: dict[str, Any]) -> None:
@@ -123,7 +124,7 @@ class Command(BaseCommand):
 def _strengths(study: Study, given: list[float]) -> tuple[float, ...]:
     comparisons = study.comparisons.count()
     if len(given) not in (1, comparisons):
-        raise ValueError(f"--preference takes one strength or {comparisons}, one a comparison, not {len(given)}")
+        raise InputError(f"--preference takes one strength or {comparisons}, one a comparison, not {len(given)}")
     return tuple(given * comparisons if len(given) == 1 else given)
 
 

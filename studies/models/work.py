@@ -1,0 +1,62 @@
+"""Work in the database: what every kind of work item has, so that one queue serves all of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+
+
+class WorkItems(models.QuerySet[Any]):
+    """Items, and which of them a worker may take."""
+
+    def claimable(self, now: datetime) -> Self:
+        """Waiting items whose time has come, and leased ones whose lease ran out.
+
+        The conditions are the item's own columns and not a subquery: an update that had to wait for another one checks
+        those again on PostgreSQL, while a subquery would still see the item as it was before.
+        """
+        waiting = Q(state=WorkItem.State.WAITING) & (Q(not_before=None) | Q(not_before__lte=now))
+        abandoned = Q(state=WorkItem.State.LEASED, lease_until__lt=now)
+        return self.filter(waiting | abandoned)
+
+
+class WorkItem(models.Model):
+    """A piece of work that a worker claims with a lease. ``holder`` names the claim: a late worker sees it lost."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        LEASED = "leased"
+        DONE = "done"
+        FAILED = "failed"
+
+    queue = models.CharField(max_length=10, default="cpu")
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=1, help_text="units of progress in it")
+    holder = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True, help_text="when a failed attempt may be repeated")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+
+    objects = WorkItems.as_manager()
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(state="leased") | Q(holder__isnull=False, lease_until__isnull=False),
+                name="leased_%(class)s_has_holder",
+            ),
+            models.CheckConstraint(condition=Q(done__lte=models.F("total")), name="%(class)s_done_within_total"),
+        ]
+        indexes = [models.Index(fields=["queue", "state", "lease_until"], name="%(class)s_to_claim")]
+
+    def after_progress(self) -> None:
+        """Bring up to date what sums up several items; called after ``done`` was changed."""
+
+    def after_failure(self, error: str, *, final: bool) -> None:
+        """Tell what the item belongs to that an attempt failed; ``final``: there will be no other."""
