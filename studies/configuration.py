@@ -27,6 +27,8 @@ from evenhand.studies.procedure import (
 __all__ = ["DEFAULT_CONSENT", "DEFAULT_OPTIONS", "DEFAULT_QUESTION", "ConfigurationError", "StudyConfiguration"]
 
 STRATA = ("high", "middle", "low")
+CHECKPOINT_LIMIT = 500  # characters: what a recipe holds
+ENCODER_LIMIT = 250  # characters of name and weights together: what the names of subsets and scores hold
 
 
 class ConfigurationError(InputError):
@@ -68,7 +70,8 @@ class StudyConfiguration(Procedure):
         errors = {
             name: problem
             for name, problem in (
-                ("checkpoint", "" if self.checkpoint.strip() else "give a folder or a hub id"),
+                ("checkpoint", self._checkpoint_problem()),
+                ("encoder", self._encoder_problem()),
                 ("scheduler", _one_of(self.scheduler, SCHEDULERS)),
                 ("dtype", _one_of(self.dtype, ("float32", "float16", "bfloat16"))),
                 ("steps", between(self.steps, 1, 1000)),
@@ -89,6 +92,16 @@ class StudyConfiguration(Procedure):
         }
         if errors:
             raise ConfigurationError(errors)
+
+    def _checkpoint_problem(self) -> str:
+        if not self.checkpoint.strip():
+            return "give a folder or a hub id"
+        return _too_long(self.checkpoint, CHECKPOINT_LIMIT)
+
+    def _encoder_problem(self) -> str:
+        if not self.encoder.strip():
+            return "give “demo”, a folder or an open_clip model"
+        return _too_long(f"{self.encoder}/{self.encoder_pretrained}", ENCODER_LIMIT)
 
     def _candidate_problem(self) -> str:
         if not self.candidates:
@@ -138,6 +151,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _too_long(value: str, limit: int) -> str:
+    return "" if len(value) <= limit else f"{len(value)} characters are too many, {limit} are the most"
 
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -15,6 +16,10 @@ from evenhand.studies.models import PromptSet, Study, StudyVersion
 
 class DraftError(InputError):
     """A study that is no draft any more cannot be changed this way."""
+
+
+class StaleDraftError(DraftError):
+    """A draft that was changed by somebody else since it was read; nothing was changed."""
 
 
 def create_study(
@@ -32,6 +37,12 @@ def create_study(
     return study
 
 
+def draft_sha256(study: Study) -> str:
+    """SHA-256 (64 hex digits) over what a draft's plan says: its name, its prompts, its configuration."""
+    text = f"{study.name}\n{study.prompt_set_id}\n{configuration_of(study).sha256}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def change_draft(
     *,
     study: Study,
@@ -39,13 +50,21 @@ def change_draft(
     configuration: StudyConfiguration,
     name: str | None = None,
     prompt_set: PromptSet | None = None,
+    read_as: str | None = None,
 ) -> None:
-    """Replace a draft's configuration, and its name and prompts if given; ``DraftError`` once it is being prepared."""
+    """Replace a draft's configuration, and its name and prompts if given.
+
+    ``read_as`` is the ``draft_sha256`` of the draft that the change was made from. Raises ``StaleDraftError`` where it
+    is another one by now, ``DraftError`` once the study is being prepared.
+    """
     with transaction.atomic():
         draft = Study.objects.filter(pk=study.pk, state=Study.State.DRAFT)
-        # The update takes the row's lock before anything is changed, so that preparation cannot begin in between.
-        if not draft.update(name=name or study.name, prompt_set=prompt_set or study.prompt_set):
+        # The update takes the row's lock before anything is read, so that nothing can change in between.
+        if not draft.update(state=Study.State.DRAFT):
             raise DraftError(f"“{study.name}” is no draft any more: its configuration is frozen")
+        if read_as is not None and read_as != draft_sha256(draft.select_related("current_version").get()):
+            raise StaleDraftError(f"“{study.name}” was changed by somebody else since you opened its plan")
+        draft.update(name=name or study.name, prompt_set=prompt_set or study.prompt_set)
         StudyVersion.objects.filter(study=study, number=1).update(
             configuration=configuration.to_json(), sha256=configuration.sha256
         )

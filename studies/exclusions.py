@@ -10,6 +10,8 @@ from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.models import Evaluator, Exclusion
 
+REASON_LIMIT = 200  # characters
+
 
 class ExclusionError(InputError):
     """An exclusion that cannot be made or lifted; the message says why."""
@@ -17,12 +19,15 @@ class ExclusionError(InputError):
 
 def exclude(evaluator: Evaluator, *, reason: str, actor: AbstractBaseUser) -> Exclusion:
     """Leave out all of an evaluator's ratings, from now on, for a reason that is kept."""
-    if not reason.strip():
+    reason = reason.strip()
+    if not reason:
         raise ExclusionError("give a reason: it stands beside the ratings in the CSV")
+    if len(reason) > REASON_LIMIT:
+        raise ExclusionError(f"the reason has {len(reason)} characters; {REASON_LIMIT} are the most")
     try:
         with transaction.atomic():
             made = Exclusion.objects.create(
-                study=evaluator.study, evaluator=evaluator, reason=reason.strip()[:200], made_by_id=actor.pk
+                study=evaluator.study, evaluator=evaluator, reason=reason, made_by_id=actor.pk
             )
             audit.record(evaluator.study, "excluded", actor=actor, evaluator=evaluator.pk, reason=made.reason)
     except IntegrityError as error:  # one_exclusion_in_force_per_evaluator

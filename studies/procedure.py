@@ -110,7 +110,10 @@ class Procedure:
     def _url_problem(self) -> str:
         if not self.completion_url:
             return ""
-        parts = urlsplit(self.completion_url)
+        try:
+            parts = urlsplit(self.completion_url)
+        except ValueError:  # an unfinished IPv6 address
+            return f"{self.completion_url!r} is no web address"
         if parts.scheme not in ("https", "http") or not parts.netloc:
             return f"{self.completion_url!r} is no web address"
         return ""

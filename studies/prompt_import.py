@@ -23,13 +23,15 @@ class PromptImportError(InputError):
     """A prompt set that cannot be made; the message names the set or the prompt."""
 
 
-def import_file(path: str | Path, *, name: str, column: str | None = None, limit: int | None = None) -> PromptSet:
-    """Import a prompt file, or its first ``limit`` prompts.
+def import_file(
+    path: str | Path, *, name: str, column: str | None = None, limit: int | None = None, source: str | None = None
+) -> PromptSet:
+    """Import a prompt file, or its first ``limit`` prompts; ``source`` is its name where ``path`` has another.
 
     ``PromptFileError`` or ``PromptImportError`` leave nothing behind.
     """
     name = free_name(name)
-    return store_prompts(stream_prompts(path, column, limit), name=name, source=Path(path).name)
+    return store_prompts(stream_prompts(path, column, limit), name=name, source=source or Path(path).name)
 
 
 def import_texts(texts: Iterable[str], *, name: str, source: str) -> PromptSet:

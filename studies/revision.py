@@ -34,11 +34,18 @@ class RevisionError(InputError):
     """A change that cannot be made; the message says why, and nothing was changed."""
 
 
-def revise(study: Study, *, actor: AbstractBaseUser | None = None, **changes: Any) -> StudyVersion:
+class StaleRevisionError(RevisionError):
+    """A study that was revised by somebody else since it was read; nothing was changed."""
+
+
+def revise(
+    study: Study, *, actor: AbstractBaseUser | None = None, read_as: int | None = None, **changes: Any
+) -> StudyVersion:
     """A new version with some of ``REVISABLE`` changed, at once in force; the present one where nothing differs.
 
-    Raises ``RevisionError`` for another setting, a draft or a closed study, or where somebody else has just revised it;
-    ``ConfigurationError`` for a value that cannot be used.
+    ``read_as`` is the number of the version that the change was made from. Raises ``StaleRevisionError`` where another
+    one is in force by now, ``RevisionError`` for another setting, a draft or a closed study, ``ConfigurationError`` for
+    a value that cannot be used.
     """
     frozen = sorted(set(changes) - set(REVISABLE))
     if frozen:
@@ -46,13 +53,15 @@ def revise(study: Study, *, actor: AbstractBaseUser | None = None, **changes: An
     before = configuration_of(study)
     present = study.current_version
     assert present is not None  # configuration_of read it
+    if read_as is not None and read_as != present.number:
+        raise StaleRevisionError(f"“{study.name}” was revised by somebody else since you opened this page")
     configuration = replace(before, **changes)
     if configuration == before:
         return present
     try:
         version = _written(study, present, configuration, actor, sorted(changes))
     except IntegrityError as error:  # another revision took the same number at the same moment
-        raise RevisionError(f"“{study.name}” was revised by somebody else: look at it again") from error
+        raise StaleRevisionError(f"“{study.name}” was revised by somebody else at the same moment") from error
     study.refresh_from_db(fields=["current_version"])
     return version
 
@@ -74,6 +83,8 @@ def _written(
         current = Study.objects.filter(pk=study.pk, state__in=STATES, current_version=present)
         if not current.update(current_version=version):
             study.refresh_from_db(fields=["state"])
-            raise RevisionError(f"“{study.name}” is {study.state}, or was revised by somebody else: look at it again")
+            if study.state in STATES:
+                raise StaleRevisionError(f"“{study.name}” was revised by somebody else at the same moment")
+            raise RevisionError(f"“{study.name}” is {study.state}; it cannot be revised")
         audit.record(study, "revised", actor=actor, changed=changed, version_hash=version.sha256)
     return version

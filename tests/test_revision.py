@@ -72,7 +72,7 @@ def test_the_second_of_two_revisions_at_once_is_refused(study: Study) -> None:
 def test_the_page_shows_the_errors_at_their_fields(client: Client, study: Study) -> None:
     client.force_login(study.owner)
     path = f"/console/studies/{study.pk}/revision/"
-    values = {"quota": 0, "lease_minutes": 60, "consent": "New text.", "completion_url": "nowhere"}
+    values = {"read_as": 1, "quota": 0, "lease_minutes": 60, "consent": "New text.", "completion_url": "nowhere"}
     page = client.post(path, values).content.decode()
     assert "0 is not between" in page
     assert "is no web address" in page

@@ -14,7 +14,17 @@ from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
 from evenhand.sampling.percentiles import minimum_prompts
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration
+from evenhand.studies.console.candidate_fields import (
+    SHOWN,
+    changed_baseline,
+    changed_candidates,
+    how_they_differ,
+    segmentation_free,
+    written_number,
+)
+from evenhand.studies.console.concurrent_edits import ConcurrentEditForm
 from evenhand.studies.console.procedure_fields import ProcedureFields
+from evenhand.studies.drafts import configuration_of, draft_sha256
 from evenhand.studies.models import PromptSet, Study
 
 SCHEDULER_NAMES = {
@@ -75,7 +85,7 @@ class SamplingFields(forms.Form):
     def values_of_configuration(cls, configuration: StudyConfiguration) -> dict[str, Any]:
         """Initial values that show how a configuration draws."""
         values = {name: getattr(configuration, name) for name in SamplingFields.base_fields}
-        return values | {"percentiles": ", ".join(f"{p:g}" for p in configuration.percentiles)}
+        return values | {"percentiles": ", ".join(map(written_number, configuration.percentiles))}
 
 
 class SamplingForm(SamplingFields):
@@ -111,8 +121,11 @@ class SamplingForm(SamplingFields):
         return cleaned | {"configuration": configuration}
 
 
-class StudyForm(SamplingFields, ProcedureFields):
-    """A study's configuration. Defaults are the paper's; ``StudyConfiguration`` has the last word on every value."""
+class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
+    """A study's plan: a new one with the paper's defaults, or a stored one to be changed.
+
+    What the form does not show stays as it is stored. ``StudyConfiguration`` has the last word on every value.
+    """
 
     name = forms.CharField(max_length=100)
     prompt_set = forms.ModelChoiceField(PromptSet.objects.all(), label="Prompt set", empty_label=None)
@@ -147,7 +160,15 @@ class StudyForm(SamplingFields, ProcedureFields):
 
     def __init__(self, *args: Any, study: Study | None = None, **kwargs: Any) -> None:
         self.study = study
+        self.stored = configuration_of(study) if study is not None else None
+        if study is not None and self.stored is not None:
+            kwargs["initial"] = self.values_of(study, self.stored)
         super().__init__(*args, **kwargs)
+        if study is None:
+            del self.fields["read_as"]
+        for name in SHOWN:
+            if self.stored is not None and (values := how_they_differ(self.stored.candidates, name)):
+                self.fields[name].help_text = f"Now {values}. A new value here is for all of them."
 
     @property
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
@@ -164,7 +185,10 @@ class StudyForm(SamplingFields, ProcedureFields):
         return name
 
     def clean_scales(self) -> tuple[float, ...]:
-        return numbers(self.cleaned_data["scales"])
+        scales = numbers(self.cleaned_data["scales"])
+        if not scales:
+            raise ValidationError("Give at least one scale.")
+        return scales
 
     def clean(self) -> dict[str, Any]:
         """Build the configuration, and give its complaints to the fields that they are about."""
@@ -181,20 +205,28 @@ class StudyForm(SamplingFields, ProcedureFields):
             self.add_error("scales", str(error))
         return cleaned
 
-    def _configuration(self, given: dict[str, Any]) -> StudyConfiguration:
-        baseline = ClassifierFree(given["strength"], given["negative_prompt"])
-        candidates = tuple(
-            SegmentationFree(scale, given["sfg_strength"], given["switch_after"], opening=baseline)
-            for scale in given["scales"]
-        )
-        known = {field.name for field in dataclasses.fields(StudyConfiguration)}
-        same = {name: value for name, value in given.items() if name in known}
-        return StudyConfiguration(baseline=baseline, candidates=candidates, **same)
+    def _configuration(self, values: dict[str, Any]) -> StudyConfiguration:
+        names = {field.name for field in dataclasses.fields(StudyConfiguration)}
+        shown = {name: value for name, value in values.items() if name in names}
+        stored, changed = self.stored, set(self.changed_data)
+        baseline = changed_baseline(stored.baseline if stored else None, changed, values)
+        opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
+        fresh = SegmentationFree(values["scales"][0], values["sfg_strength"], values["switch_after"], opening=opening)
+        changes: dict[str, Any] = {name: values[field] for field, name in SHOWN.items() if field in changed}
+        if changed & {"strength", "negative_prompt"}:
+            changes["opening"] = opening
+        candidates = changed_candidates(stored.candidates if stored else (), values["scales"], changes, fresh)
+        shown |= {"baseline": baseline, "candidates": candidates}
+        return dataclasses.replace(stored, **shown) if stored else StudyConfiguration(**shown)
 
     @classmethod
     def values_of(cls, study: Study, configuration: StudyConfiguration) -> dict[str, Any]:
-        """Initial values that show a stored configuration; of its guidance, what this form can express."""
-        values: dict[str, Any] = {"name": study.name, "prompt_set": study.prompt_set_id}
+        """Initial values that show a stored plan; of its guidance, what this form can express."""
+        values: dict[str, Any] = {
+            "name": study.name,
+            "prompt_set": study.prompt_set_id,
+            "read_as": draft_sha256(study),
+        }
         values |= {name: getattr(configuration, name) for name in cls.base_fields if hasattr(configuration, name)}
         values |= cls.values_of_configuration(configuration) | cls.values_of_procedure(configuration)
         if isinstance(configuration.baseline, ClassifierFree):
@@ -202,13 +234,12 @@ class StudyForm(SamplingFields, ProcedureFields):
                 "strength": configuration.baseline.strength,
                 "negative_prompt": configuration.baseline.negative_prompt,
             }
-        segmentation_free = [c for c in configuration.candidates if isinstance(c, SegmentationFree)]
-        if segmentation_free:
-            first = segmentation_free[0]
+        candidates = segmentation_free(configuration.candidates)
+        if candidates:
             values |= {
-                "scales": ", ".join(f"{c.scale:g}" for c in segmentation_free),
-                "sfg_strength": first.strength,
-                "switch_after": first.switch_after,
+                "scales": ", ".join(written_number(guidance.scale) for guidance in candidates),
+                "sfg_strength": candidates[0].strength,
+                "switch_after": candidates[0].switch_after,
             }
         return values
 

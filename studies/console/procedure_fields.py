@@ -23,13 +23,30 @@ from evenhand.studies.procedure import (
 LINES = {"rows": 5}
 
 
+class TextField(forms.CharField):
+    """A text of several lines. Browsers send line ends as CR LF; they are stored as LF, and are no change."""
+
+    widget = forms.Textarea
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        """The text with plain line ends."""
+        return super().to_python(value).replace("\r\n", "\n")
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether the text differs by more than its line ends."""
+        return super().has_changed(initial, self.to_python(data))
+
+
 class ProcedureFields(forms.Form):
     """Defaults are the paper's study: thirty pairs a person, and nothing beside them."""
 
     trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
     quota = forms.IntegerField(label="Evaluators wanted", initial=17)
     question = forms.CharField(initial=DEFAULT_QUESTION)
-    options = forms.CharField(
+    options = TextField(
         widget=forms.Textarea(attrs=LINES),
         initial="\n".join(DEFAULT_OPTIONS),
         label="The five options",
@@ -56,7 +73,7 @@ class ProcedureFields(forms.Form):
     practice_trials = forms.IntegerField(
         initial=0, label="Practice pairs", help_text="With feedback, before the first pair. Two are usual."
     )
-    comprehension = forms.CharField(
+    comprehension = TextField(
         required=False,
         widget=forms.Textarea(attrs=LINES),
         label="Comprehension check",
@@ -76,11 +93,11 @@ class ProcedureFields(forms.Form):
         initial=0, label="A break after so many pairs", help_text="0: no breaks. 50 is usual in long studies."
     )
 
-    consent = forms.CharField(widget=forms.Textarea, initial=DEFAULT_CONSENT, label="Consent text")
+    consent = TextField(initial=DEFAULT_CONSENT, label="Consent text")
     contact = forms.CharField(required=False, help_text="For questions and complaints; on the first and the last page.")
     approval = forms.CharField(required=False, label="Ethics approval", help_text="The board’s number.")
     minimum_age = forms.IntegerField(initial=0, label="Age to be confirmed", help_text="0: not asked.")
-    debriefing = forms.CharField(
+    debriefing = TextField(
         required=False, widget=forms.Textarea(attrs=LINES), help_text="What it was about; on the last page."
     )
 

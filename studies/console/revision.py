@@ -14,26 +14,29 @@ from django.views.decorators.http import require_http_methods
 
 from evenhand.studies.access import study_of
 from evenhand.studies.configuration import ConfigurationError
+from evenhand.studies.console.concurrent_edits import ConcurrentEditForm, Conflict
+from evenhand.studies.console.procedure_fields import TextField
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.revision import REVISABLE, RevisionError, revise
+from evenhand.studies.models import Study
+from evenhand.studies.revision import REVISABLE, RevisionError, StaleRevisionError, revise
 
 
-class RevisionForm(forms.Form):
+class RevisionForm(ConcurrentEditForm):
     """What may change after the preparation."""
 
+    read_as = forms.IntegerField(widget=forms.HiddenInput)
     quota = forms.IntegerField(label="Evaluators wanted", help_text="Booklets given out stay given out.")
     lease_minutes = forms.IntegerField(
         label="Lease, minutes",
         help_text="Who is silent for longer may lose the rest of the booklet to somebody else.",
     )
-    consent = forms.CharField(
-        widget=forms.Textarea,
+    consent = TextField(
         label="Consent text",
         help_text="For those who come from now on; who has consented keeps what was read.",
     )
     contact = forms.CharField(required=False)
     approval = forms.CharField(required=False, label="Ethics approval")
-    debriefing = forms.CharField(required=False, widget=forms.Textarea)
+    debriefing = TextField(required=False)
     completion_code = forms.CharField(required=False)
     completion_url = forms.CharField(required=False, label="Return address", help_text="{code} stands for the code.")
 
@@ -43,20 +46,32 @@ class RevisionForm(forms.Form):
 def revision(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what may change, and make a new version of it."""
     study = study_of(request.user, pk)
-    configuration = configuration_of(study)
-    values: dict[str, Any] = {name: getattr(configuration, name) for name in REVISABLE}
-    form = RevisionForm(request.POST or None, initial=values)
+    form = RevisionForm(request.POST or None, initial=_stored(study))
+    conflicts: list[Conflict] = []
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
+        changes = {name: form.cleaned_data[name] for name in REVISABLE}
         try:
-            version = revise(study, actor=request.user, **form.cleaned_data)
+            version = revise(study, actor=request.user, read_as=form.cleaned_data["read_as"], **changes)
         except ConfigurationError as error:
             for name, text in error.errors.items():
                 form.add_error(name if name in form.fields else None, text)
+        except StaleRevisionError:
+            study = study_of(request.user, pk)
+            conflicts = form.conflicts_with(RevisionForm(initial=_stored(study)))
         except RevisionError as error:
             messages.error(request, str(error))
             return redirect("console:study", pk=pk)
         else:
             messages.success(request, f"Version {version.number} is in force.")
             return redirect("console:study", pk=pk)
-    return render(request, "console/revise.html", {"form": form, "study": study, "versions": study.versions.all()})
+    context = {"form": form, "study": study, "versions": study.versions.all(), "conflicts": conflicts}
+    return render(request, "console/revise.html", context, status=409 if conflicts else 200)
+
+
+def _stored(study: Study) -> dict[str, Any]:
+    """What may change, as it is in force."""
+    configuration = configuration_of(study)
+    assert study.current_version is not None  # configuration_of read it
+    values: dict[str, Any] = {name: getattr(configuration, name) for name in REVISABLE}
+    return values | {"read_as": study.current_version.number}

@@ -18,10 +18,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from evenhand.errors import InputError
 from evenhand.studies import lifecycle, safety_flags
 from evenhand.studies.access import studies_of, study_of
+from evenhand.studies.console.concurrent_edits import Conflict
 from evenhand.studies.console.downloads import population_of
 from evenhand.studies.console.forms import InvitationForm, PromptFileForm, StudyForm
 from evenhand.studies.console.study_page import story
-from evenhand.studies.drafts import DraftError, change_draft, configuration_of, create_study
+from evenhand.studies.drafts import DraftError, StaleDraftError, change_draft, create_study
 from evenhand.studies.models import Pair, PromptSet
 from evenhand.studies.pipeline import stages
 from evenhand.studies.prompt_import import import_file
@@ -51,8 +52,9 @@ def prompt_sets(request: HttpRequest) -> HttpResponse:
     form = PromptFileForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         upload = form.cleaned_data["file"]
+        source = Path(upload.name).name
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(upload.name).name
+            path = Path(folder) / f"prompts{Path(source).suffix[:10]}"  # a name of its own may be too long for the disk
             with path.open("wb") as file:
                 file.writelines(upload.chunks())
             try:
@@ -61,9 +63,10 @@ def prompt_sets(request: HttpRequest) -> HttpResponse:
                     name=form.cleaned_data["name"],
                     column=form.cleaned_data["column"] or None,
                     limit=form.cleaned_data["limit"],
+                    source=source,
                 )
             except InputError as error:
-                form.add_error("file", str(error).replace(f"{folder}/", ""))
+                form.add_error("file", str(error).replace(str(path), source))
             else:
                 messages.success(request, f"Imported {made.count:,} prompts as “{made}”.")
                 return redirect("console:prompt_set", pk=made.pk)
@@ -93,8 +96,8 @@ def new_study(request: HttpRequest) -> HttpResponse:
 def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a draft's plan."""
     found = study_of(request.user, pk)
-    initial = StudyForm.values_of(found, configuration_of(found))
-    form = StudyForm(request.POST or None, initial=initial, study=found)
+    form = StudyForm(request.POST or None, study=found)
+    conflicts: list[Conflict] = []
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
         try:
@@ -104,11 +107,18 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
                 configuration=form.cleaned_data["configuration"],
                 name=form.cleaned_data["name"],
                 prompt_set=form.cleaned_data["prompt_set"],
+                read_as=form.cleaned_data["read_as"],
             )
+        except StaleDraftError:
+            found = study_of(request.user, pk)
+            conflicts = form.conflicts_with(StudyForm(study=found))
         except DraftError as error:
             messages.error(request, str(error))
-        return redirect("console:study", pk=pk)
-    return render(request, "console/plan.html", {"form": form, "study": found, "title": f"Plan of {found.name}"})
+            return redirect("console:study", pk=pk)
+        else:
+            return redirect("console:study", pk=pk)
+    context = {"form": form, "study": found, "title": f"Plan of {found.name}", "conflicts": conflicts}
+    return render(request, "console/plan.html", context, status=409 if conflicts else 200)
 
 
 @login_required

@@ -51,9 +51,9 @@ def _join(request: HttpRequest, study: Study, token: str, language: str) -> Http
         raise Http404("no such link") from error
     given = _panel_ids(request, configuration)
     key = given.get(configuration.panel_parameters[0])
-    problem = next((name for name, value in given.items() if len(value) > LONGEST_ID), None)
-    if problem:
-        return refusal(request, 400, "bad_link", problem)
+    unusable = next((name for name, value in given.items() if len(value) > LONGEST_ID or "\0" in value), None)
+    if unusable:
+        return refusal(request, 400, "bad_link", unusable)
     known = _known(request, study, key)
     if known is not None:
         return _on(known, study, language)

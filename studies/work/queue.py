@@ -135,6 +135,7 @@ def finish(item: WorkItem, **values: Any) -> bool:
 def fail(item: WorkItem, error: str, *, final: bool) -> None:
     """Put an item back for a later attempt; give it up where that was the last one, or where ``final``."""
     final = final or item.attempts >= MAX_ATTEMPTS
+    error = error.replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL stores no NUL
     with transaction.atomic():
         changed = _held(item).update(
             state=WorkItem.State.FAILED if final else WorkItem.State.WAITING,

@@ -20,6 +20,7 @@ from evenhand.studies.procedure import PROLIFIC, parse_questions
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.results.report import report
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
+from tests.helpers.html_forms import values_of
 from tests.helpers.ratings import rate
 
 pytestmark = pytest.mark.django_db
@@ -201,9 +202,7 @@ def test_the_plan_keeps_what_evaluators_go_through(client: Client) -> None:
     assert (configuration.introduction, configuration.confirm_answers, configuration.allow_correction) == (
         True, True, False,
     )  # fmt: skip
-    form = client.get(reverse("console:change_plan", args=[study.pk])).context["form"]
-    again = {name: form.initial[name] for name in form.fields if form.initial.get(name) is not None}
-    again = {name: "on" if value is True else value for name, value in again.items() if value is not False}
+    again = values_of(client.get(reverse("console:change_plan", args=[study.pk])).content.decode())
     client.post(reverse("console:change_plan", args=[study.pk]), again)
     study.refresh_from_db()
     assert configuration_of(study) == configuration

@@ -1,0 +1,165 @@
+"""The plan's page: saved again it changes nothing, and of two admins' changes none is lost without a word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AbstractBaseUser
+from django.test import Client
+from django.urls import reverse
+
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import StaleDraftError, change_draft, configuration_of, draft_sha256
+from evenhand.studies.models import Study
+from evenhand.studies.procedure import ComprehensionQuestion
+from evenhand.studies.revision import revise
+from tests.helpers.factories import make_admin, make_draft, make_ready_study
+from tests.helpers.html_forms import values_of
+
+pytestmark = pytest.mark.django_db
+
+OPENING = ClassifierFree(2.0, "blurry")
+UNEQUAL = (
+    SegmentationFree(5.0, 0.5, 2, opening=OPENING),
+    SegmentationFree(10.0, 1.25, None, opening=OPENING, heads="per_head"),
+    SegmentationFree(10.0, 1.25, 3, opening=ClassifierFree(7.5), tokens="prompt"),
+)
+
+
+@pytest.fixture
+def ada() -> AbstractBaseUser:
+    return make_admin("ada")
+
+
+@pytest.fixture
+def console(client: Client, ada: AbstractBaseUser) -> Client:
+    client.force_login(ada)
+    return client
+
+
+def plan_of(study: Study) -> str:
+    return reverse("console:change_plan", args=[study.pk])
+
+
+def shown(console: Client, study: Study) -> dict[str, str]:
+    return values_of(console.get(plan_of(study)).content.decode())
+
+
+def stored(study: Study) -> StudyConfiguration:
+    return configuration_of(Study.objects.get(pk=study.pk))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"height": 96, "width": 64, "curve_sizes": (7, 30), "curve_draws": 2},
+        {"baseline": OPENING, "candidates": UNEQUAL},
+        {"candidates": (ClassifierFree(12.5), SegmentationFree(0.1 + 0.2), ClassifierFree(3.0, "a cat"))},
+        {"baseline": SegmentationFree(1.0, 2.0), "candidates": (ClassifierFree(7.5), SegmentationFree(5.0))},
+        {"percentiles": (100 / 3, 12.3456789, 90), "per_stratum": 2},
+        {"consent": "First line.\nSecond line.\n\n  Indented.  ", "debriefing": "\nIt was about shapes.\n"},
+        {
+            "introduction": True,
+            "allow_correction": False,
+            "comprehension": (ComprehensionQuestion("May you skip?", ("Yes", "No"), 0),),
+            "panel_parameters": ("worker", "assignment"),
+            "practice_trials": 1,
+        },
+    ],
+)
+def test_saving_a_plan_again_changes_nothing(console: Client, ada: AbstractBaseUser, changes: dict[str, Any]) -> None:
+    study = make_draft(owner=ada, **changes)
+    before, values = stored(study), shown(console, study)
+    assert console.post(plan_of(study), values).status_code == 302
+    assert stored(study) == before
+    assert console.post(plan_of(study), values | {"quota": "9"}).status_code == 302
+    assert stored(study) == replace(before, quota=9)
+
+
+def test_a_value_that_stands_for_all_candidates_changes_them_all_and_nothing_else(
+    console: Client, ada: AbstractBaseUser
+) -> None:
+    study = make_draft(owner=ada, baseline=OPENING, candidates=UNEQUAL)
+    page = console.get(plan_of(study)).content.decode()
+    assert "Now a = 5: 0.5, a = 10: 1.25." in page
+    console.post(plan_of(study), values_of(page) | {"sfg_strength": "4"})
+    assert stored(study).candidates == tuple(replace(guidance, strength=4.0) for guidance in UNEQUAL)
+
+
+@pytest.mark.parametrize(
+    ("scales", "bases"),
+    [
+        ("10, 5, 10", [(10.0, 1), (5.0, 0), (10.0, 2)]),
+        ("6, 10, 10", [(6.0, 0), (10.0, 1), (10.0, 2)]),  # the one whose scale was changed
+        ("10", [(10.0, 1)]),
+    ],
+)
+def test_scales_keep_what_their_candidates_have(
+    console: Client, ada: AbstractBaseUser, scales: str, bases: list[tuple[float, int]]
+) -> None:
+    study = make_draft(owner=ada, baseline=OPENING, candidates=UNEQUAL)
+    console.post(plan_of(study), shown(console, study) | {"scales": scales})
+    assert stored(study).candidates == tuple(replace(UNEQUAL[base], scale=scale) for scale, base in bases)
+
+
+def test_candidates_open_with_the_baseline_that_is_given(console: Client, ada: AbstractBaseUser) -> None:
+    study = make_draft(owner=ada)
+    console.post(plan_of(study), shown(console, study) | {"strength": "3", "scales": "5, 10, 20"})
+    configuration = stored(study)
+    assert configuration.baseline == ClassifierFree(3.0)
+    assert [guidance.opening for guidance in configuration.candidates] == [ClassifierFree(3.0)] * 3  # type: ignore[union-attr]
+
+
+def test_the_later_of_two_admins_is_refused_with_both_values(console: Client, ada: AbstractBaseUser) -> None:
+    study = make_draft(owner=ada)
+    first, second = shown(console, study), shown(console, study)
+    console.post(plan_of(study), first | {"quota": "9"})
+    response = console.post(plan_of(study), second | {"repeats": "2"})
+    assert response.status_code == 409
+    assert (stored(study).quota, stored(study).repeats) == (9, 0)
+    conflicts = {conflict.label: (conflict.yours, conflict.stored) for conflict in response.context["conflicts"]}
+    assert conflicts == {"Evaluators wanted": ("4", 9), "Repeated pairs per evaluator": ("2", 0)}
+    page = response.content.decode()
+    assert "was changed by somebody else" in page
+    again = values_of(page)
+    assert (again["quota"], again["repeats"]) == ("4", "2")
+    assert console.post(plan_of(study), again | {"quota": "9"}).status_code == 302  # now on purpose
+    assert (stored(study).quota, stored(study).repeats) == (9, 2)
+
+
+def test_a_renamed_draft_is_another_draft(console: Client, ada: AbstractBaseUser) -> None:
+    study = make_draft(owner=ada)
+    values = shown(console, study)
+    console.post(plan_of(study), values | {"name": "Renamed"})
+    assert console.post(plan_of(study), values | {"quota": "9"}).status_code == 409
+    assert Study.objects.get(pk=study.pk).name == "Renamed"
+
+
+def test_a_change_from_a_stale_draft_changes_nothing(ada: AbstractBaseUser) -> None:
+    study = make_draft(owner=ada)
+    seen, configuration = draft_sha256(study), stored(study)
+    change_draft(study=study, actor=ada, configuration=replace(configuration, quota=9))
+    with pytest.raises(StaleDraftError, match="changed by somebody else"):
+        change_draft(study=study, actor=ada, configuration=configuration, name="Mine", read_as=seen)
+    study.refresh_from_db()
+    assert (study.name, stored(study).quota) == ("Shapes", 9)
+
+
+def test_a_revision_from_an_older_page_is_refused_with_both_values(console: Client, ada: AbstractBaseUser) -> None:
+    study = make_ready_study(owner=ada)
+    address = reverse("console:revision", args=[study.pk])
+    values = values_of(console.get(address).content.decode())
+    revise(Study.objects.get(pk=study.pk), quota=9, actor=ada)
+    response = console.post(address, values | {"contact": "ethics@example.org"})
+    assert response.status_code == 409
+    assert {conflict.label: conflict.stored for conflict in response.context["conflicts"]} == {
+        "Evaluators wanted": 9, "Contact": "",
+    }  # fmt: skip
+    assert stored(study).contact == ""
+    again = values_of(response.content.decode()) | {"quota": "9"}
+    assert console.post(address, again).status_code == 302
+    assert (stored(study).quota, stored(study).contact) == (9, "ethics@example.org")
