@@ -9,6 +9,7 @@ const status = page.querySelector(".status");
 const text = page.dataset;
 const store = `evenhand:${text.home}`;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const TRY_AGAIN = [408, 425, 429]; // 4xx that say "later", not "no"
 
 let trial = { id: form.elements.trial.value, position: page.querySelector("progress").value + 1, of: page.querySelector("progress").max };
 let visibleSince = null; // when both pictures were decoded and could be seen; null while they cannot
@@ -135,10 +136,19 @@ async function send(answer) {
       const response = await fetch(text.rate, {
         method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(answer), referrerPolicy: "no-referrer",
       });
-      if (response.status < 500) return { status: response.status, body: await response.json() };
-    } catch { /* no connection */ }
+      const later = response.status >= 500 || TRY_AGAIN.includes(response.status);
+      if (!later) return { status: response.status, body: await contentOf(response) };
+    } catch { /* no connection, or an acknowledgement that did not come from this server */ }
     say(text.textOffline);
     await wait(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
+  }
+}
+
+async function contentOf(response) {
+  // What stands between the page and the server may refuse in its own words; only the server's JSON acknowledges.
+  try { return await response.json(); } catch (error) {
+    if (response.ok) throw error;
+    return null;
   }
 }
 
@@ -170,10 +180,15 @@ async function deliver(given) {
   const slow = setTimeout(() => say(text.textSending), 300);
   const result = await send(given);
   clearTimeout(slow);
+  if (!result.body) {
+    forget();
+    say(text.textRefused);
+    return;
+  }
   if (result.status !== 403) forget(); // a study that is paused takes the answer when it goes on
   if (result.body.feedback) await told(result.body.feedback);
   const next = form.elements.corrects ? null : result.body.next; // the page of a correction is left for the open trial
-  if (next && next.state === text.state) {
+  if (next && next.state === text.step) {
     say();
     show(next);
   } else {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import (
     FileResponse,
     Http404,
@@ -19,7 +20,7 @@ from django.views.decorators.http import require_GET
 from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.sampling import curve_file
 from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Image, Study
+from evenhand.studies.models import CheckPair, Image, Study
 from evenhand.studies.results import export, figures
 from evenhand.studies.results.report import POPULATIONS
 from evenhand.studies.results.report import report as study_report
@@ -75,10 +76,11 @@ def frechet(request: HttpRequest, pk: int, kind: str = "svg") -> HttpResponse:
 @login_required
 @require_GET
 def image(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """One picture, made with a recipe of one of this admin's studies."""
-    found = get_object_or_404(
-        Image.objects.filter(recipe__in=studies_of(request.user).values("recipe"), state=Image.State.DONE), pk=pk
-    )
+    """One image: made with a recipe of one of this admin's studies, or altered for one of their checks."""
+    own = studies_of(request.user)
+    altered = CheckPair.objects.filter(study__in=own).values("worse")
+    images = Image.objects.filter(Q(recipe__in=own.values("recipe")) | Q(pk__in=altered), state=Image.State.DONE)
+    found = get_object_or_404(images, pk=pk)
     try:
         response = FileResponse(image_path(found.sha256).open("rb"), content_type="image/png")
     except FileNotFoundError as error:

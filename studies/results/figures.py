@@ -146,7 +146,7 @@ def _curve_figure(drawn: FrechetCurve, chosen: int, title: str, draw: str, thres
     distances = np.asarray(drawn.distances, float)
     shown = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
     if not shown.any():
-        raise InputError("the curve has no positive distance: nothing can be drawn on a logarithmic axis")
+        return _statement(title)
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     panel = figure.subplots()
     panel.set_xscale("log")
@@ -165,6 +165,13 @@ def _curve_figure(drawn: FrechetCurve, chosen: int, title: str, draw: str, thres
     panel.set_title(title, size=12, color=INK, loc="left", pad=12, linespacing=1.35)
     panel.legend(frameon=False, fontsize=10, labelcolor=INK, loc="best")
     _quiet(panel)
+    return figure
+
+
+def _statement(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    figure.text(0.5, 0.5, text, ha="center", va="center", size=12, color=INK, wrap=True)
     return figure
 
 
@@ -199,9 +206,13 @@ def _family(panel: Axes, sizes: Floats, table: Floats, kind: str, line: str, ban
 
 
 def _chosen(panel: Axes, curve: FrechetCurve, shown: NDArray[np.bool_], chosen: int) -> None:
-    """A line from the axis up to the curve at the chosen size."""
+    """A line from the axis up to the curve at the chosen size; the whole set, which lies at 0, is named alone."""
     drawn = shown & (curve.mean > 0)
     if not drawn.any():
+        return
+    if chosen >= curve.count:
+        text = f"chosen: {_thousands(chosen)}, the whole set"
+        panel.annotate(text, (1, 0.03), xycoords="axes fraction", ha="right", color=INK, size=10)
         return
     sizes = np.log(np.asarray(curve.sizes, float)[drawn])
     height = math.exp(np.interp(math.log(chosen), sizes, np.log(curve.mean[drawn])))
@@ -231,6 +242,8 @@ def _curve_title(curve: FrechetCurve, chosen: int, draw: str) -> str:
     """What the curve says of the chosen size (of the largest, if that was not drawn) and of the smallest."""
     size = chosen if chosen in curve.sizes else curve.sizes[-1]
     distance = curve.mean[curve.sizes.index(size)]
+    if size >= curve.count:
+        return f"The subset of {_thousands(size)} prompts is the whole set:\nits distance is 0"
     subsets = f"{draw.capitalize()} subsets of {_thousands(size)} prompts"
     found = f"{subsets} lie {distance:.3g} from all {_thousands(curve.count)}"
     smallest = curve.sizes[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from evenhand.studies.models import Evaluator, Rating, Study
@@ -56,6 +56,52 @@ def test_an_answer_survives_a_lost_connection_and_a_reload(
     page.context.set_offline(False)
     page.reload()
     expect(page.get_by_text("2 of 12")).to_be_visible()
+    assert [rating.choice for rating in Rating.objects.all()] == [1]
+
+
+def test_a_refusal_that_is_no_json_is_told_and_sent_once(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    """A proxy between page and server refuses in its own words: that is no lost connection."""
+    begin(page, live_server, grace)
+    ready(page)
+    requests: list[str] = []
+
+    def refuse(route: Route) -> None:
+        requests.append(route.request.url)
+        route.fulfill(status=413, content_type="text/html", body="<h1>413 Request Entity Too Large</h1>")
+
+    page.route("**/rate/", refuse)
+    page.keyboard.press("4")
+    expect(page.get_by_text("The answer was not stored. Reload the page to go on.")).to_be_visible()
+    page.wait_for_timeout(1500)  # longer than the first two pauses before a repetition
+    assert len(requests) == 1
+    page.unroute("**/rate/")
+    page.reload()
+    ready(page)
+    assert Rating.objects.count() == 0
+    page.keyboard.press("2")
+    expect(page.get_by_text("2 of 12")).to_be_visible()
+
+
+@pytest.mark.parametrize("status", [200, 429, 502])
+def test_what_is_no_answer_of_the_server_is_repeated(
+    page: Page, live_server: LiveServer, grace: Evaluator, status: int
+) -> None:
+    """A login page of the network (200), a proxy that is busy (429), or one without a server behind it (502)."""
+    begin(page, live_server, grace)
+    ready(page)
+    refusals = [1, 1]
+
+    def answer(route: Route) -> None:
+        if refusals:
+            refusals.pop()
+            route.fulfill(status=status, content_type="text/html", body="<h1>Welcome</h1>")
+        else:
+            route.continue_()
+
+    page.route("**/rate/", answer)
+    page.keyboard.press("4")
+    expect(page.get_by_text("2 of 12")).to_be_visible(timeout=10_000)
+    assert refusals == []
     assert [rating.choice for rating in Rating.objects.all()] == [1]
 
 

@@ -14,7 +14,7 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.forms import StudyForm
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import Evaluator, PromptSet, Study
+from evenhand.studies.models import Evaluator, Image, PromptSet, Study
 from evenhand.studies.rating.enrolment import enrol
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.helpers.html_forms import values_of
@@ -176,6 +176,24 @@ def test_pictures_are_shown_to_admins_only(client: Client, ada: AbstractBaseUser
     assert client.get(address).status_code == 302
     client.force_login(ada)
     assert client.get(address)["Content-Type"] == "image/png"
+
+
+def test_damaged_pictures_of_checks_are_shown_to_their_studys_admin(client: Client, ada: AbstractBaseUser) -> None:
+    """They are made of a picture and belong to no recipe."""
+    study = make_ready_study(owner=ada, name="Checked", attention_checks=1)
+    check = study.check_pairs.first()
+    assert check is not None
+    better = check.better
+    size = {"width": better.width, "height": better.height}
+    damaged = Image.objects.create(
+        prompt=better.prompt, seed=better.seed, kind="altered", state="done", sha256=better.sha256, **size
+    )
+    study.check_pairs.filter(pk=check.pk).update(worse=damaged, fault="damaged")
+    address = reverse("console:image", args=[damaged.pk])
+    client.force_login(ada)
+    assert client.get(address)["Content-Type"] == "image/png"
+    client.force_login(make_admin("mallory"))
+    assert client.get(address).status_code == 404
 
 
 def test_health_answers_without_a_login(client: Client, django_assert_num_queries: Any) -> None:

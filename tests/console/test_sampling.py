@@ -236,7 +236,9 @@ def test_a_studys_curve_is_taken_away_in_all_three_forms(console: Client, ada: A
     study = make_ready_study(owner=ada)
     assert console.get(reverse("console:frechet_file", args=[study.pk, "csv"])).status_code == 404
     assert study.subset is not None
-    study.subset.frechet_curve = CURVE.to_dict()
-    study.subset.save(update_fields=["frechet_curve"])
-    for kind, content in (("svg", "image/svg+xml"), ("png", "image/png"), ("csv", "text/csv; charset=utf-8")):
-        assert console.get(reverse("console:frechet_file", args=[study.pk, kind]))["Content-Type"] == content
+    for curve in (CURVE, FrechetCurve(4, (4,), ((-1e-14,),), (0.0,))):  # the second: of the whole set alone
+        study.subset.frechet_curve = curve.to_dict()
+        study.subset.size = curve.sizes[-1]
+        study.subset.save(update_fields=["frechet_curve", "size"])
+        for kind, content in (("svg", "image/svg+xml"), ("png", "image/png"), ("csv", "text/csv; charset=utf-8")):
+            assert console.get(reverse("console:frechet_file", args=[study.pk, kind]))["Content-Type"] == content

@@ -151,9 +151,10 @@ def test_one_draw_has_no_band() -> None:
 
 
 def test_the_whole_set_and_a_size_between_can_be_chosen() -> None:
-    """The whole set's distance is 0, which no logarithmic axis shows; the marker then stands at the last size shown."""
-    whole = figures.frechet_curve(curve(sizes=(10, 100, 200)).to_dict(), 200)
-    assert "chosen: 200" in texts(whole)
+    """The whole set's distance is 0, which no logarithmic axis shows."""
+    whole = texts(figures.frechet_curve(curve(sizes=(10, 100, 200)).to_dict(), 200))
+    assert "chosen: 200, the whole set" in whole
+    assert "its distance is 0" in " ".join(whole)
     assert "chosen: 50" in texts(figures.frechet_curve(curve().to_dict(), 50))
 
 
@@ -183,9 +184,12 @@ def test_the_png_is_a_picture_of_1440_pixels() -> None:
         assert len(set(picture.convert("RGB").resize((144, 96)).getdata())) > 20  # lines and letters, not a blank
 
 
-def test_a_curve_of_zeros_is_refused() -> None:
-    with pytest.raises(ValueError, match="no positive distance"):
-        figures.frechet_curve(FrechetCurve(10, (10,), ((0.0,),), (0.0,)).to_dict(), 10)
+@pytest.mark.parametrize("distance", [0.0, -1e-13])
+def test_a_curve_of_the_whole_set_alone_says_so(distance: float) -> None:
+    alone = FrechetCurve(10, (10,), ((distance,),), (0.0,)).to_dict()
+    written = " ".join(texts(figures.frechet_curve(alone, 10)))
+    assert "The subset of 10 prompts is the whole set: its distance is 0" in written
+    assert figures.frechet_curve_png(alone, 10).startswith(b"\x89PNG")
 
 
 def test_drawing_loads_neither_the_models_nor_pyplot(tmp_path: Path) -> None:
