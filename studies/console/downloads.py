@@ -22,8 +22,7 @@ from evenhand.studies.console.sampling import curve_file
 from evenhand.studies.image_store import image_path
 from evenhand.studies.models import CheckPair, Image, Study
 from evenhand.studies.results import export, figures
-from evenhand.studies.results.report import POPULATIONS
-from evenhand.studies.results.report import report as study_report
+from evenhand.studies.results.report import POPULATIONS, study_report
 
 PICTURE_HEADERS = {"Cache-Control": "private, no-cache"}
 
@@ -48,7 +47,7 @@ def preferences(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @login_required
 @require_GET
-def report(request: HttpRequest, pk: int) -> HttpResponse:
+def report_json(request: HttpRequest, pk: int) -> HttpResponse:
     """The statistics as JSON."""
     study = study_of(request.user, pk)
     return JsonResponse(study_report(study, population=population_of(request)), json_dumps_params={"indent": 2})

@@ -1,4 +1,4 @@
-"""A study's page as a story: Plan → Prompts → Pictures → Evaluators → Results, each with its state at a glance."""
+"""The page of a study: Plan → Prompts → Pictures → Evaluators → Results, each with its state at a glance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evenhand.studies.console.evaluator_table import people
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
 from evenhand.studies.pipeline.stages import DEFINITIONS, STAGES
-from evenhand.studies.results.report import report
+from evenhand.studies.results.report import study_report
 
 EXAMPLES = 3  # pictures of each stratum
 RANDOM_PASSES = 2 / 5  # two of five options lie on the right side of a check
@@ -32,7 +32,7 @@ class StageLine:
     left: float | None
 
 
-def story(study: Study, *, population: str | None = None, people_page: str | None = None) -> dict[str, Any]:
+def study_context(study: Study, *, population: str | None = None, people_page: str | None = None) -> dict[str, Any]:
     """Everything that the page of a study shows; of the evaluators one page."""
     configuration = configuration_of(study)
     lines = {stage.name: _line(stage) for stage in study.stages.all()}
@@ -62,7 +62,7 @@ def story(study: Study, *, population: str | None = None, people_page: str | Non
         }
         context |= people(study, configuration, people_page)
     if prepared and study.state != Study.State.READY:
-        context["report"] = report(study, population=population)
+        context["report"] = study_report(study, population=population)
     return context
 
 

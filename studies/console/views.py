@@ -1,4 +1,4 @@
-"""The study admin's pages: the list of studies, a study's story, its plan, its links."""
+"""The study admin's pages: the list of studies, a study, its plan, its pairs, its steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.concurrent_edits import Conflict
 from evenhand.studies.console.downloads import population_of
 from evenhand.studies.console.forms import InvitationForm, PromptFileForm, StudyForm
-from evenhand.studies.console.study_page import story
+from evenhand.studies.console.study_page import study_context
 from evenhand.studies.drafts import DraftError, StaleDraftError, change_draft, create_study
 from evenhand.studies.models import Pair, PromptSet
 from evenhand.studies.pipeline import stages
@@ -124,9 +124,9 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_GET
 def study(request: HttpRequest, pk: int) -> HttpResponse:
-    """A study's story. htmx asks for the moving part alone while something is going on."""
+    """The page of a study. htmx asks for the moving part alone while something is going on."""
     found = study_of(request.user, pk)
-    context = story(found, population=population_of(request), people_page=request.GET.get("people")) | {
+    context = study_context(found, population=population_of(request), people_page=request.GET.get("people")) | {
         "study": found,
         "invitation": InvitationForm(),
         "base": request.build_absolute_uri("/")[:-1],

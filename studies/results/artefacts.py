@@ -11,9 +11,7 @@ from evenhand.analysis.preference import CATEGORIES
 from evenhand.studies.models import Study
 from evenhand.studies.results import figures
 from evenhand.studies.results.export import csv_lines
-from evenhand.studies.results.report import counted, report
-
-__all__ = ["report", "terminal", "write"]
+from evenhand.studies.results.report import plural, study_report
 
 BAR = 40  # cells of a bar of 100 %
 OPTIONS = ("much better", "slightly better", "no preference", "slightly better", "much better")
@@ -21,7 +19,8 @@ OPTIONS = ("much better", "slightly better", "no preference", "slightly better",
 
 def write(study: Study, folder: Path, *, population: str | None = None) -> list[Path]:
     """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; returns their paths."""
-    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report(study, population=population))]}
+    report = study_report(study, population=population)
+    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report)]}
     subset = study.subset
     if subset is not None and subset.frechet_curve is not None:
         contents["frechet.svg"] = [figures.frechet_curve(subset.frechet_curve, subset.size, draw=subset.draw)]
@@ -41,9 +40,9 @@ def _replace(path: Path, parts: Iterable[str]) -> Path:
 
 def terminal(study: Study, *, population: str | None = None) -> str:
     """The histogram in text: bars, percentages, intervals, and the word SIMULATED wherever it is due."""
-    found = report(study, population=population)
+    found = study_report(study, population=population)
     mark = f"  [{found['mark'].upper()}]" if found["mark"] else ""
-    ratings, people = counted(found["n"], "rating"), counted(found["evaluators"]["rated"], "evaluator")
+    ratings, people = plural(found["n"], "rating"), plural(found["evaluators"]["rated"], "evaluator")
     lines = [f"{found['study']}: {ratings} by {people}{mark}"]
     for comparison in found["comparisons"]:
         lines += ["", *_comparison(comparison, mark)]
@@ -54,7 +53,7 @@ def _comparison(comparison: dict[str, Any], mark: str) -> list[str]:
     names = [comparison["baseline_name"]] * 2 + [""] + [comparison["candidate_name"]] * 2
     labels = [f"{name} {option}".strip() for name, option in zip(names, OPTIONS, strict=True)]
     width = max(map(len, labels))
-    lines = [comparison["finding"], f"n = {comparison['n']}, {counted(comparison['pairs'], 'pair')}{mark}"]
+    lines = [comparison["finding"], f"n = {comparison['n']}, {plural(comparison['pairs'], 'pair')}{mark}"]
     if not comparison["n"]:
         return lines
     for label, name in zip(labels, CATEGORIES, strict=True):

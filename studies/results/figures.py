@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from evenhand.analysis.preference import CATEGORIES
 from evenhand.errors import InputError
 from evenhand.sampling.subset import FrechetCurve
-from evenhand.studies.results.report import counted
+from evenhand.studies.results.report import plural
 
 # The SVG backend reads these from nowhere else. They are set once for the process and never changed.
 mpl.rcParams["svg.fonttype"] = "none"
@@ -82,8 +82,8 @@ def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> 
             2, 1.29 * top, ratings.upper().replace(" ", "\n").replace("REAL\nAND", "REAL AND"), ha="center", va="top",
             size=9, weight="bold", color="#9B1C1C",
         )  # fmt: skip
-    rated = counted(comparison["n"], f"{mark} rating".strip())
-    given = f"n = {rated} of {counted(comparison['pairs'], 'pair')} by {counted(comparison['evaluators'], 'evaluator')}"
+    rated = plural(comparison["n"], f"{mark} rating".strip())
+    given = f"n = {rated} of {plural(comparison['pairs'], 'pair')} by {plural(comparison['evaluators'], 'evaluator')}"
     panel.set_xlabel(given, size=10, color=QUIET, labelpad=30)
     panel.set_ylabel(f"share of {ratings} (%)", size=10, color=QUIET)
     panel.set_ylim(0, 1.3 * top)

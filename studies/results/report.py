@@ -98,7 +98,7 @@ def ratings_table(study: Study, *, population: str) -> RatingsTable:
     )
 
 
-def report(study: Study, *, population: str | None = None) -> dict[str, Any]:
+def study_report(study: Study, *, population: str | None = None) -> dict[str, Any]:
     """Everything that pages, figures and files say about a study's ratings, as plain JSON (NaN is null).
 
     A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
@@ -206,7 +206,7 @@ def _finding(found: Mapping[str, Any]) -> str:
     candidate, baseline = found["candidate_name"], found["baseline_name"]
     if not found["n"]:
         return f"{candidate} has no ratings yet"
-    share, other, ratings = found["candidate_share"], found["baseline_share"], counted(found["n"], "rating")
+    share, other, ratings = found["candidate_share"], found["baseline_share"], plural(found["n"], "rating")
     if share == other:
         return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {ratings}"
     winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
@@ -215,7 +215,7 @@ def _finding(found: Mapping[str, Any]) -> str:
     return f"{subject} preferred in {each['estimate']} % of {ratings}, {interval}"
 
 
-def counted(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """ "1 rating", "2 ratings"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 

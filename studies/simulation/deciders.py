@@ -62,8 +62,8 @@ class Population:
     def visitor(self, evaluator: Evaluator, rng: np.random.Generator, at_most: int | None = None) -> Visitor:
         """One of them, with a random stream of their own."""
         leaves, where = rng.random(2)
-        mind = RecordedMind(evaluator, self.judge, self.character, rng)
-        return Visitor(link_for(evaluator), mind, rng, where if leaves < self.drop_out else None, at_most)
+        decider = RecordDecider(evaluator, self.judge, self.character, rng)
+        return Visitor(link_for(evaluator), decider, rng, where if leaves < self.drop_out else None, at_most)
 
     def visitors(self, evaluators: Sequence[Evaluator], seed: int, first: int = 0) -> list[Visitor]:
         """All of them; ``first`` numbers the random streams."""
@@ -85,8 +85,8 @@ class Known:
 
 
 @dataclass
-class RecordedMind:
-    """One evaluator's mind, with the record at hand."""
+class RecordDecider:
+    """Decides for one evaluator, with the record at hand."""
 
     evaluator: Evaluator
     judge: Quality | Preference

@@ -1,6 +1,6 @@
 """Simulated visits over HTTP: from the link to the last page, through everything that a browser meets on the way.
 
-This module knows what the server sends, and nothing else; ``studies.simulation.minds`` decides what is answered.
+This module knows what the server sends, and nothing else; ``studies.simulation.deciders`` decides what is answered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SimulationError(RuntimeError):
     """An answer of the server that a browser would show as an error, or no answer at all."""
 
 
-class Mind(Protocol):
+class Decider(Protocol):
     """What decides for one evaluator."""
 
     def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
@@ -44,7 +44,7 @@ class Visitor:
     """
 
     path: str
-    mind: Mind
+    decider: Decider
     rng: np.random.Generator
     leaves_at: float | None = None
     at_most: int | None = None
@@ -87,7 +87,7 @@ class Walk:
             elif state in ("instructions", "break"):
                 status = self._post("go-on/", {})
             elif state == "comprehension":
-                status = self._post("comprehension/", self.visitor.mind.comprehension())
+                status = self._post("comprehension/", self.visitor.decider.comprehension())
             elif state not in ("trial", "practice"):
                 return str(state)
             elif self.visitor.leaves(status, self.ratings):
@@ -103,7 +103,7 @@ class Walk:
             "rate/",
             {
                 "trial": trial["id"],
-                "choice": str(self.visitor.mind.choose(trial, pictures)),
+                "choice": str(self.visitor.decider.choose(trial, pictures)),
                 "elapsed_ms": str(int(rng.lognormal(8.2, 0.5))),
                 "key": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
             },
@@ -177,7 +177,7 @@ def visit_all(
             stop.set()
             raise
         finally:
-            connections.close_all()  # this thread's own, which minds looked trials up with
+            connections.close_all()  # this thread's own, which deciders looked trials up with
         finished(done)
         return done
 

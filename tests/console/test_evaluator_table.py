@@ -18,7 +18,7 @@ from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Exclusion, Rating, Study, Trial
 from evenhand.studies.procedure import PROLIFIC, parse_questions
 from evenhand.studies.rating.enrolment import consent, enrol
-from evenhand.studies.results.report import report
+from evenhand.studies.results.report import study_report
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.helpers.html_forms import values_of
 from tests.helpers.ratings import rate
@@ -63,7 +63,7 @@ def test_failed_checks_are_a_flag_with_a_reason_and_nothing_more(study: Study) -
     assert (line_of(study, alan).flag, line_of(study, alan).steady) == ("failed 2 of 2 attention checks", "0 of 2")
     assert line_of(study, alan).counts["rated"] == line_of(study, alan).of == 12
     assert Exclusion.objects.count() == 0
-    assert report(study)["n"] == 24
+    assert study_report(study)["n"] == 24
 
 
 def test_a_check_that_many_fail_is_suspect_itself(study: Study, console: Client) -> None:
@@ -82,12 +82,12 @@ def test_leaving_somebody_out_is_reversible_and_results_follow(study: Study, con
     assert Exclusion.objects.count() == 0
     console.post(address, {"reason": "failed 2 of 2 attention checks"})
     console.post(address, {"reason": "again"})
-    assert report(study)["n"] == 12
+    assert study_report(study)["n"] == 12
     page = console.get(reverse("console:study", args=[study.pk])).content.decode()
     assert "left out: failed 2 of 2 attention checks" in page
     console.post(address, {"lift": "1"})
     console.post(address, {"lift": "1"})
-    assert report(study)["n"] == 24
+    assert study_report(study)["n"] == 24
     assert Rating.objects.filter(evaluator=alan).count() == 16
     exclusion = Exclusion.objects.get()
     assert exclusion.lifted_by == study.owner

@@ -29,7 +29,7 @@ from evenhand.studies.access import link_for
 from evenhand.studies.image_store import image_path, store_image
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Arm, Image, Study, Trial
-from evenhand.studies.simulation.deciders import Population, Preference, RecordedMind, enrol_simulated
+from evenhand.studies.simulation.deciders import Population, Preference, RecordDecider, enrol_simulated
 from evenhand.studies.simulation.visits import Visitor, Walk
 from tests.helpers.factories import make_ready_study
 
@@ -91,18 +91,18 @@ class Recording:
 
 
 class Looking:
-    """A mind that, before it answers, loads the page as a browser does that has come back."""
+    """Loads the page before it answers, as a browser does that has come back."""
 
-    def __init__(self, mind: RecordedMind, client: httpx.Client, path: str) -> None:
-        self.mind, self.client, self.path = mind, client, path
+    def __init__(self, decider: RecordDecider, client: httpx.Client, path: str) -> None:
+        self.decider, self.client, self.path = decider, client, path
 
     def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
         self.client.get(self.path, headers={"Accept": "text/html"})
         self.client.get(self.path, headers={"Accept": "application/json"})
-        return self.mind.choose(trial, pictures)
+        return self.decider.choose(trial, pictures)
 
     def comprehension(self) -> Mapping[str, str]:
-        return self.mind.comprehension()
+        return self.decider.comprehension()
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ def record(made: Recording, who: int, visitor: Visitor, url: str) -> None:
 
     with httpx.Client(base_url=url, event_hooks={"response": [note]}, timeout=30) as client:
         client.get(visitor.path, headers={"Accept": "text/html"})
-        assert isinstance(visitor.mind, RecordedMind)
-        looking = Visitor(visitor.path, Looking(visitor.mind, client, visitor.path), visitor.rng)
+        assert isinstance(visitor.decider, RecordDecider)
+        looking = Visitor(visitor.path, Looking(visitor.decider, client, visitor.path), visitor.rng)
         walk = Walk(client, looking)
         assert walk.to_the_end() == "finished"
         assert walk.ratings == PRACTICE + OF

@@ -20,7 +20,7 @@ from evenhand.studies.rating import chain
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.rating.progress import progress_of
 from evenhand.studies.rating.withdrawal import withdraw
-from evenhand.studies.results.report import report
+from evenhand.studies.results.report import study_report
 from tests.helpers.ratings import record_rating
 
 pytestmark = pytest.mark.django_db
@@ -118,9 +118,9 @@ def test_the_command_says_that_all_holds(study: Study, rated: list[Rating]) -> N
 def test_withdrawn_answers_leave_the_results_and_stay_in_the_record(
     study: Study, rater: Evaluator, rated: list[Rating]
 ) -> None:
-    assert report(study)["n"] == 8
+    assert study_report(study)["n"] == 8
     withdraw(rater)
-    assert report(study)["n"] == 3
+    assert study_report(study)["n"] == 3
     assert list(chain.faults(study)) == []
     assert progress_of(Evaluator.objects.get(pk=rater.pk)).state == "withdrawn"
 

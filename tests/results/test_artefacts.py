@@ -16,7 +16,7 @@ from evenhand.studies.models import Study
 from evenhand.studies.results import artefacts
 from evenhand.studies.results.artefacts import BAR, bar
 from evenhand.studies.results.export import csv_lines
-from evenhand.studies.results.report import report
+from evenhand.studies.results.report import study_report
 from tests.helpers.ratings import always, invite, rate_booklet
 
 
@@ -54,7 +54,7 @@ def test_without_a_curve_there_is_no_figure_of_it(study: Study, tmp_path: Path) 
 def test_the_terminal_shows_shares_intervals_and_numbers(study: Study) -> None:
     rate_booklet(invite(study, "ada"), lambda trial: 1 if trial.position % 4 else -2)
     shown = artefacts.terminal(study)
-    for comparison in report(study)["comparisons"]:
+    for comparison in study_report(study)["comparisons"]:
         assert comparison["finding"] in shown
         share, interval = comparison["candidate_share"], comparison["intervals"]["candidate"]
         label = f"  {comparison['candidate_name']} in all"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from evenhand.studies.access import token_for
 from evenhand.studies.models import CheckPair, Exclusion, Prompt, Rating, Study, Trial
 from evenhand.studies.results.export import COLUMNS, codebook, csv_lines, protected, unprotected
-from evenhand.studies.results.report import report
+from evenhand.studies.results.report import study_report
 from tests.helpers.ratings import NOON, always, invite, queries_of, rate, rate_booklet
 
 CONTRACT = [
@@ -151,7 +151,7 @@ def test_the_rows_that_say_so_are_exactly_those_that_the_report_counts(study: St
         for row in rows
         if (row["trial_kind"], row["counted"], row["superseded"], row["excluded"]) == ("main", "true", "false", "false")
     ]
-    found = report(study, population="all")
+    found = study_report(study, population="all")
     assert len(keep) == found["n"] == 12 - 6 + 12
     assert sum(row["simulated"] == "true" for row in keep) == found["ratings"]["simulated"] == 12
     reasons = {row["evaluator"]: row["exclusion_reason"] for row in rows if row["excluded"] == "true"}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
 from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
-from evenhand.studies.results.report import PopulationError, ratings_table, report, short_names
+from evenhand.studies.results.report import PopulationError, ratings_table, short_names, study_report
 from tests.helpers.factories import make_ready_study
 from tests.helpers.ratings import always, invite, queries_of, rate, rate_booklet
 
@@ -26,7 +26,7 @@ def test_a_block_rated_by_rule_gives_the_rule_s_shares(study: Study) -> None:
     """Two booklets cover the 24 pairs once: in each comparison 4 of 12 high, 4 middle, 4 low."""
     for name in ("ada", "grace"):
         rate_booklet(invite(study, name, finished_at=timezone.now()), by_stratum)
-    found = report(study)
+    found = study_report(study)
     assert (found["population"], found["mark"], found["n"]) == ("real", "", 24)
     assert found["evaluators"] == {"invited": 2, "finished": 2, "rated": 2}
     for number, comparison in enumerate(found["comparisons"], 1):
@@ -56,7 +56,7 @@ def test_preferences_are_towards_the_candidate_on_either_side(study: Study) -> N
 
 def test_comparisons_are_kept_apart_and_named(study: Study) -> None:
     rate_booklet(invite(study, "ada"), lambda trial: 2 if trial.pair and trial.pair.comparison.position else -1)
-    first, second = report(study)["comparisons"]
+    first, second = study_report(study)["comparisons"]
     assert (first["baseline_name"], first["candidate_name"]) == ("CFG w = 2", "a = 5")
     assert second["candidate"] == "SFG a=10, w̄=2.5, after T/2"
     assert first["finding"] == "CFG w = 2 (baseline) preferred in 100 % of 6 ratings, 95 % interval 100–100"
@@ -67,7 +67,7 @@ def test_the_finding_gives_share_number_and_interval(study: Study) -> None:
     rng = np.random.default_rng(5)
     for name in ("ada", "grace", "alan", "joan"):
         rate_booklet(invite(study, name), lambda trial: int(rng.choice([-1, 0, 1, 2])))
-    found = report(study)
+    found = study_report(study)
     for comparison in found["comparisons"]:
         each = comparison["intervals"]["candidate"]
         assert each["low"] < each["estimate"] == comparison["candidate_share"] < each["high"]
@@ -82,11 +82,11 @@ def test_agreement_is_over_pairs_and_evaluators(study: Study) -> None:
     """The second block shows the same pairs mirrored: whoever follows the same rule agrees perfectly."""
     for name in ("ada", "grace", "alan", "joan"):
         rate_booklet(invite(study, name), by_stratum)
-    assert [comparison["alpha"] for comparison in report(study)["comparisons"]] == pytest.approx([1.0, 1.0])
+    assert [comparison["alpha"] for comparison in study_report(study)["comparisons"]] == pytest.approx([1.0, 1.0])
     Rating.objects.filter(evaluator__note="joan").delete()
     joan = study.evaluators.get(note="joan")
     rate_booklet(joan, lambda trial: -by_stratum(trial))
-    assert all(comparison["alpha"] < 0.9 for comparison in report(study)["comparisons"])
+    assert all(comparison["alpha"] < 0.9 for comparison in study_report(study)["comparisons"])
 
 
 def _exclude(study: Study, **target: Any) -> None:
@@ -129,7 +129,7 @@ def test_a_rating_does_not_count_if_it_is(change: Any, study: Study) -> None:
     change(ratings[3])
     table = ratings_table(study, population="real")
     assert len(table) == 11
-    assert report(study)["n"] == report(study)["ratings"]["real"] == 11
+    assert study_report(study)["n"] == study_report(study)["ratings"]["real"] == 11
 
 
 def test_an_excluded_or_withdrawn_evaluator_does_not_count(study: Study) -> None:
@@ -147,23 +147,23 @@ def test_a_lifted_exclusion_counts_again(study: Study) -> None:
     ratings = rate_booklet(ada, always(1))
     _exclude(study, evaluator=ada)
     _exclude(study, rating=ratings[0])
-    assert report(study)["n"] == 0
+    assert study_report(study)["n"] == 0
     Exclusion.objects.update(lifted_at=timezone.now())
-    assert report(study)["n"] == 12
+    assert study_report(study)["n"] == 12
 
 
 def test_real_and_simulated_ratings_are_never_mixed_unasked(study: Study) -> None:
     rate_booklet(invite(study, "ada"), always(1))
     rate_booklet(invite(study, "", simulated=True), always(-2))
-    found = report(study)
+    found = study_report(study)
     assert (found["population"], found["mark"], found["n"]) == ("real", "", 12)
     assert found["ratings"] == {"real": 12, "simulated": 12}
     assert all(comparison["candidate_share"] == 1 for comparison in found["comparisons"])
     assert "simulated" not in found["finding"]
-    simulated = report(study, population="simulated")
+    simulated = study_report(study, population="simulated")
     assert all(comparison["baseline_share"] == 1 for comparison in simulated["comparisons"])
     assert simulated["finding"].count("(simulated)") == 2
-    both = report(study, population="all")
+    both = study_report(study, population="all")
     assert (both["n"], both["mark"], both["evaluators"]["invited"]) == (24, "real and simulated", 2)
     assert all(c["finding"].endswith("(real and simulated)") for c in both["comparisons"])
 
@@ -171,15 +171,15 @@ def test_real_and_simulated_ratings_are_never_mixed_unasked(study: Study) -> Non
 def test_simulated_ratings_alone_are_shown_and_marked(study: Study) -> None:
     invite(study, "ada")  # invited, but has rated nothing
     rate_booklet(invite(study, "", simulated=True), always(1))
-    found = report(study)
+    found = study_report(study)
     assert (found["population"], found["mark"]) == ("simulated", "simulated")
     assert found["evaluators"] == {"invited": 1, "finished": 0, "rated": 1}
-    assert report(study, population="all")["mark"] == "simulated"
-    assert report(study, population="real")["n"] == 0
+    assert study_report(study, population="all")["mark"] == "simulated"
+    assert study_report(study, population="real")["n"] == 0
 
 
 def test_a_study_without_ratings_reports_nulls_that_json_knows(study: Study) -> None:
-    found = json.loads(json.dumps(report(study), allow_nan=False))
+    found = json.loads(json.dumps(study_report(study), allow_nan=False))
     assert (found["population"], found["mark"], found["finding"]) == ("real", "", "No ratings yet")
     assert found["mean_elapsed_ms"] is None
     for comparison in found["comparisons"]:
@@ -193,7 +193,7 @@ def test_the_report_names_the_study_its_version_and_its_checkpoint(study: Study)
     rate(trials[0], 1, elapsed_ms=2000)
     rate(trials[1], 1, elapsed_ms=5000)
     rate(trials[2], 1, elapsed_ms=None)
-    found = report(study)
+    found = study_report(study)
     assert study.current_version is not None
     assert (found["study"], found["version_hash"]) == ("Shapes", study.current_version.sha256)
     assert (found["checkpoint"], found["checkpoint_revision"]) == ("demo", "0" * 64)
@@ -202,27 +202,27 @@ def test_the_report_names_the_study_its_version_and_its_checkpoint(study: Study)
 
 def test_the_same_ratings_give_the_same_report(study: Study) -> None:
     rate_booklet(invite(study, "ada"), by_stratum)
-    assert report(study) == report(study)
+    assert study_report(study) == study_report(study)
 
 
 def test_another_study_s_ratings_stay_there(study: Study) -> None:
     other = make_ready_study(name="Others")
     rate_booklet(invite(study, "ada"), always(1))
-    assert report(other)["n"] == 0
+    assert study_report(other)["n"] == 0
 
 
 def test_the_number_of_queries_does_not_grow_with_the_ratings(study: Study) -> None:
     rate_booklet(invite(study, "ada"), by_stratum)
-    few = queries_of(lambda: report(Study.objects.get(pk=study.pk)))
+    few = queries_of(lambda: study_report(Study.objects.get(pk=study.pk)))
     for name in ("grace", "alan", "joan", "mary"):
         rate_booklet(invite(study, name), by_stratum)
-    assert queries_of(lambda: report(Study.objects.get(pk=study.pk))) == few <= 8
+    assert queries_of(lambda: study_report(Study.objects.get(pk=study.pk))) == few <= 8
     assert queries_of(lambda: ratings_table(study, population="all")) == 1
 
 
 def test_an_unknown_population_is_named(study: Study) -> None:
     with pytest.raises(PopulationError, match="'people' is none of real, simulated, all"):
-        report(study, population="people")
+        study_report(study, population="people")
 
 
 def test_arms_that_would_share_a_short_name_keep_their_labels() -> None:

@@ -143,10 +143,10 @@ class Command(BaseCommand):
 
     def _write_results(self, study: Study, output: Path, timings: dict[str, float]) -> None:
         from evenhand.studies.results import artefacts
-        from evenhand.studies.results.report import counted
+        from evenhand.studies.results.report import plural, study_report
 
         artefacts.write(study, output, population="simulated")
-        report = artefacts.report(study, population="simulated") | {"demo": measurements(study, timings)}
+        report = study_report(study, population="simulated") | {"demo": measurements(study, timings)}
         (output / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
         self._say("")
         self._say(artefacts.terminal(study, population="simulated"))
@@ -156,7 +156,7 @@ class Command(BaseCommand):
         self._say(f"{ratings.count() - real} ratings, all of them SIMULATED")
         if real:
             self._say(
-                f"Beside them {counted(real, 'rating')} by visitors: in the CSV and the console, not in these figures"
+                f"Beside them {plural(real, 'rating')} by visitors: in the CSV and the console, not in these figures"
             )
         self._say(f"Written to {output}: {names}")
 
