@@ -1,5 +1,6 @@
 # make demo      the whole job, from prompts to the preference histogram, then serve it (SERVE=0: exit instead)
-# make test      every check and test (on SQLite; the database tests on PostgreSQL and Redis too, where they answer)
+# make lint      style, templates, dead code, imports, types
+# make test      make lint, and every test (on SQLite; the database tests on PostgreSQL and Redis too, where they answer)
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := $(VENV)/bin/python
@@ -7,7 +8,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 export DATABASE_URL_SERVICES ?= postgresql://postgres@127.0.0.1:5432/postgres
 export REDIS_URL_SERVICES ?= redis://127.0.0.1:6379/9
 
-.PHONY: demo test install install-dev test-services test-slow bench lint clean
+.PHONY: demo test install install-dev lint test-services test-slow bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.made:
@@ -32,10 +33,13 @@ demo: install
 
 lint: install-dev
 	$(RUN) -m ruff check .
-	$(RUN) -m mypy
+	$(RUN) -m ruff format --check .
+	$(VENV)/bin/djade --check --target-version 5.2 $$(find templates -name '*.html')
+	$(RUN) -m vulture
 	$(VENV)/bin/lint-imports
+	$(RUN) -m mypy
 
-test: install-dev
+test: lint
 	CHROMIUM="$$(scripts/find_browser.sh)" $(RUN) -m pytest -m "not slow"
 	$(MAKE) test-services
 

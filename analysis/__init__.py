@@ -1,1 +1,6 @@
 """Choices in, statistics out. Only numpy and scipy."""
+
+if __name__ == "analysis":  # imported by the folder's name, from a checkout
+    from evenhand.folders import lead_to_package
+
+    lead_to_package(__name__)

@@ -30,7 +30,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from benchmarks.machine import machine, peak_memory
 from evenhand.generation.checkpoint import load_pipeline
-from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
 from evenhand.generation.trajectory import generate
 
 DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
@@ -185,7 +185,7 @@ def first_noise(pipeline: StableDiffusionPipeline, seeds: Sequence[int]) -> torc
 
 def iteration_ratio(pipeline: StableDiffusionPipeline, prompts: Sequence[str], rounds: int, steps: int = 4) -> float:
     """Seconds of a segmentation-free iteration over those of a classifier-free one: runs of one kind alone, in turn."""
-    kinds = {"cfg": ClassifierFree(STRENGTH), "sfg": SegmentationFree(SCALES[0], SFG_STRENGTH, 0)}
+    kinds: dict[str, Guidance] = {"cfg": ClassifierFree(STRENGTH), "sfg": SegmentationFree(SCALES[0], SFG_STRENGTH, 0)}
     spent: dict[str, list[float]] = {name: [] for name in kinds}
     for measured in range(rounds + 1):
         for name, guidance in kinds.items():
@@ -197,7 +197,7 @@ def iteration_ratio(pipeline: StableDiffusionPipeline, prompts: Sequence[str], r
                 {name: guidance},
                 steps=steps + 1,
                 batch_size=len(prompts),
-                progress=lambda *_, marks=marks: marks.append(now(pipeline)),  # type: ignore[misc]
+                progress=lambda *_, marks=marks: marks.append(now(pipeline)),
             )
             if measured:  # the first round warms up
                 spent[name].append(marks[-1] - marks[0])  # without text encoding, the first iteration and decoding
@@ -361,7 +361,11 @@ def main() -> None:
     checkpoint = options.checkpoint or (DEMO if DEMO.is_dir() else None)
     if checkpoint is None:
         print(f"{DEMO} is not there: measured is a tiny pipeline with random weights, whose calls cost little")
-    result = compare(Work(checkpoint and str(checkpoint), prompts_of(options.prompts)), options.pairs, options.rounds)
+    result = compare(
+        Work(None if checkpoint is None else str(checkpoint), prompts_of(options.prompts)),
+        options.pairs,
+        options.rounds,
+    )
     print(table(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

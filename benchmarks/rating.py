@@ -3,7 +3,7 @@
     python -m benchmarks.rating [--only PART …] [--json FILE] [--database URL] [--workers N] [--threads N]
 
 ratings    16 raters at once who never think: an answer in, the next trial out
-enrolment  1 050 people at once through the open link, for 1 000 places over 300 pairs; then who got what is checked
+enrolment  1,050 people at once through the open link, for 1,000 places over 300 pairs; then who got what is checked
 browser    one rater in Chromium with pictures of 512×512: first trial, next trials, the size of the page's JavaScript
 
 The database (evenhand_bench, on the server that the address names) is made anew and dropped. About three minutes.
@@ -148,7 +148,7 @@ def measure_ratings(url: str) -> dict[str, Any]:
     study, _ = make_study("Ratings", quota=RATERS * BOOKLETS * (ROUNDS + 1))
     lines = [Line(url) for _ in range(RATERS)]
     idle = [at_once([partial(knock, line, 100) for line in lines]) for _ in range(ROUNDS)]
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     for number in range(ROUNDS + 1):  # the first one warms up
         people = invited(study, RATERS * BOOKLETS)
         errors: list[str] = []
@@ -215,8 +215,12 @@ def measure_enrolment(url: str) -> dict[str, Any]:
     join = enrolment_link(study)
     outcomes: list[str] = []
     lines = [Line(url) for _ in range(COMERS)]
+
+    def enter(line: Line) -> None:
+        outcomes.append(come(line, join))
+
     threading.stack_size(512 * 1024)
-    seconds = at_once([lambda line=line: outcomes.append(come(line, join)) for line in lines])
+    seconds = at_once([partial(enter, line) for line in lines])
     threading.stack_size(0)
     told = Counter(outcomes)
     return {

@@ -17,6 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,9 @@ def measure_encoding(captions: Path) -> dict[str, Any]:
 
     texts = read_prompts(captions).texts
     torch.manual_seed(0)
-    model = open_clip.create_model("ViT-B-32").eval()
-    clip = ClipModel("ViT-B-32", model, open_clip.get_tokenizer("ViT-B-32"), lambda image: image, torch.device("cpu"))
+    model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32")
+    model.eval()
+    clip = ClipModel("ViT-B-32", model, open_clip.get_tokenizer("ViT-B-32"), preprocess, torch.device("cpu"))
     rng = np.random.default_rng(0)
     chosen = [texts[i] for i in rng.permutation(len(texts))[:ENCODED]]
     sample = chosen[:ENCODED_FULL]
@@ -162,13 +164,11 @@ def measure_subsets(rows: int = ROWS) -> dict[str, Any]:
     for size in SUBSETS:
         indices = np.random.default_rng(size).permutation(rows)[:size]
         subset = features[indices].astype(float)
-        runs = [timed(lambda indices=indices: reference.distance(indices)) for _ in range(5 if size < 1000 else 1)]
+        runs = [timed(partial(reference.distance, indices)) for _ in range(5 if size < 1000 else 1)]
         ours, seconds = runs[0][0], float(np.median([took for _, took in runs]))
         row = {"size": size, "distance": ours, "seconds": seconds}
         for name, root in (("sqrtm", _by_sqrtm), ("eigvals", _by_eigenvalues)):
-            theirs, took = timed(
-                lambda root=root, subset=subset: _through_the_product(subset, whole, reference.mean, root)
-            )
+            theirs, took = timed(partial(_through_the_product, subset, whole, reference.mean, root))
             row |= {f"seconds_{name}": took, f"ratio_{name}": took / seconds}
             row[f"difference_{name}"] = abs(theirs / ours - 1)
         results.append(row)
@@ -221,7 +221,7 @@ def _curve(path: str) -> dict[str, Any]:
 
 
 def measure_representative(captions: Path, figure: Path | None = None) -> dict[str, Any]:
-    """How many representative prompts lie as near to the whole set as 5 000 random ones, with the demo encoder."""
+    """How many representative prompts lie as near to the whole set as 5,000 random ones, with the demo encoder."""
     from django.conf import settings
 
     from evenhand.metrics.clip import load_clip
@@ -329,8 +329,8 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"peak {r['peak_bytes'] / 1e9:.2f} GB"
     ),
     "representative": lambda r: (
-        f"{r['representative_for_the_same']} representative prompts lie as near to all {r['prompts']} as 5 000 random "
-        f"ones ({r['random_5000']:.4f}); 5 000 are drawn in {r['seconds_drawing_5000']:.1f} s"
+        f"{r['representative_for_the_same']} representative prompts lie as near to all {r['prompts']} as 5,000 random "
+        f"ones ({r['random_5000']:.4f}); 5,000 are drawn in {r['seconds_drawing_5000']:.1f} s"
     ),
     "stream": lambda r: "\n           ".join(
         f"{each['rows']} prompts: {each['seconds']:.0f} s, curves {each['seconds_of']['curve']:.0f} s, peak "

@@ -1,4 +1,4 @@
-"""The ASGI entry point."""
+"""Provide the ASGI entry point."""
 
 from __future__ import annotations
 

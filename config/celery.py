@@ -1,4 +1,4 @@
-"""The Celery application. A message only tells a worker to look: the work itself is rows in the database."""
+"""Configure Celery; its messages only tell workers to look for work in the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _transport_options() -> dict[str, Any]:
     folders = {name: settings.BROKER_FOLDER / name for name in ("queue", "processed", "control")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    # In and out are one folder: what the web process puts there, the worker takes.
+    # In and out are one folder, because the worker reads the messages that the web process writes.
     return {
         "data_folder_in": str(folders["queue"]),
         "data_folder_out": str(folders["queue"]),
@@ -46,14 +46,14 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-# Read when first needed: a settings module imports this package before it is complete itself.
+# Celery calls this when it first needs a value: the settings module imports this package while it is being loaded.
 app.add_defaults(_configuration)
 app.autodiscover_tasks(["evenhand.studies.pipeline"])
 
 
 @worker_ready.connect
 def _look_for_work(**_: object) -> None:
-    """A worker that starts looks for work left by one that died, and looks again on a timer."""
+    """Look for work that another worker left, when this worker starts and then on a timer."""
     from evenhand.studies.work.notify import start_timer
 
     start_timer()

@@ -1,4 +1,4 @@
-"""Logging: one line an event on standard error, with the tokens of invitation links blanked out."""
+"""Configure logging: one line per event on standard error, without the tokens of links."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import logging
 import re
 from typing import Any
 
-_TOKEN = re.compile(r"(/e/)[^/\s\"?]+")
+_TOKEN = re.compile(r"(/[ej]/)[^/\s\"?]+")
 
 
 class BlankTokens(logging.Filter):
-    """Replace the credential in ``/e/<token>/…`` by an ellipsis, wherever it stands in a record."""
+    """Replace the credential in ``/e/<token>/…`` and ``/j/<token>/…`` by an ellipsis, wherever it stands in a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        blanked = _TOKEN.sub(r"\1…", message)
-        if blanked != message:
-            record.msg, record.args = blanked, None
+        text = _TOKEN.sub(r"\1…", message)
+        if text != message:
+            record.msg, record.args = text, None
         return True
 
 

@@ -1,4 +1,4 @@
-"""The server's secret: configured, or made once in ``var/secret_key`` with mode 0600."""
+"""Load the server's secret from the environment, or make it once in ``var/secret_key``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def load_secret_key(var: Path) -> str:
-    """EVENHAND_SECRET_KEY, else the content of ``var/secret_key``, which is created if it is not there."""
-    if configured := os.environ.get("EVENHAND_SECRET_KEY"):
-        if len(configured) < 32:
+    """Return EVENHAND_SECRET_KEY, else the content of ``var/secret_key``, which is made if it does not exist."""
+    if key := os.environ.get("EVENHAND_SECRET_KEY"):
+        if len(key) < 32:
             raise ImproperlyConfigured("EVENHAND_SECRET_KEY must have at least 32 characters")
-        return configured
+        return key
     path = var / "secret_key"
     if not path.exists():
         _make(path)
@@ -24,7 +24,10 @@ def load_secret_key(var: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    """Write a new secret whole, under a name of its own, and link it: of several processes one link is the first."""
+    """Write a new secret with mode 0600 under a temporary name, then link it to ``path``.
+
+    Of several processes that do this at once, the first link stays; the others keep it and drop their own secrets.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "w") as file:

@@ -1,4 +1,4 @@
-"""Django settings, one file for every installation: the embedded default needs nothing; the environment overrides.
+"""Define Django's settings; the defaults need no other service, and the environment overrides them.
 
 EVENHAND_VAR                folder of everything the installation writes (default: ``var/`` in a checkout, else
                             ``evenhand`` in the user's data folder)
@@ -145,7 +145,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns of a folder that is not there, and serves from the finders as well
+STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns of a missing folder, though it serves from the finders
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = VAR / "images"
 STORAGES = {

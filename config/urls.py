@@ -1,4 +1,4 @@
-"""Addresses: the evaluator's side under ``/e/`` and ``/j/``, the study admin's under ``/console/``, admin, health."""
+"""Map addresses: evaluators under ``/e/`` and ``/j/``, study admins under ``/console/``, admin, health."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from evenhand.studies.rating.urls import enrolment
+
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Answers without a login and without the database."""
+    """Answer without a login and without the database."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
@@ -17,7 +19,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:studies")),
     path("healthz", healthz, name="healthz"),
     path("e/", include("evenhand.studies.rating.urls")),
-    path("j/", include("evenhand.studies.rating.join_urls")),
+    path("j/", include(enrolment)),
     path("console/", include("evenhand.studies.console.urls")),
     path("admin/", admin.site.urls),
 ]

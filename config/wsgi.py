@@ -1,4 +1,4 @@
-"""The WSGI entry point."""
+"""Provide the WSGI entry point."""
 
 from __future__ import annotations
 

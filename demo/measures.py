@@ -94,7 +94,7 @@ def image_features(pictures: np.ndarray, clip: Any) -> np.ndarray:
 
 
 def distance_to_renders(pictures: np.ndarray, renders: np.ndarray, clip: Any) -> float:
-    """Fréchet distance of the CLIP image features; far below 2 048 pictures it only ranks, it is no FID."""
+    """Fréchet distance of the CLIP image features; far below 2,048 pictures it only ranks, it is no FID."""
     return frechet_distance(image_features(pictures, clip), image_features(renders, clip))
 
 

@@ -22,6 +22,15 @@ CLASSES = ("StableDiffusionPipeline", "SegmentationFreeStableDiffusionPipeline")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 
+# Settings of a UNet that asks for more than a text, and what it then asks for.
+_FURTHER_CONDITIONS = {
+    "addition_embed_type": "added conditions, as Stable Diffusion XL has them",
+    "class_embed_type": "class labels",
+    "num_class_embeds": "class labels",
+    "dual_cross_attention": "two texts for each cross-attention",
+}
+_TEXT_PROJECTIONS = (None, "text_proj")
+
 _LOADING_ERRORS = (OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError, SafetensorError)
 
 
@@ -213,6 +222,13 @@ def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
         cross_attention_modules(unet)
     except AttentionError as error:
         raise CheckpointError(f"checkpoint {name}: {error}") from error
+    for setting, condition in _FURTHER_CONDITIONS.items():
+        if value := unet.config.get(setting):
+            raise CheckpointError(
+                f"checkpoint {name} cannot be used: its network ({setting}={value!r}) needs {condition} beside the text"
+            )
+    if (projection := unet.config.get("encoder_hid_dim_type")) not in _TEXT_PROJECTIONS:
+        raise CheckpointError(f"checkpoint {name} cannot be used: its network reads {projection!r}, not a text alone")
     if unet.config.in_channels != vae.config.latent_channels:
         raise CheckpointError(
             f"checkpoint {name} is no text-to-image model: its network takes {unet.config.in_channels} channels,"

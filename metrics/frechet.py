@@ -22,9 +22,10 @@ from evenhand.metrics.mapped import forget, rows_of
 Floats = NDArray[np.float64]
 Rows = Callable[[int, int], Floats]  # (start, stop) -> rows of a growing subset, float64
 PRECISION = 1e-6  # relative, of a distance
+SELF_TOLERANCE = 1e-6  # of both traces: how far below zero rounding may bring a distance (method §4.3)
 BLOCK_BYTES = 2**24  # of features in float64, read at a time
 BLOCK_ROWS = 2048  # of a subset, read at a time
-KEPT_BYTES = 2**28  # P of 30 000 × 1024 is kept; P of millions is computed where it is needed
+KEPT_BYTES = 2**28  # P of 30,000 × 1024 is kept; P of millions is computed where it is needed
 
 
 class FeatureError(InputError):
@@ -180,7 +181,7 @@ class FrechetReference:
         # distance (sets of nearly equal statistics, features of low rank), the values themselves are computed.
         if 2.0 * error > PRECISION * abs(distance):
             distance = total - 2.0 * float(np.linalg.svd(rows(), compute_uv=False).sum())
-        return distance
+        return 0.0 if -SELF_TOLERANCE * total <= distance < 0.0 else distance  # of a set to itself, by rounding
 
     def expected_mean_term(self, n: int) -> float:
         """E |m_n − μ|² of a random subset without replacement: (1/n − 1/N) tr Σ."""

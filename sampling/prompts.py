@@ -98,7 +98,7 @@ def stream_prompts(path: str | Path, column: str | None = None, limit: int | Non
 
     Inner white space, newlines inside quotes included, becomes one space. ``column`` names the prompts' column of a
     table or field of an object (default: prompt, caption or text, or the only one). ``limit`` takes the first so many
-    in the file's order; the paper's set is the first 30 000 captions of COCO's val2014. Raises ``PromptFileError``.
+    in the file's order; the paper's set is the first 30,000 captions of COCO's val2014. Raises ``PromptFileError``.
     """
     source = Path(path)
     if limit is not None and limit < 1:

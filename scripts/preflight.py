@@ -8,7 +8,7 @@ from pathlib import Path
 NEEDED_GB = 7
 
 
-def problems(target):
+def problems(target):  # type: ignore[no-untyped-def]  # old Pythons must read this file
     """What stands in the way of an installation into ``target``, in plain words."""
     found = []
     if not (3, 11) <= sys.version_info[:2] < (3, 14):

@@ -17,7 +17,11 @@ from typing import Any
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = {"": (1440, 900, "light", "en"), "-dark": (1024, 720, "dark", "en"), "-phone": (390, 844, "light", "de")}
+SIZES: dict[str, tuple[int, int, Any, str]] = {
+    "": (1440, 900, "light", "en"),
+    "-dark": (1024, 720, "dark", "en"),
+    "-phone": (390, 844, "light", "de"),
+}
 
 
 def make_study() -> Any:

@@ -1,4 +1,4 @@
-"""Who may do what: evaluators by the token of their link, study admins by ownership."""
+"""Decide who may do what: evaluators by the token in their link, study admins by ownership."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def _signature(evaluator: Evaluator) -> str:
 
 
 def token_for(evaluator: Evaluator) -> str:
-    """The credential of an evaluator's link: a public id and an HMAC of it and the nonce under the server's secret."""
+    """Return the credential of an evaluator's link: a public id, and an HMAC of it and the nonce under the secret."""
     return f"{evaluator.public_id}{SEPARATOR}{_signature(evaluator)}"
 
 
 def link_for(evaluator: Evaluator) -> str:
-    """The path of an evaluator's link."""
+    """Return the path of an evaluator's link."""
     return reverse("rating:home", args=[token_for(evaluator)])
 
 
 def evaluator_for(token: str) -> Evaluator:
-    """The evaluator whom a token names; ``Http404`` for anything else, without saying what is wrong with it."""
+    """Return the evaluator whom a token names; ``Http404`` for any other text, without saying what is wrong with it."""
     public_id, _, signature = token.partition(SEPARATOR)
     evaluator = (
         Evaluator.objects.select_related("study__current_version").filter(public_id=public_id).first()
@@ -53,12 +53,12 @@ def _enrolment_signature(study: Study) -> str:
 
 
 def enrolment_link(study: Study) -> str:
-    """The path at which anybody may enrol. A new ``link_nonce`` revokes it."""
+    """Return the path at which anybody may enrol. A new ``link_nonce`` revokes it."""
     return reverse("enrolment:join", args=[f"{study.pk}{SEPARATOR}{_enrolment_signature(study)}"])
 
 
 def study_to_join(token: str) -> Study:
-    """The study that an enrolment link names; ``Http404`` for anything else."""
+    """Return the study that an enrolment link names; ``Http404`` for any other text."""
     number, _, signature = token.partition(SEPARATOR)
     study = (
         Study.objects.select_related("current_version").filter(pk=int(number)).first()
@@ -70,22 +70,25 @@ def study_to_join(token: str) -> Study:
     return study
 
 
-def completion_code(evaluator: Evaluator, of_the_study: str) -> str:
-    """The code that proves to a panel that this evaluator has finished: the study's, or one of the evaluator's own."""
-    if of_the_study:
-        return of_the_study
+def completion_code(evaluator: Evaluator, study_code: str) -> str:
+    """Return the code that proves to a panel that this evaluator has finished.
+
+    It is the study's code, or the evaluator's own where the study has none.
+    """
+    if study_code:
+        return study_code
     message = f"completion:{evaluator.public_id}".encode()
     digest = hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).digest()
     return base64.b32encode(digest).decode()[:8]
 
 
 def studies_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Study]:
-    """The studies that a user may see and change: a superuser's are all, others' their own."""
+    """Return the studies that a user may see and change: all for a superuser, else the user's own."""
     if getattr(user, "is_superuser", False):
         return Study.objects.all()
     return Study.objects.filter(owner_id=user.pk)
 
 
 def study_of(user: AbstractBaseUser | AnonymousUser, pk: int) -> Study:
-    """One of the user's studies; ``Http404`` for a stranger's, as for one that is not there."""
+    """Return one of the user's studies; ``Http404`` for another user's study, as for one that does not exist."""
     return get_object_or_404(studies_of(user), pk=pk)

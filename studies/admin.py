@@ -1,4 +1,4 @@
-"""Django's admin: the records to look at. What the application itself keeps consistent is not edited here."""
+"""Show the records in Django's admin, read-only: only the application writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evenhand.studies import models
 
 
 class ReadOnly(admin.ModelAdmin):
-    """Records that only the application writes."""
+    """Base of all record pages; none may be added, changed or deleted here."""
 
     show_full_result_count = False
 
@@ -124,7 +124,7 @@ class EvaluatorAdmin(ReadOnly):
     list_display = ("public_id", "study", "note", "simulated", "consented_at", "finished_at")
     list_filter = ("simulated", "study")
     list_select_related = ("study",)
-    exclude = ("nonce",)  # half of what opens a link
+    exclude = ("nonce",)  # with the public id and the server's secret it would make a link
 
 
 @admin.register(models.Booklet)

@@ -1,4 +1,4 @@
-"""The application's configuration."""
+"""Register the application with Django."""
 
 from __future__ import annotations
 

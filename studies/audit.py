@@ -1,4 +1,4 @@
-"""A line for everything that changes a study."""
+"""Record every change of a study in its audit log."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from evenhand.studies.models import AuditEvent, Study
 
 
 def record(study: Study, action: str, *, actor: AbstractBaseUser | None = None, **detail: Any) -> AuditEvent:
-    """Write down that ``actor`` (none: the system) did ``action``; ``detail`` must be JSON."""
+    """Record that ``actor`` (none: the system) did ``action``; ``detail`` must be JSON."""
     return AuditEvent.objects.create(study=study, actor_id=actor.pk if actor else None, action=action, detail=detail)

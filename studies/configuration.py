@@ -1,4 +1,4 @@
-"""A study's configuration: one typed, validated value, stored as canonical JSON under its SHA-256."""
+"""Define a study's configuration: a validated value, stored as canonical JSON under its SHA-256."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ConfigurationError(InputError):
 
 @dataclass(frozen=True)
 class StudyConfiguration(Procedure):
-    """Everything that decides what a study shows and how it is drawn. Defaults are the paper's (§5.1, §5.3)."""
+    """All settings of a study. Defaults are the paper's (§5.1, §5.3)."""
 
     checkpoint: str
     scheduler: str = "ddim"
@@ -115,19 +115,19 @@ class StudyConfiguration(Procedure):
 
     @property
     def strata(self) -> dict[float, str]:
-        """Names of the percentiles' strata: high, middle, low where there are three, else ``p90`` and so on."""
+        """Name each percentile's stratum: high, middle and low where there are three, else ``p90`` and so on."""
         if len(self.percentiles) == 3:
             return dict(zip(sorted(self.percentiles, reverse=True), STRATA, strict=True))
         return {p: f"p{p:g}" for p in self.percentiles}
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, one form for equal values."""
+        """Return canonical JSON: sorted keys, no spaces, one form for equal values."""
         fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> StudyConfiguration:
-        """The inverse of ``to_json``."""
+        """Return the configuration that ``to_json`` wrote."""
         fields: dict[str, Any] = json.loads(text)
         fields["baseline"] = from_dict(fields["baseline"])
         fields["candidates"] = tuple(from_dict(c) for c in fields["candidates"])
@@ -168,12 +168,12 @@ def _percentile_problem(values: tuple[float, ...]) -> str:
 
 
 def arm_label(guidance: Guidance) -> str:
-    """How an arm is named to study admins, with the strength in the paper's and in diffusers' convention."""
+    """Name an arm for study admins, with the strength in the paper's and in diffusers' convention."""
     if isinstance(guidance, ClassifierFree):
         negative = f", not “{guidance.negative_prompt}”" if guidance.negative_prompt else ""
         return f"CFG w={guidance.strength:g} (diffusers {1 + guidance.strength:g}){negative}"
     switch = "T/2" if guidance.switch_after is None else f"{guidance.switch_after}"
-    extra = "".join(
+    options = "".join(
         f", {text}"
         for text in (
             "per head" if guidance.heads != "mean" else "",
@@ -181,4 +181,4 @@ def arm_label(guidance: Guidance) -> str:
         )
         if text
     )
-    return f"SFG a={guidance.scale:g}, w̄={guidance.strength:g}, after {switch}{extra}"
+    return f"SFG a={guidance.scale:g}, w̄={guidance.strength:g}, after {switch}{options}"

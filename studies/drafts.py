@@ -1,4 +1,4 @@
-"""Making and changing drafts: a draft's configuration is its first version, replaced until preparation freezes it."""
+"""Create and change drafts; a draft's configuration is replaced until preparation freezes it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from evenhand.studies.models import PromptSet, Study, StudyVersion
 
 
 class DraftError(InputError):
-    """A study that is no draft any more cannot be changed this way."""
+    """A change of a study that is no longer a draft; nothing was changed."""
 
 
 class StaleDraftError(DraftError):
-    """A draft that was changed by somebody else since it was read; nothing was changed."""
+    """A change made from an outdated draft, which somebody else has changed since; nothing was changed."""
 
 
 def create_study(
     *, owner: AbstractBaseUser, name: str, prompt_set: PromptSet, configuration: StudyConfiguration
 ) -> Study:
-    """A new draft with version 1 of its configuration."""
+    """Create a draft with version 1 of its configuration."""
     with transaction.atomic():
         study = Study.objects.create(name=name, owner_id=owner.pk, prompt_set=prompt_set)
         version = StudyVersion.objects.create(
@@ -38,7 +38,7 @@ def create_study(
 
 
 def draft_sha256(study: Study) -> str:
-    """SHA-256 (64 hex digits) over what a draft's plan says: its name, its prompts, its configuration."""
+    """Return the SHA-256 (64 hex digits) over a draft's name, prompt set and configuration."""
     text = f"{study.name}\n{study.prompt_set_id}\n{configuration_of(study).sha256}"
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -52,7 +52,7 @@ def change_draft(
     prompt_set: PromptSet | None = None,
     read_as: str | None = None,
 ) -> None:
-    """Replace a draft's configuration, and its name and prompts if given.
+    """Replace a draft's configuration, and its name and prompt set where they are not None.
 
     ``read_as`` is the ``draft_sha256`` of the draft that the change was made from. Raises ``StaleDraftError`` where it
     is another one by now, ``DraftError`` once the study is being prepared.
@@ -72,7 +72,7 @@ def change_draft(
 
 
 def configuration_of(study: Study) -> StudyConfiguration:
-    """The study's current configuration."""
+    """Return the study's current configuration."""
     if study.current_version is None:
         raise DraftError(f"“{study.name}” has no configuration yet")
     return _read(study.current_version.configuration)
@@ -80,5 +80,5 @@ def configuration_of(study: Study) -> StudyConfiguration:
 
 @lru_cache(maxsize=256)
 def _read(text: str) -> StudyConfiguration:
-    """Every request reads the configuration, and it is immutable."""
+    """Parse a configuration, cached by its text: every request reads it, and it is immutable."""
     return StudyConfiguration.from_json(text)

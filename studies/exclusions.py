@@ -1,4 +1,4 @@
-"""Leaving an evaluator's ratings out of the results, and taking them in again. Nothing is deleted."""
+"""Exclude an evaluator's ratings from the results, and include them again; nothing is deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ExclusionError(InputError):
 
 
 def exclude(evaluator: Evaluator, *, reason: str, actor: AbstractBaseUser) -> Exclusion:
-    """Leave out all of an evaluator's ratings, from now on, for a reason that is kept."""
+    """Leave all of an evaluator's ratings out of the results, for a reason that is recorded."""
     reason = reason.strip()
     if not reason:
         raise ExclusionError("give a reason: it stands beside the ratings in the CSV")
@@ -26,17 +26,17 @@ def exclude(evaluator: Evaluator, *, reason: str, actor: AbstractBaseUser) -> Ex
         raise ExclusionError(f"the reason has {len(reason)} characters; {REASON_LIMIT} are the most")
     try:
         with transaction.atomic():
-            made = Exclusion.objects.create(
+            exclusion = Exclusion.objects.create(
                 study=evaluator.study, evaluator=evaluator, reason=reason, made_by_id=actor.pk
             )
-            audit.record(evaluator.study, "excluded", actor=actor, evaluator=evaluator.pk, reason=made.reason)
+            audit.record(evaluator.study, "excluded", actor=actor, evaluator=evaluator.pk, reason=exclusion.reason)
     except IntegrityError as error:  # one_exclusion_in_force_per_evaluator
         raise ExclusionError("this evaluator is excluded already") from error
-    return made
+    return exclusion
 
 
 def lift(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
-    """Count an evaluator's ratings again; repeated, it changes nothing. The exclusion stays on record, as lifted."""
+    """Count an evaluator's ratings again; a repeated call changes nothing. The exclusion stays on record, as lifted."""
     in_force = Exclusion.objects.filter(evaluator=evaluator, lifted_at=None)
     with transaction.atomic():
         if in_force.update(lifted_at=timezone.now(), lifted_by_id=actor.pk):

@@ -1,4 +1,4 @@
-"""Image files, addressed by the SHA-256 of their content."""
+"""Store image files under the SHA-256 of their content."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def image_path(sha256: str) -> Path:
-    """Where the image with this hash lies, two levels of folders down."""
+    """Return the path of the image with this hash, two levels of folders down."""
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"not a SHA-256: {sha256!r}")
     return Path(settings.MEDIA_ROOT) / sha256[:2] / sha256[2:4] / f"{sha256}.png"
 
 
 def store_image(data: bytes) -> str:
-    """Write an image under its hash and return the hash; when it returns, the bytes are on the disk."""
+    """Write an image under its hash and return the hash, after the bytes have been synced to the disk."""
     sha256 = hashlib.sha256(data).hexdigest()
     path = image_path(sha256)
     if path.exists():

@@ -1,4 +1,4 @@
-"""A study's life after its preparation: open, pause, resume, close. Conditional updates settle races."""
+"""Open, pause, resume and close a prepared study; conditional updates settle races."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evenhand.studies.rating import chain
 
 
 class LifecycleError(InputError):
-    """A step that the study's state does not allow; the message says which state it is in."""
+    """A step that the study's state does not allow; the message names the state."""
 
 
 def open_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
@@ -21,8 +21,8 @@ def open_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
     if not Pair.objects.filter(comparison__study=study).exists():
         raise LifecycleError(f"“{study.name}” has no pairs yet: prepare it first")
     configuration = configuration_of(study)
-    a_block = booklets_needed(cells_of(study), configuration.trials_per_evaluator)
-    build_blocks(study, max(2, -(-configuration.quota // a_block)))
+    booklets_per_block = booklets_needed(cells_of(study), configuration.trials_per_evaluator)
+    build_blocks(study, max(2, -(-configuration.quota // booklets_per_block)))
     _step(study, "opened", Study.State.READY, Study.State.COLLECTING, actor)
 
 
@@ -32,15 +32,15 @@ def pause_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
 
 
 def resume_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
-    """Go on collecting."""
+    """Continue collecting."""
     _step(study, "resumed", Study.State.PAUSED, Study.State.COLLECTING, actor)
 
 
 def close_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
-    """End the collection for good, and write down the root of its rating chains."""
+    """End the collection for good, and record the root of its rating chains."""
     before = Study.State.PAUSED if study.state == Study.State.PAUSED else Study.State.COLLECTING
     _step(study, "closed", before, Study.State.CLOSED, actor)
-    study.ratings_root = chain.root(study)  # no answer is taken any more
+    study.ratings_root = chain.root(study)  # after the step, because a closed study takes no answers
     study.save(update_fields=["ratings_root"])
     audit.record(study, "root", actor=actor, ratings_root=study.ratings_root)
 

@@ -1,4 +1,4 @@
-"""What an evaluator goes through: texts, counts and rules of the evaluator's side, as one part of the configuration."""
+"""Define what an evaluator goes through: texts, counts and rules, as part of the configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ComprehensionQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class Procedure:
-    """Defaults are the paper's study (§5.3): thirty pairs a person, nothing beside them.
+    """Settings of the evaluator's side. Defaults are the paper's study (§5.3): thirty pairs per evaluator, no others.
 
     Counts of practice, attention checks and repeats are per evaluator and come on top of ``trials_per_evaluator``.
     """
@@ -55,13 +55,13 @@ class Procedure:
     quota: int = 17
     allow_correction: bool = True  # of the last answer; both answers are kept, the later one counts
     confirm_answers: bool = False  # an option is marked first and taken with Enter
-    introduction: bool = False  # a page of instructions with an example, behind the consent
+    introduction: bool = False  # a page of instructions with an example, after the consent
     practice_trials: int = 0  # with feedback, before the first trial
     attention_checks: int = 0
     repeats: int = 0  # earlier pairs with the sides swapped
-    break_every: int = 0  # trials between two breaks; 0: none
+    break_every: int = 0  # trials between two breaks; 0: no breaks
     comprehension: tuple[ComprehensionQuestion, ...] = ()
-    lease_minutes: int = 180  # without an answer; then somebody else may be given what is left
+    lease_minutes: int = 180  # of silence, after which the open trials may be given to somebody else
     consent: str = DEFAULT_CONSENT
     question: str = DEFAULT_QUESTION
     options: tuple[str, ...] = DEFAULT_OPTIONS
@@ -74,14 +74,14 @@ class Procedure:
     completion_url: str = ""  # where to return; {code} stands for the completion code
 
     def procedure_problems(self) -> dict[str, str]:
-        """What is wrong, by field; empty strings where nothing is."""
-        most = self.trials_per_evaluator
+        """Say what is wrong with each field; empty strings where nothing is."""
+        trials = self.trials_per_evaluator
         return {
-            "trials_per_evaluator": between(most, 1, 10_000),
+            "trials_per_evaluator": between(trials, 1, 10_000),
             "quota": between(self.quota, 1, 1_000_000),
             "practice_trials": between(self.practice_trials, 0, 20),
-            "attention_checks": between(self.attention_checks, 0, min(100, most)),
-            "repeats": between(self.repeats, 0, most // 2),
+            "attention_checks": between(self.attention_checks, 0, min(100, trials)),
+            "repeats": between(self.repeats, 0, trials // 2),
             "break_every": between(self.break_every, 0, 10_000),
             "lease_minutes": between(self.lease_minutes, 1, 525_600),
             "minimum_age": between(self.minimum_age, 0, 120),
@@ -96,8 +96,10 @@ class Procedure:
 
     @property
     def checks_needed(self) -> int:
-        """Check pairs that the study makes: for the example, for practice, and so many for attention checks that two
-        evaluators seldom see the same ones."""
+        """Count the check pairs that the study makes: for the example, for practice and for attention checks.
+
+        There are more than twice as many for attention as one evaluator sees, so that two seldom see the same ones.
+        """
         example = 1 if self.introduction else 0
         return example + self.practice_trials + (self.attention_checks and 2 * self.attention_checks + 2)
 
@@ -120,29 +122,29 @@ class Procedure:
 
 
 def questions_from(data: list[dict[str, Any]]) -> tuple[ComprehensionQuestion, ...]:
-    """Comprehension questions from plain JSON."""
+    """Return comprehension questions from plain JSON."""
     return tuple(ComprehensionQuestion(q["text"], tuple(q["options"]), int(q["right"])) for q in data)
 
 
 def questions_to(questions: tuple[ComprehensionQuestion, ...]) -> list[dict[str, Any]]:
-    """The inverse of ``questions_from``."""
+    """Return the plain JSON that ``questions_from`` reads."""
     return [{"text": q.text, "options": list(q.options), "right": q.right} for q in questions]
 
 
 def parse_questions(text: str) -> tuple[ComprehensionQuestion, ...]:
-    """Questions as an admin writes them: one a line, ``question | option | *the right option | option``."""
+    """Parse questions as an admin writes them: one per line, ``question | option | *the right option | option``."""
     questions = []
     for line in filter(None, (line.strip() for line in text.splitlines())):
-        asked, *options = (part.strip() for part in line.split("|"))
+        question, *options = (part.strip() for part in line.split("|"))
         right = [i for i, option in enumerate(options) if option.startswith("*")]
         if len(right) != 1:
-            raise InputError(f"mark one right option of {asked!r} with a star in front; {len(right)} are marked")
-        questions.append(ComprehensionQuestion(asked, tuple(option.lstrip("* ") for option in options), right[0]))
+            raise InputError(f"mark one right option of {question!r} with a star in front; {len(right)} are marked")
+        questions.append(ComprehensionQuestion(question, tuple(option.lstrip("* ") for option in options), right[0]))
     return tuple(questions)
 
 
-def written(questions: tuple[ComprehensionQuestion, ...]) -> str:
-    """The inverse of ``parse_questions``."""
+def questions_text(questions: tuple[ComprehensionQuestion, ...]) -> str:
+    """Return the text that ``parse_questions`` reads."""
     return "\n".join(
         " | ".join([q.text, *(("*" if i == q.right else "") + option for i, option in enumerate(q.options))])
         for q in questions
@@ -150,5 +152,5 @@ def written(questions: tuple[ComprehensionQuestion, ...]) -> str:
 
 
 def between(value: int, low: int, high: int) -> str:
-    """What is wrong with a number that must lie in low … high; empty if nothing."""
+    """Say what is wrong with a number that must lie in low … high; empty if nothing is."""
     return "" if low <= value <= high else f"{value} is not between {low} and {high}"

@@ -54,5 +54,5 @@ def test_a_study_is_its_owners_and_a_superusers() -> None:
     assert list(studies_of(mallory)) == []
     with pytest.raises(Http404):
         study_of(mallory, study.pk)
-    mallory.is_superuser = True  # type: ignore[attr-defined]
+    mallory.is_superuser = True
     assert study_of(mallory, study.pk) == study

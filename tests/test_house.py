@@ -1,7 +1,8 @@
-"""The house rules, held by tools: imports, style, types, migrations, and a web process without torch."""
+"""The rules of the house that `make lint` cannot see: migrations, a web process without torch, names and links."""
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -10,26 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
 
 
 def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
-
-
-def test_imports_run_one_way() -> None:
-    result = _run(str(BIN / "lint-imports"))
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_style() -> None:
-    result = _run(sys.executable, "-m", "ruff", "check", ".")
-    assert result.returncode == 0, result.stdout
-
-
-def test_types(tmp_path: Path) -> None:
-    result = _run(sys.executable, "-m", "mypy", EVENHAND_VAR=str(tmp_path))
-    assert result.returncode == 0, result.stdout[-4000:]
 
 
 def test_migrations_are_current(tmp_path: Path) -> None:
@@ -58,3 +43,84 @@ def test_no_path_of_a_machine_stands_in_the_tree() -> None:
     """No text of the project names a path of somebody's machine."""
     listing = _run("git", "grep", "-lE", "/(home|Users)/[a-z]", "--", ".", ":!tests/test_house.py")
     assert listing.stdout == ""
+
+
+def imported_by(path: Path) -> set[str]:
+    """Full names of everything that a module imports, wherever it does so."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies" / "assignment").glob("*.py")), ids=lambda path: path.name)
+def test_assignment_knows_no_http(path: Path) -> None:
+    """import-linter sees external packages as a whole only."""
+    web = ("django.http", "django.shortcuts", "django.urls", "django.views", "django.contrib.sessions")
+    assert [name for name in imported_by(path) if name.startswith(web)] == []
+
+
+SOURCES = [path for folder in ("tests", "benchmarks", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_nothing_is_imported_from_a_test_module() -> None:
+    """What tests share lies in ``tests/helpers``; pytest gives the fixtures of a ``conftest`` by their names."""
+    shared = [
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in SOURCES
+        for name in imported_by(path)
+        if name.startswith("tests.") and not name.startswith("tests.helpers.")
+    ]
+    assert shared == []
+
+
+def test_no_private_name_is_imported() -> None:
+    names = [(path.name, name) for path in SOURCES for name in imported_by(path) if name.startswith("evenhand.")]
+    assert [(file, name) for file, name in names if any(part.startswith("_") for part in name.split("."))] == []
+
+
+def test_every_package_of_the_house_is_imported_by_its_full_name() -> None:
+    """Under the folder's own name it would be a second copy of the same module."""
+    folders = ("analysis", "config", "demo", "generation", "metrics", "sampling", "studies")
+    modules = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    short = [(path.name, name) for path in [*modules, *SOURCES] for name in imported_by(path)]
+    assert [(file, name) for file, name in short if name.partition(".")[0] in folders] == []
+
+
+def test_every_link_leads_to_its_folder() -> None:
+    links = {path.name: path.readlink().as_posix() for path in (ROOT / "evenhand").iterdir() if path.is_symlink()}
+    assert links == {name: f"../{name}" for name in links}
+    assert set(links) >= {"generation", "sampling", "studies", "templates", "static", "locale"}
+
+
+FOLDERS_NAMES = """
+from evenhand.generation.guidance import ClassifierFree
+from evenhand.generation.trajectory import generate
+import generation, sampling.percentiles
+from generation import guidance
+from generation.trajectory import generate as same
+assert guidance.ClassifierFree is ClassifierFree and same is generate
+assert generation.guidance.__name__ == guidance.__spec__.name == "evenhand.generation.guidance"
+import django
+django.setup()
+from studies.models import Study
+from evenhand.studies.models import Study as Same
+assert Study is Same
+try:
+    import generation.nothing
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_a_folders_own_name_leads_to_the_same_modules() -> None:
+    """Scripts and service files of a checkout may say ``generation.guidance`` and ``config.settings``."""
+    result = _run(sys.executable, "-c", FOLDERS_NAMES, DJANGO_SETTINGS_MODULE="config.settings")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "No module named 'generation.nothing'\n"
+    usage = _run(sys.executable, "-m", "demo.evaluate", "--help")
+    assert usage.returncode == 0, usage.stderr
+    assert "usage:" in usage.stdout

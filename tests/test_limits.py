@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -31,12 +31,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture
-def ada() -> AbstractBaseUser:
+def ada() -> User:
     return make_admin("ada")
 
 
 @pytest.fixture
-def console(client: Client, ada: AbstractBaseUser) -> Client:
+def console(client: Client, ada: User) -> Client:
     client.force_login(ada)
     return client
 
@@ -70,7 +70,7 @@ def test_a_plan_is_stored_or_its_long_field_is_named(console: Client, field: str
     assert console.post(address, values | {field: "x" * limit}).status_code == 302
 
 
-def test_an_arms_label_holds_its_whole_negative_prompt(ada: AbstractBaseUser) -> None:
+def test_an_arms_label_holds_its_whole_negative_prompt(ada: User) -> None:
     """105 characters of negative prompt make a label of 131."""
     negative = "blurry, low quality, bad, ugly, cropped, watermark, text, " * 2
     opening = ClassifierFree(2.0, negative[:105])
@@ -96,7 +96,7 @@ def test_a_prompt_set_that_its_record_cannot_hold_is_refused(name: str, source: 
     import_texts(["a red star"], name="n" * 100, source="s" * 255)
 
 
-def test_notes_and_reasons_are_kept_whole_or_refused(console: Client, ada: AbstractBaseUser) -> None:
+def test_notes_and_reasons_are_kept_whole_or_refused(console: Client, ada: User) -> None:
     study = make_ready_study(owner=ada)
     open_study(study)
     invitations = reverse("console:invite", args=[study.pk])

@@ -146,6 +146,7 @@ def test_an_image_that_is_not_there_is_named(name: str) -> None:
 
 
 def test_records_that_do_not_suffice_are_named(image: Image) -> None:
+    assert image.recipe is not None
     flat = drawn_image(image.prompt, Arm.objects.create(label="x", guidance={}, fingerprint="x"), image.recipe)
     with pytest.raises(CommandError, match="cannot be made again: its record lacks prompt, seed"):
         regenerate(flat.pk)

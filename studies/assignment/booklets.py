@@ -1,13 +1,13 @@
-"""Assignment: which pairs an evaluator sees, on which sides, in which order.
+"""Build booklets: which pairs an evaluator sees, on which sides and in which order.
 
 Booklets come in blocks. A block's booklets cover every pair once; the next block is its mirror image (sides swapped,
-newly shuffled); the one after that is dealt afresh.
+newly shuffled); the one after that is planned afresh.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,24 +26,23 @@ from evenhand.studies.models import Booklet, CheckPair, Pair, Study, Trial
 
 __all__ = ["PairCell", "Showing"]
 
-LONGEST_RUN = 3
-
+LONGEST_RUN = 3  # of one comparison or one side, where the booklet allows it
 
 Plan = list[list[Showing]]  # booklets of one block, trials in order
 
 
 def booklets_needed(pairs: Sequence[PairCell], trials_per_evaluator: int) -> int:
-    """Booklets a block: enough for every pair, and for all pairs of one prompt to lie in different booklets."""
+    """Count the booklets of a block: enough for every pair, and for a prompt's pairs to lie in different booklets."""
     if trials_per_evaluator < 1:
         raise InputError(f"trials_per_evaluator must be at least 1, not {trials_per_evaluator}")
     if not pairs:
         raise InputError("there are no pairs to assign")
-    most = max(Counter(cell.prompt for cell in pairs).values())
-    return max(-(-len(pairs) // trials_per_evaluator), most)
+    pairs_per_prompt = max(Counter(cell.prompt for cell in pairs).values())
+    return max(-(-len(pairs) // trials_per_evaluator), pairs_per_prompt)
 
 
 def plan_block(pairs: Sequence[PairCell], trials_per_evaluator: int, rng: np.random.Generator) -> Plan:
-    """A fresh block: every pair once, no prompt twice in a booklet, cells and sides balanced in each booklet.
+    """Plan a new block: every pair once, no prompt twice in a booklet, cells and sides balanced in each booklet.
 
     Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), booklets are equally long and
     each holds the same number of every cell; where it does not, within one.
@@ -53,7 +52,7 @@ def plan_block(pairs: Sequence[PairCell], trials_per_evaluator: int, rng: np.ran
 
 
 def mirror(plan: Plan, rng: np.random.Generator) -> Plan:
-    """The same booklets with the sides swapped, newly shuffled."""
+    """Return the same booklets with the sides swapped, newly shuffled."""
     return [
         _ordered([replace(showing, candidate_on_left=not showing.candidate_on_left) for showing in booklet], rng)
         for booklet in plan
@@ -61,15 +60,15 @@ def mirror(plan: Plan, rng: np.random.Generator) -> Plan:
 
 
 def _with_sides(hand: list[PairCell], rng: np.random.Generator) -> list[Showing]:
-    """Alternate sides through the cells, so that each cell and the whole booklet are balanced within one."""
+    """Alternate the sides from cell to cell, so that each cell and the whole booklet are balanced within one."""
     shuffled = [hand[int(i)] for i in rng.permutation(len(hand))]
     by_cell = sorted(shuffled, key=lambda cell: cell.cell)
-    first = bool(rng.integers(2))
-    return [Showing(cell, (i % 2 == 0) == first) for i, cell in enumerate(by_cell)]
+    even_on_left = bool(rng.integers(2))
+    return [Showing(cell, (i % 2 == 0) == even_on_left) for i, cell in enumerate(by_cell)]
 
 
 def _ordered(booklet: list[Showing], rng: np.random.Generator, attempts: int = 200) -> list[Showing]:
-    """A random order without long runs of one comparison or one side, as far as the booklet allows."""
+    """Shuffle a booklet without long runs of one comparison or one side, as far as ``attempts`` shuffles allow."""
     best, best_run = booklet, len(booklet) + 1
     for _ in range(attempts):
         order = [booklet[int(i)] for i in rng.permutation(len(booklet))]
@@ -96,57 +95,57 @@ def _longest_run(values: Sequence[object]) -> int:
 
 
 def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str]:
-    """What this shape can and cannot guarantee, in plain words, for the admin before opening."""
+    """Say in sentences what booklets of this shape guarantee, and what not, for the admin before opening."""
     count = booklets_needed(pairs, trials_per_evaluator)
     longest = -(-len(pairs) // count)
     cells = Counter(cell.cell for cell in pairs)
-    told = [f"{count} booklets show each of the {len(pairs)} pairs once; nobody sees a prompt twice."]
+    sentences = [f"{count} booklets show each of the {len(pairs)} pairs once; nobody sees a prompt twice."]
     if all(size % count == 0 for size in cells.values()):
-        told.append("Every booklet holds the same number of pairs of each comparison and stratum.")
+        sentences.append("Every booklet holds the same number of pairs of each comparison and stratum.")
     else:
-        told.append("Booklets differ by one in how many pairs of a comparison and stratum they hold.")
+        sentences.append("Booklets differ by one in how many pairs of a comparison and stratum they hold.")
     if len(pairs) % count:
-        told.append(f"Some booklets hold {longest - 1} trials instead of {longest}.")
+        sentences.append(f"Some booklets hold {longest - 1} trials instead of {longest}.")
     if longest < trials_per_evaluator:
-        told.append(f"An evaluator gets {longest} trials, not {trials_per_evaluator}: no more fit these rules.")
-    return told
+        sentences.append(f"An evaluator gets {longest} trials, not {trials_per_evaluator}: no more fit these rules.")
+    return sentences
 
 
 # ------------------------------------------------------------------------------ records
 
 
 def cells_of(study: Study) -> list[PairCell]:
-    """The study's pairs, in a fixed order."""
+    """Return the study's pairs, in a fixed order."""
     rows = Pair.objects.filter(comparison__study=study).order_by("comparison__position", "prompt__index")
     return [PairCell(*row) for row in rows.values_list("pk", "comparison__position", "stratum", "prompt_id")]
 
 
 def build_blocks(study: Study, blocks: int) -> int:
-    """Write booklets up to ``blocks`` blocks; returns how many there were to write.
+    """Write booklets until there are ``blocks`` blocks; returns how many blocks were written.
 
-    A block is one transaction. Two processes that build the same block meet at the unique booklet number, and the
-    second one finds it built.
+    A block is one transaction. Of two processes that write the same block, the second one violates the uniqueness of
+    booklet numbers, writes nothing, and goes on with the next block.
     """
     cells = cells_of(study)
     configuration = configuration_of(study)
     stock = Stock(study, configuration)
-    last = Booklet.objects.filter(study=study, remainder=False).aggregate(last=Max("block"))["last"]
-    written = 0
-    for block in range(0 if last is None else last + 1, blocks):
-        plan = _planned(cells, configuration.trials_per_evaluator, configuration.seed, block)
+    last_block = Booklet.objects.filter(study=study, remainder=False).aggregate(last=Max("block"))["last"]
+    count = 0
+    for block in range(0 if last_block is None else last_block + 1, blocks):
+        plan = _block_plan(cells, configuration.trials_per_evaluator, configuration.seed, block)
         try:
             with transaction.atomic():
                 _write(study, block, plan, stock)
-                written += 1
+                count += 1
         except IntegrityError:
             if not Booklet.objects.filter(study=study, remainder=False, block=block).exists():
                 raise
-    return written
+    return count
 
 
-def _planned(cells: list[PairCell], trials: int, seed: int, block: int) -> Plan:
-    fresh = plan_block(cells, trials, np.random.default_rng([seed, block // 2]))
-    return fresh if block % 2 == 0 else mirror(fresh, np.random.default_rng([seed, block // 2, 1]))
+def _block_plan(cells: list[PairCell], trials: int, seed: int, block: int) -> Plan:
+    plan = plan_block(cells, trials, np.random.default_rng([seed, block // 2]))
+    return plan if block % 2 == 0 else mirror(plan, np.random.default_rng([seed, block // 2, 1]))
 
 
 def _write(study: Study, block: int, plan: Plan, stock: Stock) -> None:
@@ -159,7 +158,7 @@ def _write(study: Study, block: int, plan: Plan, stock: Stock) -> None:
 
 
 class Stock:
-    """What trials are made of: the study's pairs and check pairs, read once."""
+    """Write booklets' trials from the study's pairs and check pairs, which are read once."""
 
     def __init__(self, study: Study, configuration: StudyConfiguration) -> None:
         self.configuration = configuration
@@ -168,28 +167,28 @@ class Stock:
         self.checks = {check.pk: check for check in CheckPair.objects.filter(study=study)}
 
     def items(self, showings: list[Showing], rng: np.random.Generator) -> list[Item]:
-        """A booklet's trials: practice, the showings, and checks and repeats in proportion to its length."""
+        """Return a booklet's trials: practice, the showings, and checks and repeats in proportion to its length."""
         configuration = self.configuration
         share = min(1.0, len(showings) / configuration.trials_per_evaluator)
         attention = self._of_use(CheckPair.Use.ATTENTION)
-        wanted = min(round(share * configuration.attention_checks), len(attention))
+        checks = min(round(share * configuration.attention_checks), len(attention))
         return sequence(
             showings,
             rng,
             practice=self._of_use(CheckPair.Use.PRACTICE),
-            attention=[int(i) for i in rng.choice(attention, wanted, replace=False)] if wanted else [],
+            attention=[int(i) for i in rng.choice(attention, checks, replace=False)] if checks else [],
             repeats=round(share * configuration.repeats),
         )
 
     def _of_use(self, use: CheckPair.Use) -> list[int]:
         return [pk for pk, check in self.checks.items() if check.use == use]
 
-    def write(self, booklets: dict[Booklet, list[Item]], left: Mapping[int, uuid.UUID] | None = None) -> None:
+    def write(self, booklets: dict[Booklet, list[Item]], slots: Mapping[int, uuid.UUID] | None = None) -> None:
         """Write the trials of booklets; repeats last, because they name the trials that they repeat.
 
-        left: the slots of the trials left behind that showings replace, by trial id.
+        slots: the slots of the trials left behind that showings replace, by trial id.
         """
-        self.slots = left or {}
+        self.slots = slots or {}
         trials = {
             (booklet.pk, place): self._trial(booklet, place, item)
             for booklet, items in booklets.items()
@@ -210,28 +209,16 @@ class Stock:
             check = self.checks[item.check]
             sides = (check.better_id, check.worse_id)
             left, right = sides if item.better_on_left else sides[::-1]
-            known: dict[str, Any] = {"check_pair": check, "expected_choice": -1 if item.better_on_left else 1}
+            fields: dict[str, Any] = {"check_pair": check, "expected_choice": -1 if item.better_on_left else 1}
         else:
             assert item.showing is not None
             showing = item.showing
             pair = self.pairs[showing.cell.pair]
             sides = (pair.candidate_image_id, pair.baseline_image_id)
             left, right = sides if showing.candidate_on_left else sides[::-1]
-            known = {"pair": pair, "candidate_on_left": showing.candidate_on_left}
+            fields = {"pair": pair, "candidate_on_left": showing.candidate_on_left}
             if showing.replaces is not None:
-                known |= {"replaces_id": showing.replaces, "slot": self.slots[showing.replaces]}
+                fields |= {"replaces_id": showing.replaces, "slot": self.slots[showing.replaces]}
         return Trial(
-            booklet=booklet, position=place + 1, kind=item.kind, left_image_id=left, right_image_id=right, **known
+            booklet=booklet, position=place + 1, kind=item.kind, left_image_id=left, right_image_id=right, **fields
         )
-
-
-def balance(plan: Plan) -> dict[str, int]:
-    """Largest differences within one block, for tests and the admin: cells over booklets, sides in a booklet."""
-    per_cell: dict[tuple[int, str], list[int]] = defaultdict(list)
-    cells = {showing.cell.cell for booklet in plan for showing in booklet}
-    for booklet in plan:
-        counts = Counter(showing.cell.cell for showing in booklet)
-        for cell in cells:
-            per_cell[cell].append(counts[cell])
-    sides = [abs(2 * sum(s.candidate_on_left for s in booklet) - len(booklet)) for booklet in plan]
-    return {"cells": max(max(c) - min(c) for c in per_cell.values()), "sides": max(sides)}

@@ -1,10 +1,11 @@
-"""Dealing a block's pairs into booklets: an equitable colouring of a bipartite graph's edges.
+"""Deal a block's pairs into booklets, by an equitable colouring of a bipartite graph's edges.
 
-Prompts stand on one side, cells on the other, and every pair is an edge between its prompt and its cell; colours are
-booklets. Cutting a cell into groups of as many pairs as there are booklets leaves no node more edges than colours, and
-then a proper colouring exists (Kőnig 1916): no prompt twice in a booklet, every cell spread over all within one.
-Swapping two colours along a path evens out the booklets' sizes within one (de Werra 1971). So every shape, however
-uneven, can be dealt without loss.
+Dealing hands every pair of a block to exactly one booklet, as cards are dealt to players. Prompts stand on one side of
+the graph, cells (a comparison's pairs of one stratum) on the other, and every pair is an edge between its prompt and
+its cell; colours are booklets. Cutting a cell into groups of as many pairs as there are booklets leaves no node more
+edges than colours, and then a proper colouring exists (Kőnig 1916): no prompt twice in a booklet, every cell spread
+over all within one. Swapping two colours along a path evens out the booklets' sizes within one (de Werra 1971). So
+every shape, however uneven, can be dealt without loss.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ Node = tuple[object, ...]
 
 
 def deal(pairs: Sequence[PairCell], count: int, rng: np.random.Generator) -> list[list[PairCell]]:
-    """``pairs`` in ``count`` booklets at random: sizes and every cell's numbers within one, no prompt twice.
+    """Deal ``pairs`` into ``count`` booklets at random: sizes and every cell's numbers within one, no prompt twice.
 
-    ``ValueError`` if a prompt has more pairs than there are booklets.
+    Raises ``InputError`` if a prompt has more pairs than there are booklets.
     """
     colouring = Colouring(_edges(pairs, count, rng), count, rng)
     for edge in rng.permutation(len(pairs)):
@@ -32,23 +33,23 @@ def deal(pairs: Sequence[PairCell], count: int, rng: np.random.Generator) -> lis
 
 
 def _edges(pairs: Sequence[PairCell], count: int, rng: np.random.Generator) -> list[tuple[Node, Node]]:
-    """Each pair's two nodes: its prompt, and one of its cell's groups of up to ``count`` pairs."""
-    seen: dict[Node, int] = {}
+    """Return each pair's two nodes: its prompt, and one of its cell's groups of up to ``count`` pairs."""
+    counts: dict[Node, int] = {}
     edges: list[tuple[Node, Node]] = [((), ())] * len(pairs)
     for i in (int(i) for i in rng.permutation(len(pairs))):
         prompt: Node = ("prompt", pairs[i].prompt)
         cell: Node = ("cell", *pairs[i].cell)
-        seen[prompt] = seen.get(prompt, 0) + 1
-        if seen[prompt] > count:
+        counts[prompt] = counts.get(prompt, 0) + 1
+        if counts[prompt] > count:
             raise InputError(f"prompt {pairs[i].prompt} has more pairs than the {count} booklets")
-        place = seen.get(cell, 0)
-        seen[cell] = place + 1
+        place = counts.get(cell, 0)
+        counts[cell] = place + 1
         edges[i] = (prompt, (*cell, place // count))
     return edges
 
 
 class Colouring:
-    """A growing proper colouring: at every node each colour stands once at most."""
+    """A proper colouring that grows edge by edge: no node has two edges of one colour."""
 
     def __init__(self, edges: list[tuple[Node, Node]], count: int, rng: np.random.Generator) -> None:
         self.edges, self.rng = edges, rng
@@ -56,15 +57,15 @@ class Colouring:
         self.members: list[set[int]] = [set() for _ in range(count)]
 
     def add(self, edge: int) -> None:
-        """Colour one more edge; where its ends have no free colour in common, two colours change places on a path."""
+        """Colour one more edge; where its ends have no free colour in common, swap two colours along a path first."""
         one, other = self.edges[edge]
-        free_here, free_there = self._free(one), self._free(other)
-        both = sorted(free_here & free_there)
-        if both:
-            colour = both[int(self.rng.integers(len(both)))]
+        one_free, other_free = self._free_colours(one), self._free_colours(other)
+        common = sorted(one_free & other_free)
+        if common:
+            colour = common[int(self.rng.integers(len(common)))]
         else:
-            colour = min(free_here)
-            self._swap(self._path(other, colour, min(free_there)), colour, min(free_there))
+            colour = min(one_free)
+            self._swap(self._path(other, colour, min(other_free)), colour, min(other_free))
         self._put(edge, colour)
 
     def even_out(self) -> None:
@@ -76,11 +77,11 @@ class Colouring:
                 return
             self._swap(self._odd_path(large, small), large, small)
 
-    def _free(self, node: Node) -> set[int]:
+    def _free_colours(self, node: Node) -> set[int]:
         return set(range(len(self.members))) - self.at[node].keys()
 
     def _path(self, node: Node, first: int, second: int) -> list[int]:
-        """Edges of the two colours by turns, from ``node`` to where the path ends."""
+        """Return the edges of the two colours by turns, from ``node`` to where the path ends."""
         path: list[int] = []
         while (edge := self.at[node].get(first)) is not None:
             path.append(edge)
@@ -89,7 +90,7 @@ class Colouring:
         return path
 
     def _odd_path(self, large: int, small: int) -> list[int]:
-        """A path that begins and ends with ``large``: there is one where ``large`` has more edges."""
+        """Return a path that begins and ends with ``large``; it exists where ``large`` has more edges."""
         for edge in sorted(self.members[large]):
             for node in self.edges[edge]:
                 if small not in self.at[node] and len(path := self._path(node, large, small)) % 2:

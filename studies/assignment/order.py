@@ -1,4 +1,4 @@
-"""The order of one booklet's trials: practice first, then the pairs with attention checks and repeats among them."""
+"""Order one booklet's trials: practice first, then pairs with checks and repeats among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from evenhand.studies.assignment.pairs import Showing
 from evenhand.studies.models import Trial
 
-GAP = 5  # pairs at least between a pair and its repeat, where the booklet is long enough
+GAP = 5  # least number of pairs between a pair and its repeat, where the booklet is long enough
 
 
 @dataclass(frozen=True)
@@ -32,39 +32,39 @@ def sequence(
     attention: Sequence[int] = (),
     repeats: int = 0,
 ) -> list[Item]:
-    """All trials of a booklet. The pairs keep their order; checks and repeats stand at random places among them.
+    """Return all trials of a booklet. The pairs keep their order; checks and repeats stand at random places among them.
 
-    practice, attention: ids of check pairs. A repeat stands ``GAP`` pairs or more behind the pair that it repeats (half
+    practice, attention: ids of check pairs. A repeat stands ``GAP`` pairs or more after the pair that it repeats (half
     of the booklet, where that is shorter), with the sides swapped. No check is the first trial.
     """
     count = len(showings)
-    placed = [(float(i), Item(Trial.Kind.MAIN, showing)) for i, showing in enumerate(showings)]
+    items_at = [(float(i), Item(Trial.Kind.MAIN, showing)) for i, showing in enumerate(showings)]
     sides = _alternating(len(attention), rng)
     for check, left in zip(attention, sides, strict=True):
-        placed.append((rng.uniform(0.0, max(1, count - 1)), Item(Trial.Kind.ATTENTION, None, check, left)))
+        items_at.append((rng.uniform(0.0, max(1, count - 1)), Item(Trial.Kind.ATTENTION, None, check, left)))
     gap = min(GAP, count // 2)
     originals = rng.permutation(count - gap)[:repeats]
     for original in sorted(int(i) for i in originals):
         showing = showings[original]
-        swapped = Showing(showing.cell, not showing.candidate_on_left)
+        opposite = Showing(showing.cell, not showing.candidate_on_left)
         at = rng.uniform(original + gap, count)
-        placed.append((at, Item(Trial.Kind.REPEAT, swapped, repeats=original)))
-    placed.sort(key=lambda each: each[0])
-    first = [
+        items_at.append((at, Item(Trial.Kind.REPEAT, opposite, repeats=original)))
+    items_at.sort(key=lambda entry: entry[0])
+    practice_items = [
         Item(Trial.Kind.PRACTICE, None, check, left)
         for check, left in zip(practice, _alternating(len(practice), rng), strict=True)
     ]
-    return _resolved([*first, *(item for _, item in placed)])
+    return _with_places([*practice_items, *(item for _, item in items_at)])
 
 
 def _alternating(count: int, rng: np.random.Generator) -> list[bool]:
-    """As many true as false, within one, in random order."""
+    """Return as many true as false values, within one, in random order."""
     start = int(rng.integers(2))
     return [bool((int(i) + start) % 2) for i in rng.permutation(count)]
 
 
-def _resolved(items: list[Item]) -> list[Item]:
-    """``repeats`` from the number of the pair to its place among all items."""
+def _with_places(items: list[Item]) -> list[Item]:
+    """Turn ``repeats`` from the number of the pair into its place among all items."""
     places = [place for place, item in enumerate(items) if item.kind == Trial.Kind.MAIN]
     return [
         item if item.repeats is None else Item(item.kind, item.showing, repeats=places[item.repeats]) for item in items

@@ -1,4 +1,4 @@
-"""What assignment deals: pairs with the cells that must be balanced, and their planned showings."""
+"""Define what assignment works on: pairs with their cells, and planned showings of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PairCell:
-    """A pair and what must be balanced about it."""
+    """A pair with its prompt and with the cell, over which booklets are balanced."""
 
     pair: int
     comparison: int
@@ -16,7 +16,7 @@ class PairCell:
 
     @property
     def cell(self) -> tuple[int, str]:
-        """Comparison and stratum."""
+        """Return the comparison and the stratum."""
         return (self.comparison, self.stratum)
 
 
@@ -26,4 +26,4 @@ class Showing:
 
     cell: PairCell
     candidate_on_left: bool
-    replaces: int | None = None  # id of the trial left behind whose slot this one fills
+    replaces: int | None = None  # id of the trial left behind whose slot this one takes

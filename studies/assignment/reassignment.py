@@ -1,8 +1,8 @@
-"""What evaluators leave behind becomes a short booklet for somebody else.
+"""Give the trials that evaluators left behind to somebody else, in a short booklet.
 
 A slot is one rating wanted of a pair: every trial of a full booklet has one of its own. A trial left behind is
-released, and a new trial takes over its slot; the database lets each slot be filled once, whoever answers first.
-Nothing is taken from anybody before somebody else needs it.
+released, and a new trial takes over its slot; the database lets each slot be filled once, whoever answers first. Trials
+are released only when another evaluator needs them, so that a silent evaluator may still come back.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
 
 
 class RaceLost(Exception):
-    """Somebody else took one of the same trials at the same moment: look again."""
+    """Another evaluator was given one of the same trials at the same moment; the caller should try again."""
 
 
-def gone(study: Study) -> QuerySet[Evaluator]:
-    """Who will not go on: finished, withdrawn, screened out, or silent for longer than the lease."""
-    silent = timezone.now() - timedelta(minutes=configuration_of(study).lease_minutes)
+def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
+    """Return who will not go on: finished, withdrawn, screened out, or silent for longer than the lease."""
+    lease_start = timezone.now() - timedelta(minutes=configuration_of(study).lease_minutes)
     return (
         Evaluator.objects.filter(study=study, booklet__isnull=False)
         .annotate(last_answer=Max("ratings__rated_at"), last_shown=Max("booklet__trials__shown_at"))
         .annotate(
-            heard_of=Greatest(
+            last_sign=Greatest(
                 "booklet__claimed_at",
                 Coalesce("last_answer", "booklet__claimed_at"),
                 Coalesce("last_shown", "booklet__claimed_at"),
@@ -42,21 +42,21 @@ def gone(study: Study) -> QuerySet[Evaluator]:
             Q(finished_at__isnull=False)
             | Q(withdrawn_at__isnull=False)
             | Q(screened_out_at__isnull=False)
-            | Q(heard_of__lt=silent)
+            | Q(last_sign__lt=lease_start)
         )
     )
 
 
-def left_behind(study: Study) -> QuerySet[Trial]:
-    """Main trials whose slot nobody fills any more, unless somebody else is given it.
+def trials_left_behind(study: Study) -> QuerySet[Trial]:
+    """Return main trials whose slot stays empty unless somebody else is given it.
 
-    Somebody who has finished leaves one behind whose slot was filled by another, who withdrew later. A trial that was
-    skipped is settled.
+    A finished evaluator leaves one behind where another filled its slot first and withdrew later. A skipped trial is
+    not left behind, because its evaluator has decided about it.
     """
-    filled = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
+    rating_of_slot = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
     return Trial.objects.filter(
-        ~Exists(filled),
-        booklet__evaluator__in=gone(study).values("pk"),
+        ~Exists(rating_of_slot),
+        booklet__evaluator__in=absent_evaluators(study).values("pk"),
         kind=Trial.Kind.MAIN,
         released=False,
         skip=None,
@@ -64,28 +64,28 @@ def left_behind(study: Study) -> QuerySet[Trial]:
 
 
 def reassign(evaluator: Evaluator) -> Booklet | None:
-    """A booklet of trials left behind, no prompt twice; none where there are none. Raises ``RaceLost``."""
+    """Make a booklet of trials left behind, no prompt twice; None where there are none. Raises ``RaceLost``."""
     study = evaluator.study
     configuration = configuration_of(study)
-    trials: dict[int, Trial] = {}  # by prompt
-    for trial in left_behind(study).select_related("pair__comparison").order_by("booklet", "position"):
+    by_prompt: dict[int, Trial] = {}
+    for trial in trials_left_behind(study).select_related("pair__comparison").order_by("booklet", "position"):
         assert trial.pair is not None  # a main trial has one
-        if len(trials) < configuration.trials_per_evaluator:
-            trials.setdefault(trial.pair.prompt_id, trial)
-    if not trials:
+        if len(by_prompt) < configuration.trials_per_evaluator:
+            by_prompt.setdefault(trial.pair.prompt_id, trial)
+    if not by_prompt:
         return None
-    chosen = list(trials.values())
+    trials = list(by_prompt.values())
     with transaction.atomic():
-        released = Trial.objects.filter(pk__in=[trial.pk for trial in chosen], released=False).update(released=True)
-        if released < len(chosen):
+        released = Trial.objects.filter(pk__in=[trial.pk for trial in trials], released=False).update(released=True)
+        if released < len(trials):
             raise RaceLost
         booklet = Booklet.objects.create(
             study=study, block=0, number=None, remainder=True, evaluator=evaluator, claimed_at=timezone.now()
         )
         rng = np.random.default_rng([configuration.seed, booklet.pk, 3])
-        showings = [_showing(chosen[int(i)]) for i in rng.permutation(len(chosen))]
+        showings = [_showing(trials[int(i)]) for i in rng.permutation(len(trials))]
         stock = Stock(study, configuration)
-        stock.write({booklet: stock.items(showings, rng)}, {trial.pk: trial.slot for trial in chosen})
+        stock.write({booklet: stock.items(showings, rng)}, {trial.pk: trial.slot for trial in trials})
     return booklet
 
 

@@ -1,4 +1,4 @@
-"""Candidates in a form that has one field for all their scales, and one each for their strength and their switch."""
+"""Translate candidates to and from a form with one field for all scales, one strength and one switch."""
 
 from __future__ import annotations
 
@@ -8,57 +8,60 @@ from typing import Any
 
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
 
-SHOWN = {"sfg_strength": "strength", "switch_after": "switch_after"}  # the form's field -> the guidance's
+GUIDANCE_FIELDS = {"sfg_strength": "strength", "switch_after": "switch_after"}  # the form's field -> the guidance's
 
 
-def written_number(value: float) -> str:
-    """A number that reads back as the same one, without a fraction of zero."""
+def number_text(value: float) -> str:
+    """Write a number so that it reads back as the same one, without a fraction of zero."""
     return repr(value).removesuffix(".0")
 
 
 def segmentation_free(candidates: Sequence[Guidance]) -> list[SegmentationFree]:
-    """The candidates that the form can show."""
+    """Return the candidates that the form can show."""
     return [guidance for guidance in candidates if isinstance(guidance, SegmentationFree)]
 
 
 def how_they_differ(candidates: Sequence[Guidance], field: str) -> str:
-    """The values that one field of the form stands for; empty where they are equal."""
-    values = {guidance.scale: getattr(guidance, SHOWN[field]) for guidance in segmentation_free(candidates)}
+    """List the candidates' values of one field of the form; empty where they are equal."""
+    values = {guidance.scale: getattr(guidance, GUIDANCE_FIELDS[field]) for guidance in segmentation_free(candidates)}
     if len(set(values.values())) < 2:
         return ""
     return ", ".join(
-        f"a = {written_number(scale)}: {'half' if value is None else written_number(value)}"
+        f"a = {number_text(scale)}: {'half' if value is None else number_text(value)}"
         for scale, value in values.items()
     )
 
 
 def changed_candidates(
-    stored: Sequence[Guidance], scales: Sequence[float], changes: Mapping[str, Any], fresh: SegmentationFree
+    candidates: Sequence[Guidance], scales: Sequence[float], changes: Mapping[str, Any], default: SegmentationFree
 ) -> tuple[Guidance, ...]:
-    """The stored candidates with the scales and other ``changes`` of the form; all else of them stays as it is.
+    """Return the candidates with the scales and other ``changes`` of the form; all their other fields stay.
 
-    A scale goes to the stored candidate that has it, else to one whose scale is gone, else to a copy of ``fresh``.
+    A scale goes to the candidate that has it, else to one whose scale is gone, else to a copy of ``default``.
     Candidates that the form cannot show keep their places.
     """
-    unused = segmentation_free(stored)
+    pool = segmentation_free(candidates)
     bases: list[SegmentationFree | None] = []
     for scale in scales:
-        same = next((guidance for guidance in unused if guidance.scale == scale), None)
-        if same is not None:
-            unused.remove(same)
-        bases.append(same)
-    shown: Iterator[Guidance] = iter(
+        match = next((guidance for guidance in pool if guidance.scale == scale), None)
+        if match is not None:
+            pool.remove(match)
+        bases.append(match)
+    replacements: Iterator[Guidance] = iter(
         [
-            replace(base or (unused.pop(0) if unused else fresh), scale=scale, **changes)
+            replace(base or (pool.pop(0) if pool else default), scale=scale, **changes)
             for scale, base in zip(scales, bases, strict=True)
         ]
     )
-    woven = [next(shown, None) if isinstance(guidance, SegmentationFree) else guidance for guidance in stored]
-    return (*(guidance for guidance in woven if guidance is not None), *shown)
+    merged = [
+        next(replacements, None) if isinstance(guidance, SegmentationFree) else guidance for guidance in candidates
+    ]
+    return (*(guidance for guidance in merged if guidance is not None), *replacements)
 
 
-def changed_baseline(stored: Guidance | None, changed: set[str], values: Mapping[str, Any]) -> Guidance:
-    """The baseline of the form; one that the form cannot show stays while nothing of it is changed."""
-    if stored is not None and not isinstance(stored, ClassifierFree) and not {"strength", "negative_prompt"} & changed:
-        return stored
+def changed_baseline(baseline: Guidance | None, changed_fields: set[str], values: Mapping[str, Any]) -> Guidance:
+    """Return the baseline of the form; one that the form cannot show stays while its fields are not changed."""
+    is_changed = bool({"strength", "negative_prompt"} & changed_fields)
+    if baseline is not None and not isinstance(baseline, ClassifierFree) and not is_changed:
+        return baseline
     return ClassifierFree(values["strength"], values["negative_prompt"])

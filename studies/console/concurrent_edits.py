@@ -1,4 +1,4 @@
-"""Forms that notice when somebody else has changed what they show."""
+"""Detect that somebody else has changed a record since a form showed it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,16 @@ class Conflict:
 
 
 class ConcurrentEditForm(forms.Form):
-    """A form that carries which version of the stored values it was made from."""
+    """A form whose hidden field ``read_as`` names the version of the stored values that it was made from."""
 
-    read_as = forms.CharField(widget=forms.HiddenInput)
+    def conflicts_with(self, stored_form: ConcurrentEditForm) -> list[Conflict]:
+        """Return the fields in which this form differs from ``stored_form``, an unbound form of the stored values.
 
-    def conflicts_with(self, stored: ConcurrentEditForm) -> list[Conflict]:
-        """The fields in which this form differs from ``stored``, an unbound form of what is stored now.
-
-        Saving this form again replaces what is stored now: it carries that version from here on.
+        From now on this form names the version of ``stored_form``, so that saving it again replaces the stored values.
         """
-        self.data = self.data.copy()  # type: ignore[union-attr]
-        self.data["read_as"] = stored.initial["read_as"]
+        self.data = {**{name: self[name].data for name in self.fields}, "read_as": stored_form.initial["read_as"]}
         return [
-            Conflict(str(self[name].label), self[name].value(), stored[name].value())
+            Conflict(str(self[name].label), self[name].value(), stored_form[name].value())
             for name, field in self.fields.items()
-            if name != "read_as" and field.has_changed(stored[name].value(), self[name].data)
+            if name != "read_as" and field.has_changed(stored_form[name].value(), self[name].data)
         ]

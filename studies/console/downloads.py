@@ -1,4 +1,4 @@
-"""What a study admin takes away: the CSV, the report, the figures, single pictures."""
+"""Serve a study's CSV, report, figures and single images to its study admin."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from evenhand.studies.models import CheckPair, Image, Study
 from evenhand.studies.results import export, figures
 from evenhand.studies.results.report import POPULATIONS, study_report
 
-PICTURE_HEADERS = {"Cache-Control": "private, no-cache"}
+FIGURE_HEADERS = {"Cache-Control": "private, no-cache"}
 
 
 def population_of(request: HttpRequest) -> str | None:
-    """The kind of ratings asked for, or none for the report's own choice; ``Http404`` for an unknown one."""
-    wanted = request.GET.get("ratings") or None
-    if wanted is not None and wanted not in POPULATIONS:
+    """Return the population that was asked for, None for the report's own choice; ``Http404`` for an unknown one."""
+    population = request.GET.get("ratings") or None
+    if population is not None and population not in POPULATIONS:
         raise Http404(f"ratings must be one of {', '.join(POPULATIONS)}")
-    return wanted
+    return population
 
 
 @login_required
 @require_GET
 def preferences(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The CSV, streamed."""
+    """Stream the CSV."""
     study = study_of(request.user, pk)
     response = StreamingHttpResponse(export.csv_lines(study), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{file_name(study)}-preferences.csv"'
@@ -48,7 +48,7 @@ def preferences(request: HttpRequest, pk: int) -> HttpResponseBase:
 @login_required
 @require_GET
 def report_json(request: HttpRequest, pk: int) -> HttpResponse:
-    """The statistics as JSON."""
+    """Serve the statistics as JSON."""
     study = study_of(request.user, pk)
     return JsonResponse(study_report(study, population=population_of(request)), json_dumps_params={"indent": 2})
 
@@ -56,16 +56,16 @@ def report_json(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_GET
 def histogram(request: HttpRequest, pk: int) -> HttpResponse:
-    """The preference histogram (Fig. 11)."""
+    """Serve the preference histogram (Fig. 11)."""
     study = study_of(request.user, pk)
-    drawn = figures.histogram(study_report(study, population=population_of(request)))
-    return HttpResponse(drawn, content_type="image/svg+xml", headers=PICTURE_HEADERS)
+    svg = figures.histogram(study_report(study, population=population_of(request)))
+    return HttpResponse(svg, content_type="image/svg+xml", headers=FIGURE_HEADERS)
 
 
 @login_required
 @require_GET
 def frechet(request: HttpRequest, pk: int, kind: str = "svg") -> HttpResponse:
-    """The Fréchet curve (Fig. 10) as SVG, PNG or CSV."""
+    """Serve the Fréchet curve (Fig. 10) as SVG, PNG or CSV."""
     subset = study_of(request.user, pk).subset
     if subset is None or subset.frechet_curve is None:
         raise Http404("the curve has not been computed")
@@ -75,13 +75,13 @@ def frechet(request: HttpRequest, pk: int, kind: str = "svg") -> HttpResponse:
 @login_required
 @require_GET
 def image(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """One image: made with a recipe of one of this admin's studies, or altered for one of their checks."""
-    own = studies_of(request.user)
-    altered = CheckPair.objects.filter(study__in=own).values("worse")
-    images = Image.objects.filter(Q(recipe__in=own.values("recipe")) | Q(pk__in=altered), state=Image.State.DONE)
-    found = get_object_or_404(images, pk=pk)
+    """Serve one image: made with a recipe of one of this admin's studies, or altered for one of their checks."""
+    studies = studies_of(request.user)
+    altered = CheckPair.objects.filter(study__in=studies).values("worse")
+    images = Image.objects.filter(Q(recipe__in=studies.values("recipe")) | Q(pk__in=altered), state=Image.State.DONE)
+    image = get_object_or_404(images, pk=pk)
     try:
-        response = FileResponse(image_path(found.sha256).open("rb"), content_type="image/png")
+        response = FileResponse(image_path(image.sha256).open("rb"), content_type="image/png")
     except FileNotFoundError as error:
         raise Http404(f"the file of image {pk} is missing") from error
     response["Cache-Control"] = "private, max-age=86400"
@@ -89,5 +89,5 @@ def image(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def file_name(study: Study) -> str:
-    """A study's name as the beginning of a file name."""
+    """Return a study's name as the beginning of a file name."""
     return slugify(study.name) or f"study-{study.pk}"

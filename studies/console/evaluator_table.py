@@ -1,4 +1,4 @@
-"""What the page of a study says of its evaluators, in a number of queries that does not grow with them."""
+"""Collect what a study's page shows of its evaluators, in a constant number of queries."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from evenhand.studies.access import completion_code, enrolment_link, link_for
-from evenhand.studies.assignment.reassignment import gone
+from evenhand.studies.assignment.reassignment import absent_evaluators
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
 from evenhand.studies.procedure import PROLIFIC
 
-LISTED = 200  # evaluators on a page
-SUSPECT_FROM, SUSPECT_SHARE = 5, 0.3  # answers to a check, and failures among them, that make the check itself suspect
+EVALUATORS_PER_PAGE = 200
+REPORTS_LISTED = 200
+SUSPECT_FROM, SUSPECT_SHARE = 5, 0.3  # a check is suspect from so many answers with more than this share of failures
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Line:
     person: Evaluator
     link: str
     code: str
-    introduced: bool = False  # the study has something before the trials: instructions, practice, a check
+    introduced: bool = False  # the study has instructions, practice or a comprehension check
     silent: bool = False
     exclusion: Exclusion | None = None
     of: int = 0
@@ -34,7 +35,7 @@ class Line:
 
     @property
     def state(self) -> str:
-        """Where they stand, in a word or two."""
+        """Return the evaluator's state in a word or two."""
         person = self.person
         for at, name in (
             (person.withdrawn_at, "withdrawn"),
@@ -51,108 +52,126 @@ class Line:
 
     @property
     def flag(self) -> str:
-        """Why somebody should look at this evaluator; empty if nothing speaks against them."""
+        """Say why the admin should look at this evaluator; empty where there is no reason."""
         failed, checks = self.counts["failed"], self.counts["attention"]
         return f"failed {failed} of {checks} attention check{'s' if checks != 1 else ''}" if failed else ""
 
     @property
     def steady(self) -> str:
-        """How many repeated pairs got an answer for the same picture, or twice none."""
+        """Say how many repeated pairs were answered for the same picture as before, or twice for neither."""
         return f"{self.counts['same']} of {self.counts['repeated']}" if self.counts["repeated"] else ""
 
 
-def people(study: Study, configuration: StudyConfiguration, number: str | None = None) -> dict[str, Any]:
-    """The Evaluators chapter's context, with one page of the evaluators."""
-    everybody = Evaluator.objects.filter(study=study)
-    page = Paginator(everybody.order_by("simulated", "-pk"), LISTED).get_page(number)
+def evaluators_context(study: Study, configuration: StudyConfiguration, number: str | None = None) -> dict[str, Any]:
+    """Return the context of the page's Evaluators chapter; ``number`` is the page of the list of evaluators."""
+    evaluators = Evaluator.objects.filter(study=study)
+    page = Paginator(evaluators.order_by("simulated", "-pk"), EVALUATORS_PER_PAGE).get_page(number)
     introduced = bool(configuration.introduction or configuration.practice_trials or configuration.comprehension)
-    listed = {
+    lines = {
         person.pk: Line(person, link_for(person), completion_code(person, configuration.completion_code), introduced)
         for person in page
     }
-    _count_trials(listed)
-    checks, flagged = _read_answers(study, listed)
-    for pk in gone(study).filter(pk__in=listed).values_list("pk", flat=True):
-        listed[pk].silent = True
-    for exclusion in Exclusion.objects.filter(study=study, evaluator__in=listed, lifted_at=None):
-        assert exclusion.evaluator_id is not None  # filtered so
-        listed[exclusion.evaluator_id].exclusion = exclusion
-    counts = everybody.aggregate(
-        invited=Count("pk"),
-        begun=Count("pk", filter=Q(consented_at__isnull=False)),
-        finished=Count("pk", filter=Q(finished_at__isnull=False)),
-        simulated=Count("pk", filter=Q(simulated=True)),
-    )
+    _count_trials(lines)
+    suspect_checks, flagged = _count_answers(study, lines)
+    _mark_silent_and_excluded(study, lines)
     skips = Skip.objects.filter(trial__booklet__study=study)
-    skipped = skips.aggregate(
-        reported=Count("pk", filter=Q(reason=Skip.Reason.REPORT)),
-        skipped=Count("pk", filter=Q(reason=Skip.Reason.SKIP)),
-    )
     reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt", "trial__check_pair__prompt")
     link = enrolment_link(study)
     return {
-        "people": list(listed.values()),
-        "counts": counts | skipped,
-        "reports": reports.order_by("-pk")[:LISTED],
+        "people": list(lines.values()),
+        "counts": _totals(evaluators, skips),
+        "reports": reports.order_by("-pk")[:REPORTS_LISTED],
         "people_page": page,
         "flagged_people": flagged,
-        "suspect_checks": checks,
+        "suspect_checks": suspect_checks,
         "enrolment_link": link,
         "panel_link": f"{link}?{panel_query(configuration)}",
     }
 
 
+def _totals(evaluators: QuerySet[Evaluator], skips: QuerySet[Skip]) -> dict[str, int]:
+    """Count the study's evaluators by how far they have come, and its skipped and reported trials."""
+    evaluator_counts = evaluators.aggregate(
+        invited=Count("pk"),
+        begun=Count("pk", filter=Q(consented_at__isnull=False)),
+        finished=Count("pk", filter=Q(finished_at__isnull=False)),
+        simulated=Count("pk", filter=Q(simulated=True)),
+    )
+    skip_counts = skips.aggregate(
+        reported=Count("pk", filter=Q(reason=Skip.Reason.REPORT)),
+        skipped=Count("pk", filter=Q(reason=Skip.Reason.SKIP)),
+    )
+    return evaluator_counts | skip_counts
+
+
 def panel_query(configuration: StudyConfiguration) -> str:
-    """The panel's parameters with the placeholders that Prolific fills in; another panel's are named after them."""
+    """Return the panel's parameters as a query, with Prolific's placeholders; of another panel with “…” for each value."""
     names = configuration.panel_parameters
     if names == PROLIFIC:
         return "&".join(f"{name}={{{{%{name}%}}}}" for name in names)
     return "&".join(f"{name}=…" for name in names)
 
 
-def _count_trials(listed: dict[int, Line]) -> None:
+def _count_trials(lines: dict[int, Line]) -> None:
     main = Q(kind=Trial.Kind.MAIN, released=False)
     seen = ~Q(kind=Trial.Kind.PRACTICE) & Q(shown_at__isnull=False)
-    rows = Trial.objects.filter(booklet__evaluator__in=listed).values("booklet__evaluator").order_by()
+    rows = Trial.objects.filter(booklet__evaluator__in=lines).values("booklet__evaluator").order_by()
     for row in rows.annotate(of=Count("pk", filter=main), skipped=Count("skip"), seen=Count("pk", filter=seen)):
-        line = listed[row["booklet__evaluator"]]
+        line = lines[row["booklet__evaluator"]]
         line.of, line.counts["skipped"], line.counts["seen"] = row["of"], row["skipped"], row["seen"]
 
 
-def _read_answers(study: Study, listed: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:
-    """Count every listed evaluator's answers.
+def _mark_silent_and_excluded(study: Study, lines: dict[int, Line]) -> None:
+    for pk in absent_evaluators(study).filter(pk__in=lines).values_list("pk", flat=True):
+        lines[pk].silent = True
+    for exclusion in Exclusion.objects.filter(study=study, evaluator__in=lines, lifted_at=None):
+        assert exclusion.evaluator_id is not None  # filtered so
+        lines[exclusion.evaluator_id].exclusion = exclusion
 
-    Returns the checks that so many failed that they are suspect, and how many evaluators, listed or not, failed any.
+
+def _count_answers(study: Study, lines: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:
+    """Count the answers of the evaluators in ``lines``.
+
+    Returns the suspect checks, and how many of all the study's evaluators failed a check.
     """
-    current = Rating.objects.filter(evaluator__study=study, superseded=False, deleted_at=None).select_related("trial")
-    main = {(rating.evaluator_id, rating.trial_id): rating.preference for rating in current.filter(trial__kind="main")}
-    answered: dict[int, Counter[bool]] = defaultdict(Counter)
-    careless: set[int] = set()
-    for evaluator, _ in main:
-        if evaluator in listed:
-            listed[evaluator].counts["rated"] += 1
-    for rating in current.filter(trial__kind__in=("attention", "repeat")):
-        trial, counts = rating.trial, listed[rating.evaluator_id].counts if rating.evaluator_id in listed else Counter()
-        if trial.kind == Trial.Kind.REPEAT:
-            first = main.get((rating.evaluator_id, trial.repeat_of_id or 0))
-            if first is not None and rating.preference is not None:
-                counts["repeated"] += 1
-                counts["same"] += _sign(first) == _sign(rating.preference)
+    ratings = Rating.objects.filter(evaluator__study=study, superseded=False, deleted_at=None).select_related("trial")
+    preferences = {(r.evaluator_id, r.trial_id): r.preference for r in ratings.filter(trial__kind="main")}
+    for evaluator, _ in preferences:
+        if evaluator in lines:
+            lines[evaluator].counts["rated"] += 1
+    outcomes: dict[int, Counter[bool]] = defaultdict(Counter)  # by check pair; true: failed
+    flagged: set[int] = set()
+    for rating in ratings.filter(trial__kind__in=("attention", "repeat")):
+        counts = lines[rating.evaluator_id].counts if rating.evaluator_id in lines else Counter()
+        if rating.trial.kind == Trial.Kind.REPEAT:
+            _count_repeat(rating, preferences, counts)
             continue
-        failed = _sign(rating.choice or 0) != trial.expected_choice
+        failed = _sign(rating.choice or 0) != rating.trial.expected_choice
         counts["attention"] += 1
         counts["failed"] += failed
-        answered[trial.check_pair_id or 0][failed] += 1
+        outcomes[rating.trial.check_pair_id or 0][failed] += 1
         if failed:
-            careless.add(rating.evaluator_id)
-    suspect = {
+            flagged.add(rating.evaluator_id)
+    return _suspect_checks(outcomes), len(flagged)
+
+
+def _count_repeat(rating: Rating, preferences: dict[tuple[int, int], int | None], counts: Counter[str]) -> None:
+    """Count a repeat, and whether it agrees with the first answer to its pair."""
+    first = preferences.get((rating.evaluator_id, rating.trial.repeat_of_id or 0))
+    if first is not None and rating.preference is not None:
+        counts["repeated"] += 1
+        counts["same"] += _sign(first) == _sign(rating.preference)
+
+
+def _suspect_checks(outcomes: dict[int, Counter[bool]]) -> list[dict[str, Any]]:
+    """Return the checks that so many evaluators failed that the check itself may be wrong."""
+    suspects = {
         pk: counts
-        for pk, counts in answered.items()
+        for pk, counts in outcomes.items()
         if counts.total() >= SUSPECT_FROM and counts[True] > SUSPECT_SHARE * counts.total()
     }
-    pairs = CheckPair.objects.filter(pk__in=suspect).select_related("prompt")
-    told = [{"pair": pair, "failed": suspect[pair.pk][True], "of": suspect[pair.pk].total()} for pair in pairs]
-    return told, len(careless)
+    pairs = CheckPair.objects.filter(pk__in=suspects).select_related("prompt")
+    return [{"pair": pair, "failed": suspects[pair.pk][True], "of": suspects[pair.pk].total()} for pair in pairs]
 
 
 def _sign(value: int) -> int:

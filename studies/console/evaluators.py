@@ -1,4 +1,4 @@
-"""What a study admin does with evaluators: invite, exclude and take in again, renew the enrolment link."""
+"""Let a study admin invite and exclude evaluators, and renew the enrolment link."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def _back(pk: int) -> HttpResponse:
 @require_POST
 def invite(request: HttpRequest, pk: int) -> HttpResponse:
     """Make personal links."""
-    found = study_of(request.user, pk)
+    study = study_of(request.user, pk)
     form = InvitationForm(request.POST)
     if not form.is_valid():
-        complaints = [f"{name}: {' '.join(map(str, texts))}" for name, texts in form.errors.items()]
-        messages.error(request, "; ".join(complaints))
+        problems = [f"{name}: {' '.join(map(str, texts))}" for name, texts in form.errors.items()]
+        messages.error(request, "; ".join(problems))
         return redirect("console:study", pk=pk)
     try:
         for _ in range(form.cleaned_data["count"]):
-            enrol(found, note=form.cleaned_data["note"])
+            enrol(study, note=form.cleaned_data["note"])
     except EnrolmentError as error:
         messages.error(request, str(error))
     return _back(pk)
@@ -46,8 +46,8 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def change_exclusion(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
     """Exclude an evaluator for a reason, or lift the exclusion."""
-    found = study_of(request.user, pk)
-    person = get_object_or_404(Evaluator, study=found, pk=evaluator)
+    study = study_of(request.user, pk)
+    person = get_object_or_404(Evaluator, study=study, pk=evaluator)
     assert isinstance(request.user, AbstractBaseUser)
     try:
         if request.POST.get("lift"):
@@ -62,11 +62,11 @@ def change_exclusion(request: HttpRequest, pk: int, evaluator: int) -> HttpRespo
 @login_required
 @require_POST
 def renew_link(request: HttpRequest, pk: int) -> HttpResponse:
-    """Make a new enrolment link; the old one opens nothing any more. Personal links stay."""
-    found = study_of(request.user, pk)
+    """Make a new enrolment link; the old one is revoked. Personal links stay."""
+    study = study_of(request.user, pk)
     assert isinstance(request.user, AbstractBaseUser)
     with transaction.atomic():
-        Study.objects.filter(pk=found.pk).update(link_nonce=new_nonce())
-        audit.record(found, "enrolment link renewed", actor=request.user)
+        Study.objects.filter(pk=study.pk).update(link_nonce=new_nonce())
+        audit.record(study, "enrolment link renewed", actor=request.user)
     messages.success(request, "The enrolment link is new. The old one opens nothing any more.")
     return _back(pk)

@@ -1,4 +1,4 @@
-"""The study admin's forms: a study's plan, sampling settings to try, a prompt file."""
+"""Define the study admin's forms: a study's plan, sampling settings to try, a prompt file, invitations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from evenhand.sampling.duplicates import DEDUPLICATION
 from evenhand.sampling.percentiles import minimum_prompts
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration
 from evenhand.studies.console.candidate_fields import (
-    SHOWN,
+    GUIDANCE_FIELDS,
     changed_baseline,
     changed_candidates,
     how_they_differ,
+    number_text,
     segmentation_free,
-    written_number,
 )
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm
 from evenhand.studies.console.procedure_fields import ProcedureFields
@@ -35,8 +35,6 @@ SCHEDULER_NAMES = {
     "pndm": "PNDM",
 }
 DTYPES = (("float32", "float32 (CPU)"), ("float16", "float16 (GPU)"), ("bfloat16", "bfloat16"))
-
-
 DRAW_NAMES = {"random": "Random, as the paper’s", "representative": "Representative: nearer at equal size"}
 DEDUPLICATION_NAMES = {
     "none": "Keep them, as the paper does",
@@ -46,7 +44,7 @@ DEDUPLICATION_NAMES = {
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas; ``ValidationError`` for anything else."""
+    """Parse numbers separated by commas; ``ValidationError`` for any other text."""
     try:
         return tuple(float(word) for word in text.split(",") if word.strip())
     except ValueError as error:
@@ -54,9 +52,9 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 class SamplingFields(forms.Form):
-    """How the prompts of a study are drawn."""
+    """Fields for how the prompts of a study are drawn."""
 
-    subset_size = forms.IntegerField(label="First subset, prompts", initial=5000, help_text="The paper draws 5 000.")
+    subset_size = forms.IntegerField(label="First subset, prompts", initial=5000, help_text="The paper draws 5,000.")
     percentiles = forms.CharField(
         initial="90, 50, 10", help_text="Of the CLIP score; the strata lie around them. By commas."
     )
@@ -83,9 +81,9 @@ class SamplingFields(forms.Form):
 
     @classmethod
     def values_of_configuration(cls, configuration: StudyConfiguration) -> dict[str, Any]:
-        """Initial values that show how a configuration draws."""
+        """Return initial values that show how a configuration draws."""
         values = {name: getattr(configuration, name) for name in SamplingFields.base_fields}
-        return values | {"percentiles": ", ".join(map(written_number, configuration.percentiles))}
+        return values | {"percentiles": ", ".join(map(number_text, configuration.percentiles))}
 
 
 class SamplingForm(SamplingFields):
@@ -97,13 +95,13 @@ class SamplingForm(SamplingFields):
 
     @classmethod
     def initial_of(cls, prompt_set: PromptSet, configuration: StudyConfiguration | None) -> dict[str, Any]:
-        """The settings tried last, or the paper's as far as the set allows."""
+        """Return the given settings as initial values, or the paper's as far as the set allows."""
         if configuration is not None:
             return cls.values_of_configuration(configuration)
         return {"subset_size": min(5000, prompt_set.count)}
 
     def clean(self) -> dict[str, Any]:
-        """Build the configuration, and refuse what no draw can give before a worker is asked."""
+        """Build the configuration, and refuse impossible sizes before a worker is notified."""
         cleaned: dict[str, Any] = super().clean() or {}
         if self.errors:
             return cleaned
@@ -115,18 +113,19 @@ class SamplingForm(SamplingFields):
             return cleaned
         if configuration.subset_size > self.prompt_set.count:
             self.add_error("subset_size", f"“{self.prompt_set}” has {self.prompt_set.count} prompts.")
-        needed = minimum_prompts(configuration.percentiles, configuration.per_stratum)
-        if configuration.subset_size < needed:
-            self.add_error("subset_size", f"These strata need a first subset of at least {needed} prompts.")
+        minimum = minimum_prompts(configuration.percentiles, configuration.per_stratum)
+        if configuration.subset_size < minimum:
+            self.add_error("subset_size", f"These strata need a first subset of at least {minimum} prompts.")
         return cleaned | {"configuration": configuration}
 
 
 class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     """A study's plan: a new one with the paper's defaults, or a stored one to be changed.
 
-    What the form does not show stays as it is stored. ``StudyConfiguration`` has the last word on every value.
+    Stored settings that the form does not show stay as they are. ``StudyConfiguration`` validates every value.
     """
 
+    read_as = forms.CharField(widget=forms.HiddenInput)
     name = forms.CharField(max_length=100)
     prompt_set = forms.ModelChoiceField(PromptSet.objects.all(), label="Prompt set", empty_label=None)
 
@@ -160,19 +159,20 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
 
     def __init__(self, *args: Any, study: Study | None = None, **kwargs: Any) -> None:
         self.study = study
-        self.stored = configuration_of(study) if study is not None else None
-        if study is not None and self.stored is not None:
-            kwargs["initial"] = self.values_of(study, self.stored)
+        self.stored_configuration = configuration_of(study) if study is not None else None
+        if study is not None and self.stored_configuration is not None:
+            kwargs["initial"] = self.values_of(study, self.stored_configuration)
         super().__init__(*args, **kwargs)
         if study is None:
             del self.fields["read_as"]
-        for name in SHOWN:
-            if self.stored is not None and (values := how_they_differ(self.stored.candidates, name)):
+        candidates = self.stored_configuration.candidates if self.stored_configuration else ()
+        for name in GUIDANCE_FIELDS:
+            if values := how_they_differ(candidates, name):
                 self.fields[name].help_text = f"Now {values}. A new value here is for all of them."
 
     @property
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
-        """The fields under their headings."""
+        """Return the fields under their headings."""
         return [(title, [self[name] for name in names]) for title, names in self.groups]
 
     def clean_name(self) -> str:
@@ -191,7 +191,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         return scales
 
     def clean(self) -> dict[str, Any]:
-        """Build the configuration, and give its complaints to the fields that they are about."""
+        """Build the configuration, and add its errors to the fields that they concern."""
         cleaned: dict[str, Any] = super().clean() or {}
         if self.errors:
             return cleaned
@@ -207,21 +207,21 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
 
     def _configuration(self, values: dict[str, Any]) -> StudyConfiguration:
         names = {field.name for field in dataclasses.fields(StudyConfiguration)}
-        shown = {name: value for name, value in values.items() if name in names}
-        stored, changed = self.stored, set(self.changed_data)
-        baseline = changed_baseline(stored.baseline if stored else None, changed, values)
+        settings = {name: value for name, value in values.items() if name in names}
+        stored, changed_fields = self.stored_configuration, set(self.changed_data)
+        baseline = changed_baseline(stored.baseline if stored else None, changed_fields, values)
         opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
-        fresh = SegmentationFree(values["scales"][0], values["sfg_strength"], values["switch_after"], opening=opening)
-        changes: dict[str, Any] = {name: values[field] for field, name in SHOWN.items() if field in changed}
-        if changed & {"strength", "negative_prompt"}:
+        default = SegmentationFree(values["scales"][0], values["sfg_strength"], values["switch_after"], opening=opening)
+        changes: dict[str, Any] = {name: values[field] for field, name in GUIDANCE_FIELDS.items() if field in changed_fields}
+        if changed_fields & {"strength", "negative_prompt"}:
             changes["opening"] = opening
-        candidates = changed_candidates(stored.candidates if stored else (), values["scales"], changes, fresh)
-        shown |= {"baseline": baseline, "candidates": candidates}
-        return dataclasses.replace(stored, **shown) if stored else StudyConfiguration(**shown)
+        candidates = changed_candidates(stored.candidates if stored else (), values["scales"], changes, default)
+        settings |= {"baseline": baseline, "candidates": candidates}
+        return dataclasses.replace(stored, **settings) if stored else StudyConfiguration(**settings)
 
     @classmethod
     def values_of(cls, study: Study, configuration: StudyConfiguration) -> dict[str, Any]:
-        """Initial values that show a stored plan; of its guidance, what this form can express."""
+        """Return initial values that show a stored plan; of its guidance, what this form can express."""
         values: dict[str, Any] = {
             "name": study.name,
             "prompt_set": study.prompt_set_id,
@@ -237,7 +237,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         candidates = segmentation_free(configuration.candidates)
         if candidates:
             values |= {
-                "scales": ", ".join(written_number(guidance.scale) for guidance in candidates),
+                "scales": ", ".join(number_text(guidance.scale) for guidance in candidates),
                 "sfg_strength": candidates[0].strength,
                 "switch_after": candidates[0].switch_after,
             }
@@ -253,13 +253,13 @@ class PromptFileForm(forms.Form):
         required=False,
         min_value=1,
         label="Only the first",
-        help_text="So many prompts; the paper’s are the first 30 000 of COCO’s val2014.",
+        help_text="So many prompts; the paper’s are the first 30,000 of COCO’s val2014.",
     )
     column = forms.CharField(required=False, help_text="The prompts’ column; empty: prompt, caption or text.")
 
 
 class InvitationForm(forms.Form):
-    """How many personal links to make, and a note to remember them by."""
+    """How many personal links to make, and a note that describes them."""
 
     count = forms.IntegerField(min_value=1, max_value=500, initial=1, label="New links")
     note = forms.CharField(max_length=100, required=False, label="Note")

@@ -1,4 +1,4 @@
-"""The plan's fields that say what evaluators go through; ``studies.procedure`` has the last word on values."""
+"""Define the plan's fields for what evaluators go through; ``studies.procedure`` validates the values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from evenhand.studies.procedure import (
     ComprehensionQuestion,
     Procedure,
     parse_questions,
-    written,
+    questions_text,
 )
 
 LINES = {"rows": 5}
 
 
 class TextField(forms.CharField):
-    """A text of several lines. Browsers send line ends as CR LF; they are stored as LF, and are no change."""
+    """A text of several lines. Browsers send line ends as CR LF; they are stored as LF, and do not count as a change."""
 
     widget = forms.Textarea
 
@@ -32,8 +32,8 @@ class TextField(forms.CharField):
         super().__init__(strip=False, **kwargs)
 
     def to_python(self, value: Any) -> Any:
-        """The text with plain line ends."""
-        return super().to_python(value).replace("\r\n", "\n")
+        """Return the text with plain line ends."""
+        return (super().to_python(value) or "").replace("\r\n", "\n")
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Whether the text differs by more than its line ends."""
@@ -41,7 +41,7 @@ class TextField(forms.CharField):
 
 
 class ProcedureFields(forms.Form):
-    """Defaults are the paper's study: thirty pairs a person, and nothing beside them."""
+    """Fields with the paper's study as defaults: thirty pairs per evaluator, and no others."""
 
     trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
     quota = forms.IntegerField(label="Evaluators wanted", initial=17)
@@ -150,10 +150,10 @@ class ProcedureFields(forms.Form):
 
     @classmethod
     def values_of_procedure(cls, procedure: Procedure) -> dict[str, Any]:
-        """Initial values that show what is stored."""
+        """Return initial values that show a stored procedure."""
         values = {field.name: getattr(procedure, field.name) for field in dataclasses.fields(Procedure)}
         return values | {
             "options": "\n".join(procedure.options),
-            "comprehension": written(procedure.comprehension),
+            "comprehension": questions_text(procedure.comprehension),
             "panel_parameters": ", ".join(procedure.panel_parameters),
         }

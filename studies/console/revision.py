@@ -1,4 +1,4 @@
-"""The page that changes a prepared study's quota and texts."""
+"""Serve the page that changes a prepared study's quota and texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from evenhand.studies.revision import REVISABLE, RevisionError, StaleRevisionErr
 
 
 class RevisionForm(ConcurrentEditForm):
-    """What may change after the preparation."""
+    """The settings that may change after the preparation."""
 
     read_as = forms.IntegerField(widget=forms.HiddenInput)
     quota = forms.IntegerField(label="Evaluators wanted", help_text="Booklets given out stay given out.")
@@ -44,9 +44,9 @@ class RevisionForm(ConcurrentEditForm):
 @login_required
 @require_http_methods(["GET", "POST"])
 def revision(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what may change, and make a new version of it."""
+    """Show the settings that may change, and make a new version of them."""
     study = study_of(request.user, pk)
-    form = RevisionForm(request.POST or None, initial=_stored(study))
+    form = RevisionForm(request.POST or None, initial=_values_in_force(study))
     conflicts: list[Conflict] = []
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
@@ -58,7 +58,7 @@ def revision(request: HttpRequest, pk: int) -> HttpResponse:
                 form.add_error(name if name in form.fields else None, text)
         except StaleRevisionError:
             study = study_of(request.user, pk)
-            conflicts = form.conflicts_with(RevisionForm(initial=_stored(study)))
+            conflicts = form.conflicts_with(RevisionForm(initial=_values_in_force(study)))
         except RevisionError as error:
             messages.error(request, str(error))
             return redirect("console:study", pk=pk)
@@ -69,8 +69,8 @@ def revision(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "console/revise.html", context, status=409 if conflicts else 200)
 
 
-def _stored(study: Study) -> dict[str, Any]:
-    """What may change, as it is in force."""
+def _values_in_force(study: Study) -> dict[str, Any]:
+    """Return the settings that may change, with the values now in force."""
     configuration = configuration_of(study)
     assert study.current_version is not None  # configuration_of read it
     values: dict[str, Any] = {name: getattr(configuration, name) for name in REVISABLE}

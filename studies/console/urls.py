@@ -1,4 +1,4 @@
-"""Addresses of the study admin's side."""
+"""Map the addresses of the study admin's side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study admin's pages: the list of studies, a study, its plan, its pairs, its steps."""
+"""Serve the study admin's pages: the studies, and a study's plan, pairs and steps."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ PAIRS_PER_PAGE = 24
 @login_required
 @require_GET
 def studies(request: HttpRequest) -> HttpResponse:
-    """The studies that this admin may see."""
-    found = (
+    """List the studies that this admin may see."""
+    rows = (
         studies_of(request.user)
         .select_related("prompt_set")
         .annotate(
@@ -42,23 +42,23 @@ def studies(request: HttpRequest) -> HttpResponse:
             finished=Count("evaluators", filter=Q(evaluators__finished_at__isnull=False), distinct=True),
         )
     )
-    return render(request, "console/studies.html", {"studies": found, "any_prompts": PromptSet.objects.exists()})
+    return render(request, "console/studies.html", {"studies": rows, "any_prompts": PromptSet.objects.exists()})
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def prompt_sets(request: HttpRequest) -> HttpResponse:
-    """The prompt sets, and a form that imports another."""
+    """List the prompt sets, with a form that imports another."""
     form = PromptFileForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         upload = form.cleaned_data["file"]
         source = Path(upload.name).name
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"prompts{Path(source).suffix[:10]}"  # a name of its own may be too long for the disk
+            path = Path(folder) / f"prompts{Path(source).suffix[:10]}"  # its own name may be too long for the disk
             with path.open("wb") as file:
                 file.writelines(upload.chunks())
             try:
-                made = import_file(
+                prompt_set = import_file(
                     path,
                     name=form.cleaned_data["name"],
                     column=form.cleaned_data["column"] or None,
@@ -68,8 +68,8 @@ def prompt_sets(request: HttpRequest) -> HttpResponse:
             except InputError as error:
                 form.add_error("file", str(error).replace(str(path), source))
             else:
-                messages.success(request, f"Imported {made.count:,} prompts as “{made}”.")
-                return redirect("console:prompt_set", pk=made.pk)
+                messages.success(request, f"Imported {prompt_set.count:,} prompts as “{prompt_set}”.")
+                return redirect("console:prompt_set", pk=prompt_set.pk)
     context = {"prompt_sets": PromptSet.objects.all(), "form": form, "section": "prompts"}
     return render(request, "console/prompt_sets.html", context)
 
@@ -81,13 +81,13 @@ def new_study(request: HttpRequest) -> HttpResponse:
     form = StudyForm(request.POST or None, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
-        made = create_study(
+        study = create_study(
             owner=request.user,
             name=form.cleaned_data["name"],
             prompt_set=form.cleaned_data["prompt_set"],
             configuration=form.cleaned_data["configuration"],
         )
-        return redirect("console:study", pk=made.pk)
+        return redirect("console:study", pk=study.pk)
     return render(request, "console/plan.html", {"form": form, "title": "New study"})
 
 
@@ -95,14 +95,14 @@ def new_study(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a draft's plan."""
-    found = study_of(request.user, pk)
-    form = StudyForm(request.POST or None, study=found)
+    study = study_of(request.user, pk)
+    form = StudyForm(request.POST or None, study=study)
     conflicts: list[Conflict] = []
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
         try:
             change_draft(
-                study=found,
+                study=study,
                 actor=request.user,
                 configuration=form.cleaned_data["configuration"],
                 name=form.cleaned_data["name"],
@@ -110,24 +110,24 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
                 read_as=form.cleaned_data["read_as"],
             )
         except StaleDraftError:
-            found = study_of(request.user, pk)
-            conflicts = form.conflicts_with(StudyForm(study=found))
+            study = study_of(request.user, pk)
+            conflicts = form.conflicts_with(StudyForm(study=study))
         except DraftError as error:
             messages.error(request, str(error))
             return redirect("console:study", pk=pk)
         else:
             return redirect("console:study", pk=pk)
-    context = {"form": form, "study": found, "title": f"Plan of {found.name}", "conflicts": conflicts}
+    context = {"form": form, "study": study, "title": f"Plan of {study.name}", "conflicts": conflicts}
     return render(request, "console/plan.html", context, status=409 if conflicts else 200)
 
 
 @login_required
 @require_GET
 def study(request: HttpRequest, pk: int) -> HttpResponse:
-    """The page of a study. htmx asks for the moving part alone while something is going on."""
-    found = study_of(request.user, pk)
-    context = study_context(found, population=population_of(request), people_page=request.GET.get("people")) | {
-        "study": found,
+    """Show the page of a study; htmx asks for the moving part alone while a worker prepares the study."""
+    study = study_of(request.user, pk)
+    context = study_context(study, population=population_of(request), evaluators_page=request.GET.get("people")) | {
+        "study": study,
         "invitation": InvitationForm(),
         "base": request.build_absolute_uri("/")[:-1],
     }
@@ -138,19 +138,19 @@ def study(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_GET
 def pairs(request: HttpRequest, pk: int) -> HttpResponse:
-    """The pairs with their pictures, arms named: for the admin's eyes, before opening and after."""
-    found = study_of(request.user, pk)
-    rows = Pair.objects.filter(comparison__study=found).select_related(
+    """Show the pairs' images under the names of their arms, which evaluators never see."""
+    study = study_of(request.user, pk)
+    rows = Pair.objects.filter(comparison__study=study).select_related(
         "prompt", "comparison__baseline", "comparison__candidate", "baseline_image", "candidate_image"
     )
-    flagged = safety_flags.flagged_images(found)
-    only = "flagged" in request.GET
-    if only:
+    flagged = safety_flags.flagged_images(study)
+    only_flagged = "flagged" in request.GET
+    if only_flagged:
         rows = rows.filter(Q(baseline_image__in=flagged) | Q(candidate_image__in=flagged))
     page = Paginator(rows.order_by("comparison__position", "stratum", "prompt__index"), PAIRS_PER_PAGE).get_page(
         request.GET.get("page")
     )
-    context = {"study": found, "page": page, "flagged": flagged, "filter": "&flagged=1" if only else ""}
+    context = {"study": study, "page": page, "flagged": flagged, "filter": "&flagged=1" if only_flagged else ""}
     return render(request, "console/pairs.html", context)
 
 
@@ -167,15 +167,15 @@ ACTIONS: dict[str, Callable[..., object]] = {
 @login_required
 @require_POST
 def act(request: HttpRequest, pk: int, action: str) -> HttpResponse:
-    """One step of a study's life; what cannot be done is said, and nothing changes."""
-    found = study_of(request.user, pk)
+    """Take one step of a study's life; a step that is not allowed shows a message and changes nothing."""
+    study = study_of(request.user, pk)
     if action not in ACTIONS:
         raise Http404(f"there is no action {action}")
-    if action == "close" and request.POST.get("name") != found.name:
+    if action == "close" and request.POST.get("name") != study.name:
         messages.error(request, "To close the study for good, type its name exactly. Nothing was changed.")
         return redirect("console:study", pk=pk)
     try:
-        ACTIONS[action](found, actor=request.user)
+        ACTIONS[action](study, actor=request.user)
     except InputError as error:
         messages.error(request, str(error))
     return redirect("console:study", pk=pk)

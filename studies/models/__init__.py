@@ -1,4 +1,4 @@
-"""The records, in four rooms: prompts, images, designs, responses."""
+"""Define the records: prompts, images, study designs, evaluators' responses, work items."""
 
 from evenhand.studies.models.designs import AuditEvent, Batch, CheckPair, Comparison, Pair, Stage, Study, StudyVersion
 from evenhand.studies.models.images import Arm, Image, ImageScore, Recipe

@@ -1,4 +1,4 @@
-"""Studies: configuration, comparisons, pairs, and the work that prepares them."""
+"""Define studies with their versions, comparisons, pairs, stages, batches and audit events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evenhand.studies.models.work import WorkItem, WorkItems
 
 
 def new_nonce() -> str:
-    """Changing a row's nonce revokes the links that were made with it."""
+    """Return a random nonce; changing a row's nonce revokes the links that were made with it."""
     return secrets.token_hex(16)
 
 
@@ -97,7 +97,7 @@ class Comparison(models.Model):
 
 
 class Pair(models.Model):
-    """The two pictures of one prompt in one comparison."""
+    """The two images of one prompt in one comparison, made from the same seed."""
 
     comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="pairs")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="+")
@@ -117,10 +117,10 @@ class Pair(models.Model):
 
 
 class CheckPair(models.Model):
-    """Two pictures of which one is plainly better: for the example, for practice and for attention checks.
+    """Two images of which one is plainly better: for the example, for practice and for attention checks.
 
-    The better one is the baseline's picture of a prompt outside the final subset; the worse one is the same picture
-    damaged, or a picture of another prompt.
+    The better one is the baseline's image of a prompt outside the final subset; the worse one is the same image
+    damaged, or an image of another prompt.
     """
 
     class Use(models.TextChoices):
@@ -152,7 +152,7 @@ class CheckPair(models.Model):
 
 
 class Stage(models.Model):
-    """One step of the preparation, with its progress. ``evaluations`` counts network evaluations really made."""
+    """One step of the preparation, with its progress. ``evaluations`` counts the network evaluations made for it."""
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -184,16 +184,16 @@ class Stage(models.Model):
 
 
 class Batches(WorkItems):
-    """Batches, and which of them a worker may take."""
+    """Batches, with the query for those that a worker may take."""
 
     def claimable(self, now: datetime) -> Self:
-        """Those of a running stage of a study that is being prepared, as far as other work items are claimable."""
+        """Return the claimable ones of running stages, in studies that are being prepared."""
         running = Stage.objects.filter(state=Stage.State.RUNNING, study__state=Study.State.PREPARING)
         return super().claimable(now).filter(stage__in=running.values("pk"))
 
 
 class Batch(WorkItem):
-    """A piece of a stage's work."""
+    """A piece of a stage's work that one worker takes at a time."""
 
     stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="batches")
     number = models.PositiveIntegerField()
@@ -213,18 +213,18 @@ class Batch(WorkItem):
         return f"batch {self.number} of stage {self.stage_id}"
 
     def after_progress(self) -> None:
-        """Sum up what is done of the stage."""
+        """Store the stage's progress: the sum over its batches."""
         total = Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("done"))
         Stage.objects.filter(pk=self.stage_id).update(done=Coalesce(Subquery(total.values("n")), 0))
 
-    def after_failure(self, error: str, *, final: bool) -> None:
-        """Show the error on the stage, and stop it where the batch was given up."""
+    def after_failure(self, error: str, /, *, final: bool) -> None:
+        """Store the error on the stage; the stage fails where the batch will not be tried again."""
         state = {"state": Stage.State.FAILED} if final else {}
         Stage.objects.filter(pk=self.stage_id, state=Stage.State.RUNNING).update(error=error, **state)
 
 
 class AuditEvent(models.Model):
-    """Who did what to a study, and when."""
+    """An entry of a study's audit log: who did what, and when."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="events")

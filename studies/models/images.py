@@ -1,4 +1,4 @@
-"""What is generated: recipes, arms, images and their scores."""
+"""Define recipes, arms, images and their scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evenhand.studies.models.prompts import Prompt
 
 
 class Recipe(models.Model):
-    """Everything that all arms of a study share, and that decides a picture's bytes beside prompt, seed and arm."""
+    """All settings that a study's arms share; with prompt, seed and arm they decide an image's bytes."""
 
     checkpoint = models.CharField(max_length=500, help_text="a folder or a hub id")
     revision = models.CharField(max_length=64, help_text="hash of the folder's files, or the hub's commit")
@@ -36,7 +36,7 @@ class Recipe(models.Model):
 
 
 class Arm(models.Model):
-    """A guidance with its parameters."""
+    """A guidance with all its parameters."""
 
     label = models.TextField()
     guidance = models.JSONField(help_text="generation.guidance.to_dict")
@@ -46,12 +46,12 @@ class Arm(models.Model):
         return self.label
 
     def to_guidance(self) -> Guidance:
-        """The guidance object that ``generation`` takes."""
+        """Return the guidance object that ``generation`` takes."""
         return from_dict(self.guidance)
 
 
 class Image(models.Model):
-    """A picture. Its file lies under its content hash, and was there before the row said done."""
+    """An image's record. Its file lies under its content hash, and is written before ``state`` becomes done."""
 
     class Kind(models.TextChoices):
         GENERATED = "generated"
@@ -77,7 +77,7 @@ class Image(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                # uploaded and altered pictures have no arm, and NULLs never conflict
+                # uploaded and altered images have no arm, and NULLs never conflict
                 fields=["prompt", "arm", "recipe", "seed"],
                 name="one_image_per_prompt_arm_recipe_seed",
             ),

@@ -1,4 +1,4 @@
-"""Prompt sets and the subsets drawn from them (paper §5.3)."""
+"""Define prompt sets, the subsets drawn from them (paper §5.3), and sampling runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evenhand.studies.models.work import WorkItem
 
 
 class PromptSet(models.Model):
-    """An imported prompt file; frozen once imported."""
+    """An imported prompt file; its prompts never change."""
 
     name = models.CharField(max_length=100, unique=True)
     source = models.CharField(max_length=255, help_text="the file it was read from")
@@ -74,8 +74,6 @@ class PromptSubset(models.Model):
 class SubsetPrompt(models.Model):
     """A prompt of a first subset, its CLIP score, and its stratum if it is in the final subset."""
 
-    HIGH, MIDDLE, LOW = "high", "middle", "low"
-
     subset = models.ForeignKey(PromptSubset, on_delete=models.CASCADE, related_name="members")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="+")
     clip_score = models.FloatField(null=True, blank=True)
@@ -93,9 +91,9 @@ class SubsetPrompt(models.Model):
 
 
 class SamplingRun(WorkItem):
-    """Sampling settings that an admin tries on a prompt set: a worker computes both curves; no study knows of it.
+    """Sampling settings that an admin tries on a prompt set, outside any study; a worker computes both curves.
 
-    ``done`` of ``total`` tell of the present ``step`` alone; a step of unknown length has a total of 0.
+    ``done`` and ``total`` count the current ``step`` alone; a step of unknown length has a total of 0.
     """
 
     prompt_set = models.ForeignKey(PromptSet, on_delete=models.CASCADE, related_name="sampling_runs")
@@ -118,7 +116,7 @@ class SamplingRun(WorkItem):
     def __str__(self) -> str:
         return f"sampling run {self.pk} on {self.prompt_set_id}"
 
-    def after_failure(self, error: str, *, final: bool) -> None:
-        """Say when it ended."""
+    def after_failure(self, _error: str, /, *, final: bool) -> None:
+        """Store the end of the run where it will not be tried again."""
         if final:
             SamplingRun.objects.filter(pk=self.pk).update(step="", finished_at=timezone.now())

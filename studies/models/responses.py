@@ -1,4 +1,4 @@
-"""What evaluators do: enrolment, booklets of trials, ratings, exclusions."""
+"""Define evaluators, booklets of trials, ratings, skips and exclusions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from evenhand.studies.models.images import Image
 
 
 def new_public_id() -> str:
-    """Twelve URL-safe characters; half of an evaluator's token."""
+    """Return twelve URL-safe characters, the first part of an evaluator's token."""
     return secrets.token_urlsafe(9)
 
 
 class Evaluator(models.Model):
-    """A person (or a simulation, always marked) who rates pairs of one study."""
+    """A person, or a simulation that is always marked as one, who rates pairs of one study."""
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="evaluators")
     version = models.ForeignKey(StudyVersion, on_delete=models.PROTECT, related_name="evaluators")
@@ -58,7 +58,7 @@ class Evaluator(models.Model):
 
 
 class Booklet(models.Model):
-    """The trials that one evaluator sees. Ten booklets of the paper's study, a block, cover its 300 pairs once."""
+    """The trials that one evaluator is given. A block of ten booklets covers the paper's 300 pairs once."""
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="booklets")
     block = models.PositiveIntegerField()
@@ -84,7 +84,7 @@ class Booklet(models.Model):
 
 
 class Trial(models.Model):
-    """One showing of two pictures to one evaluator. Its public id is random: nothing in it tells what it is."""
+    """One showing of two images to one evaluator. Its public id is random, and so says nothing of its kind or pair."""
 
     class Kind(models.TextChoices):
         MAIN = "main"
@@ -164,7 +164,7 @@ class Skip(models.Model):
 
 
 class Rating(models.Model):
-    """An answer as it was seen: −2 (left much better) … +2 (right much better). Never changed, only superseded.
+    """An answer as it was pressed: −2 (left much better) … +2 (right much better). Never changed, only superseded.
 
     An evaluator's ratings form a chain: each row carries its number, its predecessor's hash and its own
     (``studies.rating.chain``). Deleted on request, a row loses its content and keeps its place in the chain.
@@ -213,9 +213,9 @@ class Rating(models.Model):
 
     @property
     def preference(self) -> int | None:
-        """−2 … +2 towards the candidate; none for a trial without a candidate, and for a deleted answer."""
-        side = self.trial.candidate_on_left
-        return None if side is None or self.choice is None else -self.choice if side else self.choice
+        """Return −2 … +2 towards the candidate; None for a trial without a candidate, and for a deleted answer."""
+        on_left = self.trial.candidate_on_left
+        return None if on_left is None or self.choice is None else -self.choice if on_left else self.choice
 
 
 class Exclusion(models.Model):

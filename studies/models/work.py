@@ -1,4 +1,4 @@
-"""Work in the database: what every kind of work item has, so that one queue serves all of them."""
+"""Define what every kind of work item has in common, so that one queue serves all of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db.models import Q
 
 
 class WorkItems(models.QuerySet[Any]):
-    """Items, and which of them a worker may take."""
+    """Work items, with the query for those that a worker may take."""
 
     def claimable(self, now: datetime) -> Self:
-        """Waiting items whose time has come, and leased ones whose lease ran out.
+        """Return waiting items whose time has come, and leased ones whose lease has run out.
 
         The conditions are the item's own columns and not a subquery: an update that had to wait for another one checks
         those again on PostgreSQL, while a subquery would still see the item as it was before.
@@ -24,7 +24,7 @@ class WorkItems(models.QuerySet[Any]):
 
 
 class WorkItem(models.Model):
-    """A piece of work that a worker claims with a lease. ``holder`` names the claim: a late worker sees it lost."""
+    """A piece of work that a worker claims with a lease. A new claim changes ``holder``: a late worker notices it."""
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -56,7 +56,7 @@ class WorkItem(models.Model):
         indexes = [models.Index(fields=["queue", "state", "lease_until"], name="%(class)s_to_claim")]
 
     def after_progress(self) -> None:
-        """Bring up to date what sums up several items; called after ``done`` was changed."""
+        """Update the totals over several items; called after ``done`` was changed."""
 
-    def after_failure(self, error: str, *, final: bool) -> None:
-        """Tell what the item belongs to that an attempt failed; ``final``: there will be no other."""
+    def after_failure(self, error: str, /, *, final: bool) -> None:
+        """Update what the item belongs to after a failed attempt; ``final``: there will be no other attempt."""

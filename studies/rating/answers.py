@@ -1,7 +1,8 @@
-"""What happens to an answer.
+"""Store an evaluator's answers: accept, correct or skip the trial in turn.
 
-An answer is accepted once: the page gives it a key, and the same key is the same answer however often it arrives. Rules
-that several requests at once could break are the database's (one current rating a trial, one rating a key).
+An answer is accepted once: the page gives it a key, and the same key is the same answer however often it arrives. The
+database's constraints hold the rules that simultaneous requests could break (one current rating a trial, one rating a
+key).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from evenhand.studies.rating import chain
 from evenhand.studies.rating.progress import Progress, finish_if_done, note_shown, open_trials, progress_of
 
 CHOICES = (-2, -1, 0, 1, 2)
-ATTEMPTS = 8  # of one answer, where others of the same evaluator arrive at the same moment
+ATTEMPTS = 8  # to store one answer while others of the same evaluator arrive
 
 
 class AnswerError(InputError):
@@ -28,7 +29,7 @@ class AnswerError(InputError):
 
 
 class Conflict(AnswerError):
-    """The answer contradicts what is stored already, or comes before its trial is open."""
+    """The answer contradicts a stored one, or comes before its trial is open."""
 
 
 class NotCollecting(AnswerError):
@@ -36,12 +37,12 @@ class NotCollecting(AnswerError):
 
 
 class UnknownTrial(AnswerError):
-    """The trial is none of this evaluator's."""
+    """The trial does not belong to this evaluator."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as it came in."""
+    """An answer as it was sent."""
 
     trial_id: uuid.UUID
     choice: int
@@ -53,14 +54,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """A stored answer, and how far the evaluator has come with it."""
+    """A stored answer, and the evaluator's progress after it."""
 
     rating: Rating
     progress: Progress
 
 
 def store_answer(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
-    """Store an answer, or find that it is stored already; then mark what comes next as shown.
+    """Store an answer, unless it is stored already; then mark the next trial as shown.
 
     Raises ``NotCollecting``, ``UnknownTrial``, ``Conflict``: the same key with another body, a second answer that does
     not say what it corrects, or a trial whose turn has not come.
@@ -69,21 +70,22 @@ def store_answer(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
         raise AnswerError(f"choice must be one of {', '.join(map(str, CHOICES))}, not {answer.choice}")
     for _ in range(ATTEMPTS):
         try:
-            stored = _store(evaluator, answer)
+            stored_answer = _store(evaluator, answer)
         except (AnswerError, IntegrityError) as error:
-            known = _by_key(evaluator, answer.key)  # most likely the same request, sent twice
-            if known is not None:
-                return StoredAnswer(_same(known, answer), after_change(evaluator))
+            rating = _rating_of_key(evaluator, answer.key)  # most likely the same request, sent twice
+            if rating is not None:
+                _check_repeats(rating, answer)
+                return StoredAnswer(rating, after_change(evaluator))
             if isinstance(error, AnswerError):
                 raise
         else:
-            finish_if_done(evaluator, stored.progress)
-            return stored
+            finish_if_done(evaluator, stored_answer.progress)
+            return stored_answer
     raise Conflict("other answers came in at the same time; please send this one again")
 
 
 def after_change(evaluator: Evaluator) -> Progress:
-    """The progress after a POST, with its moments written down."""
+    """Return the progress after a POST; record when the next trial was shown, or when the last one was answered."""
     progress = progress_of(evaluator)
     note_shown(progress)
     finish_if_done(evaluator, progress)
@@ -91,15 +93,15 @@ def after_change(evaluator: Evaluator) -> Progress:
 
 
 def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: str = "") -> Skip:
-    """Leave the open trial without an answer; repeated, it finds that done. Raises as ``store_answer`` does."""
+    """Leave the open trial unanswered; a repeated call returns the same skip. Raises as ``store_answer`` does."""
     trial = Trial.objects.filter(public_id=trial_id, booklet__evaluator=evaluator).first()
     if trial is None:
         raise UnknownTrial("this trial is not among yours")
-    done = Skip.objects.filter(trial=trial).first()
-    if done is not None:
-        return done
-    open_now = open_trials(evaluator)
-    if not open_now or open_now[0].pk != trial.pk:
+    skip = Skip.objects.filter(trial=trial).first()
+    if skip is not None:
+        return skip
+    trials = open_trials(evaluator)
+    if not trials or trials[0].pk != trial.pk:
         raise Conflict("this trial is not open")
     _check_comprehension(evaluator, trial)
     with transaction.atomic():
@@ -108,48 +110,59 @@ def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: 
 
 
 def _store(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
-    """One transaction for the answer and for what it opens: an answer is on the disk with a single wait for it."""
-    open_now = open_trials(evaluator, answering=answer.trial_id)
-    in_turn = bool(open_now) and open_now[0].public_id == answer.trial_id
+    """Store the answer and mark the next trial as shown, in one transaction, so that the disk is waited for once."""
+    trials = open_trials(evaluator, answering=answer.trial_id)
+    in_turn = bool(trials) and trials[0].public_id == answer.trial_id
     if in_turn:
-        trial = open_now[0]
+        trial = trials[0]
         _check_comprehension(evaluator, trial)
     else:
         trial = _trial_out_of_turn(evaluator, answer)
-    earlier = _corrected(evaluator, trial, answer.corrects)
-    counted = earlier.counted if earlier else in_turn or not _filled(trial)
+    predecessor = _predecessor(evaluator, trial, answer.corrects)
+    counts = predecessor.counted if predecessor else in_turn or not _is_filled(trial)
     with transaction.atomic():
         _check_open(evaluator)
-        if earlier is not None and not Rating.objects.filter(pk=earlier.pk, superseded=False).update(superseded=True):
-            raise Conflict("that answer was corrected before")
-        version = evaluator.study.current_version
-        assert version is not None  # a study that collects has one
-        rating = Rating(
-            trial=trial,
-            evaluator=evaluator,
-            version=version,
-            choice=answer.choice,
-            key=answer.key,
-            corrects=earlier,
-            counted=counted,
-            slot=trial.slot if counted and trial.kind == Trial.Kind.MAIN else None,
-            elapsed_ms=answer.elapsed_ms,
-            viewport=answer.viewport,
-            rated_at=timezone.now(),
-        )
+        if predecessor is not None:
+            _supersede(predecessor)
+        rating = _new_rating(evaluator, trial, answer, predecessor, counts)
         chain.link(rating, chain.end_of(evaluator)).save(force_insert=True)
-        progress = progress_of(evaluator, open_now[1:] if in_turn else None)
+        progress = progress_of(evaluator, trials[1:] if in_turn else None)
         note_shown(progress)
     return StoredAnswer(rating, progress)
 
 
-def _filled(trial: Trial) -> bool:
-    """Whether somebody has given the rating that this trial was to give."""
+def _supersede(rating: Rating) -> None:
+    """Mark a rating as superseded by a conditional update, so that of two corrections one is refused."""
+    if not Rating.objects.filter(pk=rating.pk, superseded=False).update(superseded=True):
+        raise Conflict("that answer was corrected before")
+
+
+def _new_rating(evaluator: Evaluator, trial: Trial, answer: Answer, predecessor: Rating | None, counts: bool) -> Rating:
+    """Make an unsaved rating; a main trial's fills its slot where it counts."""
+    version = evaluator.study.current_version
+    assert version is not None  # a study that collects has one
+    return Rating(
+        trial=trial,
+        evaluator=evaluator,
+        version=version,
+        choice=answer.choice,
+        key=answer.key,
+        corrects=predecessor,
+        counted=counts,
+        slot=trial.slot if counts and trial.kind == Trial.Kind.MAIN else None,
+        elapsed_ms=answer.elapsed_ms,
+        viewport=answer.viewport,
+        rated_at=timezone.now(),
+    )
+
+
+def _is_filled(trial: Trial) -> bool:
+    """Whether a current rating fills the trial's slot."""
     return Rating.objects.filter(slot=trial.slot, superseded=False).exists()
 
 
 class LockedState(NamedTuple):
-    """What decides whether an answer may be taken."""
+    """The values that decide whether an answer may be taken."""
 
     study: str  # its state
     withdrawn: bool
@@ -157,10 +170,10 @@ class LockedState(NamedTuple):
 
 
 def _locked_state(evaluator: Evaluator) -> LockedState:
-    """The state of an evaluator and of the study, fixed until this transaction ends; many may hold it at once.
+    """Read the state of an evaluator and of the study, and lock both until this transaction ends.
 
-    PostgreSQL holds both rows for sharing, so that whoever changes them waits. On SQLite a transaction is immediate: it
-    has the write lock from its beginning, and nobody else writes.
+    On PostgreSQL it is a shared lock: other answers may hold it too, and whoever changes the rows waits. On SQLite a
+    transaction is immediate: it has the write lock from its beginning, and nobody else writes.
     """
     lock = " FOR SHARE" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
@@ -174,21 +187,21 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
 
 
 def _check_open(evaluator: Evaluator) -> None:
-    """Within the answer's transaction: what is checked cannot change any more before it is committed."""
-    held = _locked_state(evaluator)
-    if held.withdrawn:
+    """Raise ``NotCollecting`` where no answer may be taken; until the commit this cannot change any more."""
+    state = _locked_state(evaluator)
+    if state.withdrawn:
         raise NotCollecting("you have withdrawn from this study")
-    if held.screened_out:
+    if state.screened_out:
         raise NotCollecting("you are not taking part in this study")
-    if held.study != Study.State.COLLECTING:
-        raise NotCollecting(f"the study is {held.study}; it takes no answers now")
+    if state.study != Study.State.COLLECTING:
+        raise NotCollecting(f"the study is {state.study}; it takes no answers now")
 
 
 def _trial_out_of_turn(evaluator: Evaluator, answer: Answer) -> Trial:
-    """A trial that may be answered though it is not the open one.
+    """Return a trial that may be answered though it is not the open one.
 
-    One that was answered, to correct it; and one that was given to somebody else while its page was open, or whose slot
-    another filled: such a late answer is stored, and counts if its slot is still free.
+    It was answered before and is now corrected; or it was given to somebody else, or its slot was filled by another,
+    while its page was open. Such a late answer is stored, and counts if its slot is still free.
     """
     trial = Trial.objects.filter(public_id=answer.trial_id, booklet__evaluator=evaluator).first()
     if trial is None:
@@ -198,7 +211,7 @@ def _trial_out_of_turn(evaluator: Evaluator, answer: Answer) -> Trial:
         _check_open(evaluator)
         if Rating.objects.filter(trial=trial, superseded=False).exists() or Skip.objects.filter(trial=trial).exists():
             raise Conflict("this trial has an answer already")
-        if not trial.released and not _filled(trial):
+        if not trial.released and not _is_filled(trial):
             raise Conflict("this trial's turn has not come")
     return trial
 
@@ -213,25 +226,25 @@ def _check_comprehension(evaluator: Evaluator, trial: Trial) -> None:
         raise Conflict("the questions about the instructions come first")
 
 
-def _by_key(evaluator: Evaluator, key: uuid.UUID) -> Rating | None:
+def _rating_of_key(evaluator: Evaluator, key: uuid.UUID) -> Rating | None:
     return Rating.objects.select_related("trial", "corrects").filter(evaluator=evaluator, key=key).first()
 
 
-def _same(known: Rating, answer: Answer) -> Rating:
-    """The stored answer, if the request repeats it."""
-    content = (known.trial.public_id, known.choice, known.elapsed_ms, known.corrects.key if known.corrects else None)
+def _check_repeats(rating: Rating, answer: Answer) -> None:
+    """Raise ``Conflict`` unless the answer repeats the stored rating of the same key."""
+    corrects = rating.corrects.key if rating.corrects else None
+    content = (rating.trial.public_id, rating.choice, rating.elapsed_ms, corrects)
     if content != (answer.trial_id, answer.choice, answer.elapsed_ms, answer.corrects):
         raise Conflict("another answer was sent under the same key")
-    return known
 
 
-def _corrected(evaluator: Evaluator, trial: Trial, corrects: uuid.UUID | None) -> Rating | None:
-    """The current answer that this one corrects; none for a first answer."""
+def _predecessor(evaluator: Evaluator, trial: Trial, corrects: uuid.UUID | None) -> Rating | None:
+    """Return the current rating that an answer corrects; None for a first answer."""
     if corrects is None:
         return None
     if not configuration_of(evaluator.study).allow_correction:
         raise Conflict("this study does not let answers be corrected")
-    earlier = Rating.objects.filter(evaluator=evaluator, trial=trial, key=corrects, superseded=False).first()
-    if earlier is None:
+    rating = Rating.objects.filter(evaluator=evaluator, trial=trial, key=corrects, superseded=False).first()
+    if rating is None:
         raise Conflict("there is no such answer to correct")
-    return earlier
+    return rating

@@ -1,7 +1,8 @@
-"""The record that nobody can doubt: every evaluator's ratings as a hash chain, closed by a root at the study's end.
+"""Link every evaluator's ratings into a hash chain, and compute the root that closes a study.
 
-A row's hash covers its content and its predecessor's hash, so no row can be changed, removed or slipped in afterwards
-without every later hash and the root telling. Whether a row was superseded follows from the rows that correct it.
+A row's hash covers its content and its predecessor's hash. So no row can be changed, removed or inserted afterwards
+without a mismatch in the later hashes and in the root. Whether a row was superseded follows from the rows that correct
+it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from evenhand.studies.models import Evaluator, Rating, Study
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a chain, and where."""
+    """A problem of a chain, and the place where it was found."""
 
     evaluator: str
     sequence: int
@@ -28,7 +29,7 @@ class Fault:
 
 
 def row_sha256(rating: Rating) -> str:
-    """SHA-256 (64 hex digits) over a rating's content as canonical JSON, its predecessor's hash among it."""
+    """Return the SHA-256 (64 hex digits) over a rating's content and its predecessor's hash, as canonical JSON."""
     content = {
         "evaluator": rating.evaluator.public_id,
         "sequence": rating.sequence,
@@ -48,46 +49,50 @@ def row_sha256(rating: Rating) -> str:
 
 
 def end_of(evaluator: Evaluator) -> tuple[int, str]:
-    """Number and hash of the evaluator's last rating; 0 and the empty string where there is none."""
+    """Return number and hash of the evaluator's last rating; 0 and the empty string where there is none."""
     ratings = Rating.objects.filter(evaluator=evaluator).order_by("-sequence")
     return ratings.values_list("sequence", "sha256").first() or (0, "")
 
 
 def link(rating: Rating, end: tuple[int, str]) -> Rating:
-    """Give an unsaved rating its place behind ``end``; two at once meet at the unique place, and one comes again."""
+    """Give an unsaved rating its place after ``end``.
+
+    Of two ratings that are linked to the same end at once, the second violates the uniqueness of places and is linked
+    again.
+    """
     rating.sequence, rating.previous_sha256 = end[0] + 1, end[1]
     rating.sha256 = row_sha256(rating)
     return rating
 
 
 def faults(study: Study) -> Iterator[Fault]:
-    """Everything that does not fit in a study's chains, rows in order; nothing where all is as it was written."""
+    """Find what does not fit in a study's chains, in the order of rows; nothing where all is as it was written."""
     rows = (
         Rating.objects.filter(evaluator__study=study)
         .select_related("evaluator", "trial", "version", "corrects")
         .order_by("evaluator", "sequence")
     )
-    person, before = 0, Rating()
+    evaluator, predecessor = 0, Rating()
     for rating in rows.iterator(chunk_size=2000):
-        first = rating.evaluator_id != person
-        expected = 1 if first else before.sequence + 1
-        previous = "" if first else before.sha256
+        first = rating.evaluator_id != evaluator
+        sequence = 1 if first else predecessor.sequence + 1
+        previous = "" if first else predecessor.sha256
         name = rating.evaluator.public_id
-        if rating.sequence != expected:
-            yield Fault(name, rating.sequence, f"rating {expected} is missing")
+        if rating.sequence != sequence:
+            yield Fault(name, rating.sequence, f"rating {sequence} is missing")
         elif rating.previous_sha256 != previous:
             yield Fault(name, rating.sequence, "does not continue the one before it")
         elif rating.deleted_at is None and row_sha256(rating) != rating.sha256:
             yield Fault(name, rating.sequence, "its content is not what was written")
-        person, before = rating.evaluator_id, rating
+        evaluator, predecessor = rating.evaluator_id, rating
 
 
 def root(study: Study) -> str:
-    """SHA-256 over the last hash of every evaluator's chain, in the order of their public ids."""
+    """Return the SHA-256 over the last hash of every evaluator's chain, in the order of their public ids."""
     digest = hashlib.sha256()
-    people = Evaluator.objects.filter(study=study, ratings__isnull=False).distinct().order_by("public_id")
-    last = Rating.objects.order_by("evaluator", "sequence")
-    ends = dict(last.filter(evaluator__study=study).values_list("evaluator", "sha256"))  # the last of each wins
-    for pk, public_id in people.values_list("pk", "public_id"):
+    evaluators = Evaluator.objects.filter(study=study, ratings__isnull=False).distinct().order_by("public_id")
+    ratings = Rating.objects.filter(evaluator__study=study).order_by("evaluator", "sequence")
+    ends = dict(ratings.values_list("evaluator", "sha256"))  # the last rating of each evaluator overwrites the others
+    for pk, public_id in evaluators.values_list("pk", "public_id"):
         digest.update(f"{public_id} {ends[pk]}\n".encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""How an evaluator comes into a study and gets a booklet."""
+"""Enrol evaluators, record their consent, and give each a booklet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evenhand.studies.models import Booklet, Evaluator, Study
 
 
 class EnrolmentError(InputError):
-    """A study that takes nobody (any more); the message says why."""
+    """A study that takes no evaluators, or no more of them; the message says why."""
 
 
 def enrol(
@@ -30,7 +30,7 @@ def enrol(
     external_key: str | None = None,
     note: str = "",
 ) -> Evaluator:
-    """A new evaluator under the study's current version, or the one who holds ``external_key`` already."""
+    """Create an evaluator under the study's current version, or return the one who has ``external_key`` already."""
     if study.state in (Study.State.DRAFT, Study.State.CLOSED) or study.current_version is None:
         raise EnrolmentError(f"“{study.name}” is {study.state}: nobody can be invited")
     values = {
@@ -45,9 +45,9 @@ def enrol(
 
 
 def consent(evaluator: Evaluator, *, language: str = "", age_confirmed: bool = False) -> Booklet:
-    """Write down the consent and claim a booklet; again, it finds both. ``EnrolmentError`` if the study is full.
+    """Record the consent and claim a booklet; a repeated call changes neither. ``EnrolmentError`` if the study is full.
 
-    language: the one that the consent text was shown in; the hash that is kept is of the text as it was shown.
+    language: that of the consent text as it was shown; the recorded hash is of the text in this language.
     """
     booklet = claim_booklet(evaluator)
     with translation.override(language or settings.LANGUAGE_CODE):
@@ -64,39 +64,40 @@ def consent(evaluator: Evaluator, *, language: str = "", age_confirmed: bool = F
 
 
 def claim_booklet(evaluator: Evaluator) -> Booklet:
-    """The evaluator's booklet: the lowest free one, taken by a conditional update whose count is checked.
+    """Return the evaluator's booklet, or claim the lowest free one by a conditional update.
 
-    Booklets are numbered from 0, and only those below the quota are given out, so no rush of people exceeds it. When
-    all of them are given out, what others left behind is; then the study is full.
+    Booklets are numbered from 0, and only those below the quota are given out, so that simultaneous claims cannot
+    exceed it. When all of them are given out, trials that others left behind are; then the study is full.
     """
     study = evaluator.study
     quota = configuration_of(study).quota
     while True:
-        held = Booklet.objects.filter(evaluator=evaluator).first()
-        if held is not None:
-            return held
+        booklet = Booklet.objects.filter(evaluator=evaluator).first()
+        if booklet is not None:
+            return booklet
         free = Booklet.objects.filter(study=study, evaluator=None, number__lt=quota).order_by("number")
-        candidate = free.values_list("pk", flat=True).first()
-        # Whoever comes second finds the booklet taken, or (the same person twice at once) holds one already.
+        lowest = free.values_list("pk", flat=True).first()
+        # Of two claims of one booklet the second updates nothing. Of two by one evaluator the second violates the
+        # uniqueness of booklet.evaluator. Either tries again.
         with contextlib.suppress(IntegrityError, reassignment.RaceLost):
-            if candidate is not None:
+            if lowest is not None:
                 with transaction.atomic():
-                    Booklet.objects.filter(pk=candidate, evaluator=None).update(
+                    Booklet.objects.filter(pk=lowest, evaluator=None).update(
                         evaluator=evaluator, claimed_at=timezone.now()
                     )
             elif not _build_more(study, quota) and reassignment.reassign(evaluator) is None:
                 if Booklet.objects.filter(evaluator=evaluator).exists():
-                    continue  # the same person's other request has just taken the last one
+                    continue  # another request of the same evaluator has just claimed the last one
                 raise EnrolmentError(
                     gettext("This study has all the participants it needs. Thank you for your interest.")
                 )
 
 
 def _build_more(study: Study, quota: int) -> bool:
-    """Build another block, if the quota reaches beyond the booklets there are."""
+    """Build another block if the quota exceeds the number of booklets; false where it does not."""
     numbered = Booklet.objects.filter(study=study, remainder=False)
-    built = numbered.aggregate(count=Count("pk"), block=Max("block"))
-    if built["count"] >= quota:
+    totals = numbered.aggregate(count=Count("pk"), block=Max("block"))
+    if totals["count"] >= quota:
         return False
-    build_blocks(study, (0 if built["block"] is None else built["block"] + 1) + 1)
+    build_blocks(study, (0 if totals["block"] is None else totals["block"] + 1) + 1)
     return True

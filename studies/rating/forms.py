@@ -1,4 +1,4 @@
-"""What an evaluator's page may send."""
+"""Validate what an evaluator's page sends."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from django import forms
 from evenhand.studies.models import Skip
 from evenhand.studies.rating.answers import CHOICES
 
-LONGEST_MS = 2**31 - 1  # what the column holds
+LONGEST_MS = 2**31 - 1  # the column's largest value
 LARGEST_VIEWPORT = 100_000
 
 
 class NamedProblems(forms.Form):
-    """A form that can say in one line what is wrong with it."""
+    """A form that sums up its errors in one line."""
 
     def problems(self) -> str:
-        """What is wrong, field by field."""
+        """Say what is wrong, field by field."""
         return "; ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in self.errors.items())
 
 
@@ -40,6 +40,6 @@ class AnswerForm(NamedProblems):
     picture_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
 
     def viewport(self) -> dict[str, int]:
-        """The window's and the displayed pictures' size in CSS pixels, as far as the page told them."""
+        """Return the window's and the displayed pictures' size in CSS pixels, as far as the page sent them."""
         names = ("viewport_width", "viewport_height", "picture_width")
         return {name: value for name in names if (value := self.cleaned_data.get(name)) is not None}

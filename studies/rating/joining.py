@@ -1,7 +1,7 @@
-"""The links that enrol: an open one for anybody, and a panel's, which brings the person's id in its address.
+"""Serve the enrolment links: an open one for anybody, and a panel's, which names the person.
 
-GET shows a page and changes nothing (link scanners open links); POST enrols and leads to the person's own link. Whoever
-comes back with the same panel id, or in the same browser, is led to where they were.
+GET shows a page and changes nothing, because link scanners open links; POST enrols and redirects to the evaluator's own
+link. Whoever comes back with the same panel id, or in the same browser, is redirected to the link they have already.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ COOKIE_DAYS = 90
 LONGEST_ID = 200
 
 
-@csrf_exempt  # it only makes a new participant; the token in the path is the permission
+@csrf_exempt  # it only makes a new evaluator; the token in the path is the permission
 @require_http_methods(["GET", "HEAD", "POST"])
 def join(request: HttpRequest, token: str) -> HttpResponseBase:
-    """The page behind an enrolment link."""
+    """Show the page of an enrolment link, or enrol."""
     try:
         with speaking(request) as language:
-            return quiet(_join(request, study_to_join(token), token, language))
+            return quiet(_join(request, study_to_join(token), language))
     except Http404:
         with speaking(request):
             return quiet(refusal(request, 404, "unknown_link"))
@@ -44,50 +44,51 @@ def join(request: HttpRequest, token: str) -> HttpResponseBase:
             return quiet(refusal(request, 413, "too_large"))
 
 
-def _join(request: HttpRequest, study: Study, token: str, language: str) -> HttpResponseBase:
+def _join(request: HttpRequest, study: Study, language: str) -> HttpResponseBase:
     try:
         configuration = configuration_of(study)
     except DraftError as error:
         raise Http404("no such link") from error
-    given = _panel_ids(request, configuration)
-    key = given.get(configuration.panel_parameters[0])
-    unusable = next((name for name, value in given.items() if len(value) > LONGEST_ID or "\0" in value), None)
-    if unusable:
-        return refusal(request, 400, "bad_link", unusable)
-    known = _known(request, study, key)
-    if known is not None:
-        return _on(known, study, language)
+    ids = _panel_ids(request, configuration)
+    key = ids.get(configuration.panel_parameters[0])
+    bad_name = next((name for name, value in ids.items() if len(value) > LONGEST_ID or "\0" in value), None)
+    if bad_name:
+        return refusal(request, 400, "bad_link", bad_name)
+    evaluator = _returning_evaluator(request, study, key)
+    if evaluator is not None:
+        return _redirect(evaluator, study, language)
     if study.state != Study.State.COLLECTING:
         return refusal(request, 403, state_without_trials(study))
     if request.method != "POST":
-        return render(request, "rating/join.html", {"given": given, "language": language})
+        return render(request, "rating/join.html", {"given": ids, "language": language})
     try:
-        evaluator = enrol(study, external_ids=given, external_key=key)
+        evaluator = enrol(study, external_ids=ids, external_key=key)
     except EnrolmentError as error:
         return refusal(request, 403, "not_open", str(error))
-    return _on(evaluator, study, language)
+    return _redirect(evaluator, study, language)
 
 
 def _panel_ids(request: HttpRequest, configuration: StudyConfiguration) -> dict[str, str]:
-    """What the panel's link says of the person, empty values left out."""
+    """Return the panel's parameters from the link or the form, without empty values."""
     source: Any = request.POST if request.method == "POST" else request.GET
-    given = {name: str(source.get(name, "")).strip() for name in configuration.panel_parameters}
-    return {name: value for name, value in given.items() if value}
+    ids = {name: str(source.get(name, "")).strip() for name in configuration.panel_parameters}
+    return {name: value for name, value in ids.items() if value}
 
 
-def _known(request: HttpRequest, study: Study, key: str | None) -> Evaluator | None:
-    """Who comes back: by the panel's id, or else by this browser's cookie."""
-    people = Evaluator.objects.filter(study=study)
+def _returning_evaluator(request: HttpRequest, study: Study, key: str | None) -> Evaluator | None:
+    """Return the evaluator who comes back, by the panel's id, or without one by this browser's cookie."""
+    evaluators = Evaluator.objects.filter(study=study)
     if key is not None:
-        return people.filter(external_key=key).first()
+        return evaluators.filter(external_key=key).first()
     try:
         public_id = request.get_signed_cookie(_cookie(study), default=None, max_age=COOKIE_DAYS * 86400)
     except signing.BadSignature:
         return None
-    return people.filter(public_id=public_id, external_key=None).first() if public_id else None
+    return evaluators.filter(public_id=public_id, external_key=None).first() if public_id else None
 
 
-def _on(evaluator: Evaluator, study: Study, language: str) -> HttpResponseBase:
+def _redirect(evaluator: Evaluator, study: Study, language: str) -> HttpResponseBase:
+    """Redirect to the evaluator's link; a cookie recognises this browser where there is no panel's id."""
     response = redirect(f"{link_for(evaluator)}?lang={language}")
     if evaluator.external_key is None:
         response.set_signed_cookie(
@@ -97,4 +98,5 @@ def _on(evaluator: Evaluator, study: Study, language: str) -> HttpResponseBase:
 
 
 def _cookie(study: Study) -> str:
+    """Return the name of a study's cookie."""
     return f"evenhand-study-{study.pk}"

@@ -1,4 +1,4 @@
-"""The language of an evaluator's pages: the one they consented in, else the link's, else the browser's."""
+"""Choose the language of an evaluator's pages: of their consent, else the link's, else the browser's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from evenhand.studies.models import Evaluator
 
 
 def language_of(request: HttpRequest, evaluator: Evaluator | None = None, *, body: bool = True) -> str:
-    """A language that there is. body: whether the request's body may be read (not where it was refused)."""
-    asked = (request.POST.get("lang") if body else "") or request.GET.get("lang") or ""
-    accepted = [code for code, _ in parse_accept_lang_header(request.headers.get("Accept-Language", ""))]
-    for code in (evaluator.language if evaluator else "", asked, *accepted):
+    """Return a supported language. body: whether the request's body may be read; not where it was refused."""
+    choice = (request.POST.get("lang") if body else "") or request.GET.get("lang") or ""
+    browser_codes = [code for code, _ in parse_accept_lang_header(request.headers.get("Accept-Language", ""))]
+    for code in (evaluator.language if evaluator else "", choice, *browser_codes):
         try:
             return translation.get_supported_language_variant(code)
         except LookupError:
@@ -27,7 +27,7 @@ def language_of(request: HttpRequest, evaluator: Evaluator | None = None, *, bod
 
 @contextmanager
 def speaking(request: HttpRequest, evaluator: Evaluator | None = None, *, body: bool = True) -> Iterator[str]:
-    """Everything inside speaks the evaluator's language."""
+    """Translate everything inside into the evaluator's language."""
     language = language_of(request, evaluator, body=body)
     with translation.override(language):
         request.LANGUAGE_CODE = language

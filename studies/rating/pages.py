@@ -1,4 +1,4 @@
-"""What an evaluator is shown, as a page or as JSON: nothing of kind, pair or arm."""
+"""Render what an evaluator sees, as a page or as JSON, without kind, pair or arm."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from evenhand.studies.procedure import CODE, TRIES
 from evenhand.studies.rating import answers, introduction
 from evenhand.studies.rating.progress import Progress, State
 
-SECONDS_PER_TRIAL = 12  # the first estimate of the time left; the page then goes by the evaluator's own pace
+SECONDS_PER_TRIAL = 12  # first estimate; the page then measures the evaluator's own pace
 PAGES = (State.CONSENT, State.INSTRUCTIONS, State.COMPREHENSION, State.BREAK, State.TRIAL, State.FINISHED)
 SIDES = ("left", "right")
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """Whether the client asked for JSON (a browser that navigates asks for HTML)."""
+    """Whether the client asked for JSON; a browser that navigates asks for HTML."""
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
 def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress) -> HttpResponse:
-    """The page, or the JSON, of what an evaluator has in front of them."""
+    """Render the page or the JSON of an evaluator's progress."""
     if wants_json(request):
         return JsonResponse(body(token, progress))
     configuration = configuration_of(evaluator.study)
@@ -60,12 +60,12 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progr
 
 
 def minutes_for(trials: int) -> int:
-    """Minutes that so many trials take, at least one."""
+    """Estimate the minutes that so many trials take, at least one."""
     return max(1, round(trials * SECONDS_PER_TRIAL / 60))
 
 
 def options_of(configuration: StudyConfiguration) -> list[tuple[int, str, str]]:
-    """Choice, text and key of each option, as the pictures stand."""
+    """Return choice, text and key of each option, from left to right."""
     texts = [gettext(text) for text in configuration.options]
     return list(zip(answers.CHOICES, texts, "12345", strict=True))
 
@@ -121,20 +121,20 @@ def _finished(evaluator: Evaluator, configuration: StudyConfiguration) -> dict[s
 
 
 def body(token: str, progress: Progress) -> dict[str, Any]:
-    """An evaluator's progress as JSON, without kind, pair or arm. ``preload``: pictures that may be fetched ahead."""
+    """Return an evaluator's progress as JSON. ``preload``: addresses of pictures that the page may fetch early."""
     if not progress.rates:
         return {"state": progress.state, "trial": None}
-    given = progress.corrects
+    answer = progress.corrects
     return {
         "state": progress.state,
         "trial": trial_body(token, progress),
-        **({"corrects": str(given.key), "choice": given.choice} if given else {}),
+        **({"corrects": str(answer.key), "choice": answer.choice} if answer else {}),
         "preload": [list(picture_paths(token, trial)) for trial in progress.ahead],
     }
 
 
 def trial_body(token: str, progress: Progress) -> dict[str, Any]:
-    """One trial as the page needs it."""
+    """Return one trial as the page needs it."""
     trial = progress.trial
     assert trial is not None
     left, right = picture_paths(token, trial)
@@ -149,13 +149,13 @@ def trial_body(token: str, progress: Progress) -> dict[str, Any]:
 
 
 def picture_paths(token: str, trial: Trial) -> tuple[str, str]:
-    """The addresses of a trial's two pictures."""
+    """Return the addresses of a trial's two pictures."""
     left, right = (reverse(f"rating:{side}", args=[token, trial.public_id]) for side in SIDES)
     return left, right
 
 
 def refusal(request: HttpRequest, status: int, reason: str, text: str = "", **more: Any) -> HttpResponse:
-    """An answer that nothing was stored, as a page or as JSON."""
+    """Respond that nothing was stored, as a page or as JSON."""
     if wants_json(request):
         return JsonResponse({"accepted": False, "reason": reason, "detail": text, **more}, status=status)
     return render(request, "rating/message.html", {"what": reason, "detail": text}, status=status)

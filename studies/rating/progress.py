@@ -1,4 +1,4 @@
-"""How far an evaluator has come: which trial is open, and what has to be done before it."""
+"""Tell how far an evaluator has come: the open trial, and the steps before it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 
-PRELOADED = 2  # trials whose pictures the page may fetch ahead
+TRIALS_AHEAD = 2  # whose pictures the page may fetch early
 
 # These queries run at every answer, and are written by hand: Django takes longer to compile them than PostgreSQL to run
 # them, and with joins instead of subqueries PostgreSQL would plan for longer than it runs (docs/performance.md).
-SHOWN = """
+TRIAL_QUERY = """
 SELECT trial.*,
        (SELECT prompt.text FROM studies_prompt prompt WHERE prompt.id = coalesce(
            (SELECT pair.prompt_id FROM studies_pair pair WHERE pair.id = trial.pair_id),
@@ -28,8 +28,8 @@ SELECT trial.*,
          WHERE other.booklet_id = trial.booklet_id AND NOT other.released AND other.kind = 'practice') AS practice
   FROM studies_trial trial
 """
-OPEN = (
-    SHOWN  # noqa: S608 (two constants)
+OPEN_TRIALS_QUERY = (
+    TRIAL_QUERY  # noqa: S608 (two constants)
     + """
   JOIN studies_booklet booklet ON booklet.id = trial.booklet_id
  WHERE booklet.evaluator_id = %(evaluator)s AND NOT trial.released
@@ -45,7 +45,7 @@ OPEN = (
 
 
 class State(StrEnum):
-    """What an evaluator has in front of them. The values are those of the JSON."""
+    """The step at which an evaluator stands. The values are those of the JSON."""
 
     CONSENT = "consent"
     INSTRUCTIONS = "instructions"
@@ -61,7 +61,7 @@ class State(StrEnum):
     SCREENED_OUT = "screened_out"
 
 
-WITHOUT_TRIALS = {Study.State.PAUSED: State.PAUSED, Study.State.CLOSED: State.CLOSED}  # others: not open
+STATES_WITHOUT_TRIALS = {Study.State.PAUSED: State.PAUSED, Study.State.CLOSED: State.CLOSED}  # others: not open
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Progress:
     state: State
     trial: Trial | None = None
     prompt: str = ""
-    position: int = 0  # of the trial among ``of``; practice is numbered apart
+    position: int = 0  # of the trial among ``of`` trials; practice is numbered separately
     of: int = 0
     ahead: Sequence[Trial] = ()
-    corrects: Rating | None = None  # the answer that the trial is shown again for
+    corrects: Rating | None = None  # the answer to be corrected, where its trial is shown again
 
     @property
     def rates(self) -> bool:
@@ -83,7 +83,7 @@ class Progress:
 
 
 def progress_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> Progress:
-    """How far an evaluator has come; changes nothing. trials: what ``open_trials`` gives, where that is known."""
+    """Return how far an evaluator has come; changes nothing. trials: the ``open_trials``, where they are at hand."""
     for at, state in (
         (evaluator.withdrawn_at, State.WITHDRAWN),
         (evaluator.screened_out_at, State.SCREENED_OUT),
@@ -99,31 +99,31 @@ def progress_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> 
         trials = open_trials(evaluator)
     if not trials:
         return Progress(State.FINISHED)
-    progress = _numbered(trials[0], trials[1 : 1 + PRELOADED])
+    progress = _numbered(trials[0], trials[1 : 1 + TRIALS_AHEAD])
     return replace(progress, state=_first_step(evaluator, configuration_of(evaluator.study), progress))
 
 
 def state_without_trials(study: Study) -> State:
-    """What people have in front of them in a study that does not collect."""
-    return WITHOUT_TRIALS.get(Study.State(study.state), State.NOT_OPEN)
+    """Return the state that evaluators see in a study that does not collect."""
+    return STATES_WITHOUT_TRIALS.get(Study.State(study.state), State.NOT_OPEN)
 
 
 def open_trials(evaluator: Evaluator, answering: uuid.UUID | None = None) -> list[Trial]:
-    """The next few of the evaluator's trials that are neither answered nor skipped, and whose slot is not filled.
+    """Return the evaluator's next few trials that are neither answered nor skipped, and whose slot is not filled.
 
-    A repeat opens with its pair's answer: what was skipped, or given to somebody else, is not asked again.
-    answering: the public id of a trial that counts as answered in this.
+    A repeat opens when its pair is answered: a pair that was skipped, or given to somebody else, is not repeated.
+    answering: the public id of a trial that counts as answered for the opening of its repeat.
     """
-    known = {
+    parameters = {
         "evaluator": evaluator.pk,
         "answering": answering.hex if answering else None,
-        "most": 1 + 1 + PRELOADED,  # the one that is answered, the next one, and those behind it
+        "most": 1 + 1 + TRIALS_AHEAD,  # the one that is answered, the next one, and those behind it
     }
-    return list(Trial.objects.raw(OPEN, known))
+    return list(Trial.objects.raw(OPEN_TRIALS_QUERY, parameters))
 
 
 def _first_step(evaluator: Evaluator, configuration: StudyConfiguration, progress: Progress) -> State:
-    """What an evaluator with an open trial has to do first."""
+    """Return what an evaluator with an open trial has to do first."""
     assert progress.trial is not None
     if configuration.introduction and evaluator.introduced_at is None:
         return State.INSTRUCTIONS
@@ -131,45 +131,48 @@ def _first_step(evaluator: Evaluator, configuration: StudyConfiguration, progres
         return State.PRACTICE
     if configuration.comprehension and evaluator.comprehension_passed_at is None:
         return State.COMPREHENSION
-    every, done = configuration.break_every, progress.position - 1
-    if every and done and done % every == 0 and done // every > evaluator.breaks_taken:
+    every, answers = configuration.break_every, progress.position - 1
+    if every and answers and answers % every == 0 and answers // every > evaluator.breaks_taken:
         return State.BREAK
     return State.TRIAL
 
 
 def _numbered(trial: Trial, ahead: Sequence[Trial] = (), corrects: Rating | None = None) -> Progress:
-    """The progress in front of a trial that ``SHOWN`` read."""
-    read = vars(trial)
+    """Return the progress before a trial that ``TRIAL_QUERY`` read, with the trial's number among its kind."""
+    row = vars(trial)
     if trial.kind == Trial.Kind.PRACTICE:
-        return Progress(State.PRACTICE, trial, read["prompt_text"], trial.position, read["practice"], ahead, corrects)
-    of = read["all_trials"] - read["practice"]
-    position = min(of, trial.position - read["practice"])
-    return Progress(State.TRIAL, trial, read["prompt_text"], position, of, ahead, corrects)
+        return Progress(State.PRACTICE, trial, row["prompt_text"], trial.position, row["practice"], ahead, corrects)
+    of = row["all_trials"] - row["practice"]
+    position = min(of, trial.position - row["practice"])
+    return Progress(State.TRIAL, trial, row["prompt_text"], position, of, ahead, corrects)
 
 
 def last_answer_of(evaluator: Evaluator, progress: Progress) -> Progress:
-    """The last answered trial once more, to be corrected; ``progress`` itself where there is none. Changes nothing."""
+    """Return the progress at the last answered trial, to correct it; ``progress`` itself where there is none.
+
+    Changes nothing.
+    """
     if progress.state not in (State.TRIAL, State.BREAK):
         return progress
-    last = (
+    rating = (
         Rating.objects.filter(evaluator=evaluator, superseded=False)
         .exclude(trial__kind=Trial.Kind.PRACTICE)
         .order_by("-sequence")
         .first()
     )
-    if last is None:
+    if rating is None:
         return progress
-    [trial] = Trial.objects.raw(f"{SHOWN} WHERE trial.id = %(trial)s", {"trial": last.trial_id})
-    return _numbered(trial, corrects=last)
+    [trial] = Trial.objects.raw(f"{TRIAL_QUERY} WHERE trial.id = %(trial)s", {"trial": rating.trial_id})
+    return _numbered(trial, corrects=rating)
 
 
 def note_shown(progress: Progress) -> None:
-    """Remember when the open trial was first served; called where a POST serves it, never by a GET."""
+    """Record when the open trial was first served; called where a POST serves it, never by a GET."""
     if progress.rates and progress.trial is not None and progress.trial.shown_at is None:
         Trial.objects.filter(pk=progress.trial.pk, shown_at=None).update(shown_at=timezone.now())
 
 
 def finish_if_done(evaluator: Evaluator, progress: Progress) -> None:
-    """Remember when the last trial was answered."""
+    """Record when the last trial was answered."""
     if progress.state == State.FINISHED and evaluator.finished_at is None:
         Evaluator.objects.filter(pk=evaluator.pk, finished_at=None).update(finished_at=timezone.now())

@@ -1,16 +1,16 @@
-"""Addresses of the evaluator's side; the token in the path is the credential."""
+"""Map the addresses of the evaluator's side and of enrolment links; the token is the credential."""
 
 from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from evenhand.studies.rating import views
+from evenhand.studies.rating import joining, views
 
 app_name = "rating"
 
 
 class TokenConverter:
-    """A token's characters; anything else is no address at all."""
+    """Matches a token's characters; an address with any other is not found."""
 
     regex = r"[A-Za-z0-9_.-]{1,80}"
 
@@ -36,3 +36,5 @@ urlpatterns = [
     path("<token:token>/t/<uuid:trial>/left", views.picture, {"side": "left"}, name="left"),
     path("<token:token>/t/<uuid:trial>/right", views.picture, {"side": "right"}, name="right"),
 ]
+
+enrolment = ([path("<token:token>/", joining.join, name="join")], "enrolment")  # under an address of their own

@@ -1,4 +1,4 @@
-"""The evaluator's side over HTTP: GET shows where they stand and changes nothing, POST takes consent and answers."""
+"""Serve the evaluator's side over HTTP: GET changes nothing, POST takes consent and answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def quiet(response: HttpResponseBase) -> HttpResponseBase:
 
 
 def for_evaluator(view: View) -> View:
-    """Resolve the token, speak the evaluator's language, and refuse in the form that was asked for."""
+    """Resolve the token, translate into the evaluator's language, and refuse as a page or as JSON, as was asked for."""
 
     @csrf_exempt  # the token in the path is the credential, and no cookie is read
     @wraps(view)
@@ -59,7 +59,7 @@ def for_evaluator(view: View) -> View:
 @for_evaluator
 @require_safe
 def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Where the evaluator stands; with ``?back=1`` the last answered trial, if the study lets it be corrected."""
+    """Show the evaluator's step; with ``?back=1`` the last answered trial, if the study lets it be corrected."""
     progress = progress_of(evaluator)
     if request.GET.get("back") and configuration_of(evaluator.study).allow_correction:
         progress = last_answer_of(evaluator, progress)
@@ -69,7 +69,7 @@ def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 @for_evaluator
 @require_POST
 def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Take the consent and hand out a booklet; repeated, it changes nothing."""
+    """Take the consent and give out a booklet; a repeated request changes nothing."""
     if progress_of(evaluator).state == State.CONSENT:
         if not request.POST.get("agree"):
             return refusal(request, 400, "consent_missing", gettext("Please tick the box if you agree to take part."))
@@ -104,33 +104,33 @@ def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> Htt
 @for_evaluator
 @require_POST
 def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Take one answer; it is acknowledged after its transaction has been committed."""
+    """Take one answer; the response is sent after its transaction has been committed."""
     form = AnswerForm(request.POST)
     if not form.is_valid():
         return refusal(request, 400, "invalid", form.problems())
-    given = form.cleaned_data
+    fields = form.cleaned_data
     try:
-        stored = answers.store_answer(
+        stored_answer = answers.store_answer(
             evaluator,
             answers.Answer(
-                trial_id=given["trial"],
-                choice=given["choice"],
-                key=given["key"],
-                elapsed_ms=given["elapsed_ms"],
-                corrects=given["corrects"],
+                trial_id=fields["trial"],
+                choice=fields["choice"],
+                key=fields["key"],
+                elapsed_ms=fields["elapsed_ms"],
+                corrects=fields["corrects"],
                 viewport=form.viewport(),
             ),
         )
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token, stored.progress, stored.rating)
+    return accepted(request, evaluator, token, stored_answer.progress, stored_answer.rating)
 
 
 @for_evaluator
 @require_safe
 def feedback(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """What the last practice answer was worth, for a browser without JavaScript."""
-    right = introduction.feedback_on(evaluator, introduction.last_practice(evaluator))
+    """Show feedback on the last practice answer, for a browser without JavaScript."""
+    right = introduction.feedback_on(introduction.last_practice(evaluator))
     if right is None:
         return redirect("rating:home", token=token)
     context = {"token": token, "right": right, "text": feedback_text(right)}
@@ -138,7 +138,7 @@ def feedback(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResp
 
 
 def feedback_text(right: bool) -> str:
-    """What an evaluator reads after a practice answer."""
+    """Return what an evaluator reads after a practice answer."""
     if right:
         return gettext("Yes: most people prefer the same picture.")
     return gettext("Most people prefer the other picture here: it is cleaner, or it fits the text better.")
@@ -151,9 +151,9 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
     form = SkipForm(request.POST)
     if not form.is_valid():
         return refusal(request, 400, "invalid", form.problems())
-    given = form.cleaned_data
+    fields = form.cleaned_data
     try:
-        answers.skip_trial(evaluator=evaluator, trial_id=given["trial"], reason=given["reason"], note=given["note"])
+        answers.skip_trial(evaluator=evaluator, trial_id=fields["trial"], reason=fields["reason"], note=fields["note"])
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
     return accepted(request, evaluator, token, answers.after_change(evaluator))
@@ -162,16 +162,16 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 def accepted(
     request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, rating: Rating | None = None
 ) -> HttpResponseBase:
-    """What was sent is stored: the next trial, or wherever the evaluator stands now."""
-    right = introduction.feedback_on(evaluator, rating)
+    """Respond that what was sent is stored, with the evaluator's next step."""
+    right = introduction.feedback_on(rating)
     if wants_json(request):
-        told = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
-        return JsonResponse({"accepted": True, "next": body(token, progress), **told})
+        feedback = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
+        return JsonResponse({"accepted": True, "next": body(token, progress), **feedback})
     return redirect("rating:home" if right is None else "rating:feedback", token=token)
 
 
 def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answers.AnswerError) -> HttpResponseBase:
-    """Nothing was stored. A browser with a stale page is shown where it stands."""
+    """Respond that nothing was stored. A browser with an outdated page is redirected to the evaluator's step."""
     if isinstance(error, answers.Conflict):
         if not wants_json(request):
             return redirect("rating:home", token=token)
@@ -201,26 +201,26 @@ def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRespons
 @for_evaluator
 @require_safe
 def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.UUID, side: str) -> HttpResponseBase:
-    """One picture of one of the evaluator's own trials; the address says only on which side it stands."""
-    own = Trial.objects.filter(public_id=trial, booklet__evaluator=evaluator)
-    sha256 = own.values_list(f"{side}_image__sha256", flat=True).first()
+    """Serve one picture of one of the evaluator's own trials; the address says only on which side it stands."""
+    trials = Trial.objects.filter(public_id=trial, booklet__evaluator=evaluator)
+    sha256 = trials.values_list(f"{side}_image__sha256", flat=True).first()
     if sha256 is None:
         raise Http404("no such trial")
-    return image_response(sha256)
+    return picture_response(sha256)
 
 
 @for_evaluator
 @require_safe
 def example(request: HttpRequest, evaluator: Evaluator, token: str, side: str) -> HttpResponseBase:
-    """A picture of the example in the instructions: the better one stands left."""
+    """Serve a picture of the example in the instructions: the better one stands left."""
     pair = introduction.example_of(evaluator)
     if pair is None:
         raise Http404("no example")
-    return image_response((pair.better if side == "left" else pair.worse).sha256)
+    return picture_response((pair.better if side == "left" else pair.worse).sha256)
 
 
-def image_response(sha256: str) -> HttpResponseBase:
-    """A picture's bytes, with headers that are the same for all pictures."""
+def picture_response(sha256: str) -> HttpResponseBase:
+    """Respond with a picture's bytes, and with headers that are the same for all pictures."""
     try:
         response = FileResponse(image_path(sha256).open("rb"), content_type="image/png")
     except (FileNotFoundError, ValueError) as error:

@@ -251,7 +251,7 @@ def _curve_title(curve: FrechetCurve, chosen: int, draw: str) -> str:
 
 
 def _thousands(number: int) -> str:
-    return f"{number:,}".replace(",", "\u202f")
+    return f"{number:,}"
 
 
 def _quiet(panel: Axes) -> None:

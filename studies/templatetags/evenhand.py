@@ -1,4 +1,4 @@
-"""How numbers are written on the pages."""
+"""Format numbers for the pages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ register = template.Library()
 
 @register.filter
 def percent(share: float | None) -> str:
-    """A share as a whole percentage; a dash where there is nothing to tell."""
+    """Format a share as a whole percentage; a dash where there is none."""
     return "–" if share is None or math.isnan(share) else f"{100 * share:.0f} %"
 
 
 @register.filter
 def minutes(seconds: float | None) -> str:
-    """A duration in the unit that a person would use."""
+    """Format a duration in seconds, minutes or hours, whichever fits its length."""
     if seconds is None:
         return "–"
     if seconds < 90:

@@ -1,4 +1,4 @@
-"""Leases: an item belongs to the worker that took it for as long as the worker renews its claim."""
+"""Lease an item to one worker for as long as the worker renews its claim."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class LeaseLost(Exception):
-    """The item is another worker's by now: stop, and store nothing more of it."""
+    """Another worker may have claimed the item: the run must stop, and store nothing more of it."""
 
 
 def take(items: QuerySet[Any], **values: Any) -> bool:
@@ -30,38 +30,39 @@ def take(items: QuerySet[Any], **values: Any) -> bool:
 
 
 def end() -> datetime:
-    """When a lease that begins now runs out."""
+    """Return the time when a lease that begins now runs out."""
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
-def renew(held: QuerySet[Any]) -> bool:
-    """Prolong the lease of the item that its holder finds in ``held``; false if it was lost."""
-    return bool(held.update(lease_until=end()))
+def renew(claimed_row: QuerySet[Any]) -> bool:
+    """Prolong the lease of the one item in ``claimed_row``; false if it is not there, because the lease was lost."""
+    return bool(claimed_row.update(lease_until=end()))
 
 
 @contextmanager
-def heartbeat(held: QuerySet[Any], name: str) -> Iterator[threading.Event]:
+def heartbeat(claimed_row: QuerySet[Any], name: str) -> Iterator[threading.Event]:
     """Renew a lease from a thread while the block runs; the event is set when the lease is lost.
 
-    A database that does not answer is asked again until the lease has run out: then it counts as lost, because another
-    worker may take the item at any moment.
+    ``claimed_row`` is the item's row while its holder holds it, and empty afterwards. Where the database does not
+    answer, the renewal is tried again until the lease has run out: then it counts as lost, because another worker may
+    take the item at any moment.
     """
-    stop, lost = threading.Event(), threading.Event()
+    stop, loss = threading.Event(), threading.Event()
 
     def beat() -> None:
-        renewed = time.monotonic()
+        last_renewal = time.monotonic()
         try:
             while not stop.wait(settings.LEASE_SECONDS / 3):
                 try:
-                    still_held = renew(held)
+                    in_force = renew(claimed_row)
                 except DatabaseError as error:
                     logger.warning("the lease of %s could not be renewed: %s", name, error)
                     connection.close()
-                    still_held = time.monotonic() - renewed < settings.LEASE_SECONDS
+                    in_force = time.monotonic() - last_renewal < settings.LEASE_SECONDS
                 else:
-                    renewed = time.monotonic()
-                if not still_held:
-                    lost.set()
+                    last_renewal = time.monotonic()
+                if not in_force:
+                    loss.set()
                     return
         finally:
             connection.close()
@@ -69,7 +70,7 @@ def heartbeat(held: QuerySet[Any], name: str) -> Iterator[threading.Event]:
     thread = threading.Thread(target=beat, name=f"lease of {name}", daemon=True)
     thread.start()
     try:
-        yield lost
+        yield loss
     finally:
         stop.set()
         thread.join()

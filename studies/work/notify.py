@@ -1,4 +1,4 @@
-"""Tell workers that there is work. A lost message costs time and never work: workers also look by themselves."""
+"""Notify workers that work waits; a lost message only delays it, because workers also look themselves."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from evenhand.studies.models.work import WorkItem
 
 logger = logging.getLogger(__name__)
 
-TASK = "evenhand.work"  # sent by name: this module need not know what the task runs
-busy = threading.Event()  # set while this process works: it will see new items by itself
+TASK = "evenhand.work"  # sent by name, so that this module need not import what the task runs
+busy = threading.Event()  # set while this process works through the queue, when it needs no message
 
 
 def notify(queue: str) -> None:
-    """Tell one worker of a queue to look. A broker that does not answer is logged; workers look later by themselves."""
+    """Tell one worker of a queue to look. A broker's failure is only logged, because workers also look themselves."""
     try:
         current_app.send_task(TASK, kwargs={"queue": queue}, queue=queue, retry=False)
-    except Exception as error:  # whatever the transport raises, the work is safe in the database
+    except Exception as error:  # transports raise many kinds; the work is safe in the database
         logger.warning("the broker did not take a message (%s); the work waits until a worker looks", error)
 
 
 def notify_where_work_waits() -> list[str]:
-    """Notify every queue that has claimable items of any kind; returns the queues."""
+    """Notify every queue that has claimable items of any kind; return the queues."""
     now = timezone.now()
     queues: set[str] = set()
     for kind in WorkItem.__subclasses__():

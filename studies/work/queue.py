@@ -1,4 +1,4 @@
-"""The database as a queue: claim an item, run it, report its progress, write down how it ended.
+"""Use the database as a queue: claim an item, run it, store its progress, record how it ended.
 
 An item is a row of any model that inherits ``WorkItem``. Claiming, finishing and failing are conditional updates whose
 count is checked, so that several workers and a late one never act on the same claim.
@@ -35,15 +35,15 @@ Item = TypeVar("Item", bound=WorkItem)
 
 @dataclass
 class Claim(Generic[Item]):
-    """A claimed item in its worker's hands. ``lost`` is set when the lease is another worker's."""
+    """An item that a worker has claimed. ``loss`` is set when its lease is lost to another worker."""
 
     item: Item
-    lost: threading.Event = field(default_factory=threading.Event)
+    loss: threading.Event = field(default_factory=threading.Event)
     _updated_at: float = field(default=-SECONDS_BETWEEN_UPDATES)
 
     def progress(self, done: int, total: int) -> None:
         """Store the share that is done, at most twice a second. Raises ``LeaseLost``."""
-        if self.lost.is_set():
+        if self.loss.is_set():
             raise LeaseLost(str(self.item))
         if time.monotonic() - self._updated_at >= SECONDS_BETWEEN_UPDATES:
             self.update(done=min(self.item.total, self.item.total * done // max(1, total)))
@@ -51,7 +51,7 @@ class Claim(Generic[Item]):
     def update(self, **values: Any) -> None:
         """Store values of the item at once. Raises ``LeaseLost``."""
         self._updated_at = time.monotonic()
-        if self.lost.is_set() or not _held(self.item).update(**values):
+        if self.loss.is_set() or not _claimed_row(self.item).update(**values):
             raise LeaseLost(str(self.item))
         for name, value in values.items():
             setattr(self.item, name, value)
@@ -60,18 +60,18 @@ class Claim(Generic[Item]):
 
 @dataclass(frozen=True)
 class Handler(Generic[Item]):
-    """What is done with one kind of item.
+    """The two functions for one kind of item.
 
-    ``run`` does a claimed one, and returns values to store when it is finished. ``after`` is called when the item was
-    finished, failed or lost.
+    ``run`` processes a claimed item, and returns values to store when it is finished. ``after`` is called when the item
+    was finished, failed or lost.
     """
 
     run: Callable[[Claim[Item]], Mapping[str, Any] | None]
-    after: Callable[[Item], None] = lambda item: None
+    after: Callable[[Item], None] = lambda _item: None
 
 
 def claim(kind: type[Item], queue: str) -> Item | None:
-    """Take the next item of a queue; none when there is nothing to do."""
+    """Take the next item of a queue; None when there is nothing to do."""
     while True:
         now = timezone.now()
         pks = list(_claimable(kind, queue, now)[:8])
@@ -91,23 +91,23 @@ def _claimable(kind: type[WorkItem], queue: str, now: Any) -> QuerySet[Any, Any]
 
 
 def work_through(handlers: Mapping[type[Any], Handler[Any]], queue: str | None = None) -> int:
-    """Claim and run items of all kinds until none is left (of a queue, or of all); returns how many were finished."""
-    finished = 0
+    """Claim and run items of all kinds until none is left (of a queue, or of all); return how many were finished."""
+    count = 0
     queues = [queue] if queue else QUEUES
     while True:
         item = next((item for name in queues for kind in handlers if (item := claim(kind, name)) is not None), None)
         if item is None:
-            return finished
+            return count
         handler = handlers[type(item)]
-        finished += run(item, handler)
+        count += run(item, handler)
         handler.after(item)
 
 
 def run(item: Item, handler: Handler[Item]) -> bool:
     """Run a claimed item and finish it; false if it failed or its lease was lost."""
     try:
-        with leases.heartbeat(_held(item), str(item)) as lost:
-            values = handler.run(Claim(item, lost))
+        with leases.heartbeat(_claimed_row(item), str(item)) as loss:
+            values = handler.run(Claim(item, loss))
     except LeaseLost:
         logger.warning("%s is another worker's by now", item)
         return False
@@ -123,21 +123,21 @@ def run(item: Item, handler: Handler[Item]) -> bool:
 
 
 def finish(item: WorkItem, **values: Any) -> bool:
-    """Mark an item done, with other ``values``. False if the lease was lost: then another holder finishes it."""
+    """Mark an item done, with other ``values``; false if the lease was lost, and another worker finishes it."""
     ended = {"holder": None, "lease_until": None, "error": ""}
     with transaction.atomic():
-        finished = _held(item).update(state=WorkItem.State.DONE, done=F("total"), **ended, **values)
+        finished = _claimed_row(item).update(state=WorkItem.State.DONE, done=F("total"), **ended, **values)
         if finished:
             item.after_progress()
     return bool(finished)
 
 
 def fail(item: WorkItem, error: str, *, final: bool) -> None:
-    """Put an item back for a later attempt; give it up where that was the last one, or where ``final``."""
+    """Put an item back for a later attempt, or mark it failed after the last attempt and where ``final`` is true."""
     final = final or item.attempts >= MAX_ATTEMPTS
     error = error.replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL stores no NUL
     with transaction.atomic():
-        changed = _held(item).update(
+        row_count = _claimed_row(item).update(
             state=WorkItem.State.FAILED if final else WorkItem.State.WAITING,
             not_before=None if final else timezone.now() + BACKOFF * 2**item.attempts,
             holder=None,
@@ -145,17 +145,17 @@ def fail(item: WorkItem, error: str, *, final: bool) -> None:
             done=0,
             error=error,
         )
-        if changed:
+        if row_count:
             item.after_progress()
             item.after_failure(error, final=final)
 
 
 def release(items: QuerySet[Any]) -> int:
-    """Give failed items another round of attempts; returns how many."""
+    """Give failed items another round of attempts; return how many there were."""
     failed = items.filter(state=WorkItem.State.FAILED)
     return failed.update(state=WorkItem.State.WAITING, attempts=0, not_before=None)
 
 
-def _held(item: WorkItem) -> QuerySet[Any]:
-    """The item's row, while this claim holds it."""
+def _claimed_row(item: WorkItem) -> QuerySet[Any]:
+    """Return the item's row while its claim is in force, else an empty query."""
     return type(item).objects.filter(pk=item.pk, holder=item.holder, state=WorkItem.State.LEASED)

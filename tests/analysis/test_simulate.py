@@ -20,7 +20,7 @@ def frequencies(left: float, right: float, person: SimulatedEvaluator, draws: in
 
 
 def test_frequencies_are_those_of_the_normal_latent_variable() -> None:
-    """P(choice > c) = Φ((sensitivity·Δ − threshold)/noise); 20 000 draws have a standard error below 0.0036."""
+    """P(choice > c) = Φ((sensitivity·Δ − threshold)/noise); 20,000 draws have a standard error below 0.0036."""
     person = SimulatedEvaluator(sensitivity=3.0, noise=0.8, side_bias=0.1, lapse_rate=0.0, slight=0.4, much=1.2)
     edges = [-np.inf, -1.2, -0.4, 0.4, 1.2, np.inf]
     expected = np.diff(stats.norm.cdf(edges, loc=3.0 * 0.2 + 0.1, scale=0.8))

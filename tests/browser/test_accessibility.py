@@ -156,9 +156,12 @@ def test_right_to_left_keeps_left_on_the_left(
     assert right is not None
     assert first is not None
     assert last is not None
-    across = "x" if width == 1024 else "y"
-    assert left[across] < right[across]
-    assert first[across] < last[across]
+    if width == 1024:
+        assert left["x"] < right["x"]
+        assert first["x"] < last["x"]
+    else:
+        assert left["y"] < right["y"]
+        assert first["y"] < last["y"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     text, foot = page.locator(".progress-text").bounding_box(), page.locator(".foot").bounding_box()
     assert text is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from evenhand.studies.access import completion_code, enrolment_link
-from evenhand.studies.console.evaluator_table import people
+from evenhand.studies.console.evaluator_table import evaluators_context
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Exclusion, Rating, Study, Trial
@@ -52,7 +53,7 @@ def somebody(study: Study, note: str, *, careful: bool = True) -> Evaluator:
     return person
 
 
-def line_of(study: Study, person: Evaluator) -> object:
+def line_of(study: Study, person: Evaluator) -> Any:
     context = people(study, configuration_of(study))
     return next(line for line in context["people"] if line.person == person)
 
@@ -124,7 +125,7 @@ def test_instructions_last_until_the_first_trial_is_seen() -> None:
 
 
 def test_everybody_is_on_some_page(study: Study, console: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evenhand.studies.console.evaluator_table.LISTED", 2)
+    monkeypatch.setattr("evenhand.studies.console.evaluator_table.EVALUATORS_PER_PAGE", 2)
     alan = somebody(study, "Alan", careful=False)
     for name in ("Grace", "Mary", "Edsger"):
         enrol(study, note=name)

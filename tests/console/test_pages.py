@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -23,18 +23,18 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def ada() -> AbstractBaseUser:
+def ada() -> User:
     return make_admin("ada")
 
 
 @pytest.fixture
-def console(client: Client, ada: AbstractBaseUser) -> Client:
+def console(client: Client, ada: User) -> Client:
     client.force_login(ada)
     return client
 
 
 @pytest.fixture
-def study(ada: AbstractBaseUser) -> Study:
+def study(ada: User) -> Study:
     return make_ready_study(owner=ada)
 
 
@@ -92,14 +92,14 @@ def test_a_bad_plan_is_refused_field_by_field(
     assert not Study.objects.filter(name="Corgis").exists()
 
 
-def test_a_plan_changes_until_it_is_frozen(console: Client, ada: AbstractBaseUser) -> None:
+def test_a_plan_changes_until_it_is_frozen(console: Client, ada: User) -> None:
     study = make_draft(owner=ada)
     address = reverse("console:change_plan", args=[study.pk])
     given = values_of(console.get(address).content.decode())
     console.post(address, given | {"quota": "9", "name": "Renamed"})
     study = Study.objects.get(pk=study.pk)
     assert (study.name, configuration_of(study).quota) == ("Renamed", 9)
-    assert configuration_of(study).candidates[1].scale == 10.0
+    assert configuration_of(study).candidates[1].to_dict()["scale"] == 10.0
     Study.objects.filter(pk=study.pk).update(state=Study.State.PREPARING)
     response = console.post(address, given | {"quota": "10"}, follow=True)
     assert "frozen" in response.content.decode()
@@ -154,7 +154,7 @@ def test_a_bad_prompt_file_is_named_without_its_place_on_the_server(console: Cli
 
 
 def test_lists_take_a_fixed_number_of_queries(
-    console: Client, ada: AbstractBaseUser, study: Study, django_assert_max_num_queries: Any
+    console: Client, ada: User, study: Study, django_assert_max_num_queries: Any
 ) -> None:
     open_study(study)
     for name in ("One", "Two", "Three"):
@@ -169,7 +169,7 @@ def test_lists_take_a_fixed_number_of_queries(
         console.get(reverse("console:pairs", args=[study.pk]))
 
 
-def test_pictures_are_shown_to_admins_only(client: Client, ada: AbstractBaseUser, study: Study) -> None:
+def test_pictures_are_shown_to_admins_only(client: Client, ada: User, study: Study) -> None:
     first = study.comparisons.get(position=0).pairs.first()
     assert first is not None
     address = reverse("console:image", args=[first.candidate_image_id])
@@ -178,7 +178,7 @@ def test_pictures_are_shown_to_admins_only(client: Client, ada: AbstractBaseUser
     assert client.get(address)["Content-Type"] == "image/png"
 
 
-def test_damaged_pictures_of_checks_are_shown_to_their_studys_admin(client: Client, ada: AbstractBaseUser) -> None:
+def test_damaged_pictures_of_checks_are_shown_to_their_studys_admin(client: Client, ada: User) -> None:
     """They are made of a picture and belong to no recipe."""
     study = make_ready_study(owner=ada, name="Checked", attention_checks=1)
     check = study.check_pairs.first()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -30,12 +30,12 @@ UNEQUAL = (
 
 
 @pytest.fixture
-def ada() -> AbstractBaseUser:
+def ada() -> User:
     return make_admin("ada")
 
 
 @pytest.fixture
-def console(client: Client, ada: AbstractBaseUser) -> Client:
+def console(client: Client, ada: User) -> Client:
     client.force_login(ada)
     return client
 
@@ -71,7 +71,7 @@ def stored(study: Study) -> StudyConfiguration:
         },
     ],
 )
-def test_saving_a_plan_again_changes_nothing(console: Client, ada: AbstractBaseUser, changes: dict[str, Any]) -> None:
+def test_saving_a_plan_again_changes_nothing(console: Client, ada: User, changes: dict[str, Any]) -> None:
     study = make_draft(owner=ada, **changes)
     before, values = stored(study), shown(console, study)
     assert console.post(plan_of(study), values).status_code == 302
@@ -80,9 +80,7 @@ def test_saving_a_plan_again_changes_nothing(console: Client, ada: AbstractBaseU
     assert stored(study) == replace(before, quota=9)
 
 
-def test_a_value_that_stands_for_all_candidates_changes_them_all_and_nothing_else(
-    console: Client, ada: AbstractBaseUser
-) -> None:
+def test_a_value_that_stands_for_all_candidates_changes_them_all_and_nothing_else(console: Client, ada: User) -> None:
     study = make_draft(owner=ada, baseline=OPENING, candidates=UNEQUAL)
     page = console.get(plan_of(study)).content.decode()
     assert "Now a = 5: 0.5, a = 10: 1.25." in page
@@ -99,14 +97,14 @@ def test_a_value_that_stands_for_all_candidates_changes_them_all_and_nothing_els
     ],
 )
 def test_scales_keep_what_their_candidates_have(
-    console: Client, ada: AbstractBaseUser, scales: str, bases: list[tuple[float, int]]
+    console: Client, ada: User, scales: str, bases: list[tuple[float, int]]
 ) -> None:
     study = make_draft(owner=ada, baseline=OPENING, candidates=UNEQUAL)
     console.post(plan_of(study), shown(console, study) | {"scales": scales})
     assert stored(study).candidates == tuple(replace(UNEQUAL[base], scale=scale) for scale, base in bases)
 
 
-def test_candidates_open_with_the_baseline_that_is_given(console: Client, ada: AbstractBaseUser) -> None:
+def test_candidates_open_with_the_baseline_that_is_given(console: Client, ada: User) -> None:
     study = make_draft(owner=ada)
     console.post(plan_of(study), shown(console, study) | {"strength": "3", "scales": "5, 10, 20"})
     configuration = stored(study)
@@ -114,7 +112,7 @@ def test_candidates_open_with_the_baseline_that_is_given(console: Client, ada: A
     assert [guidance.opening for guidance in configuration.candidates] == [ClassifierFree(3.0)] * 3  # type: ignore[union-attr]
 
 
-def test_the_later_of_two_admins_is_refused_with_both_values(console: Client, ada: AbstractBaseUser) -> None:
+def test_the_later_of_two_admins_is_refused_with_both_values(console: Client, ada: User) -> None:
     study = make_draft(owner=ada)
     first, second = shown(console, study), shown(console, study)
     console.post(plan_of(study), first | {"quota": "9"})
@@ -131,7 +129,7 @@ def test_the_later_of_two_admins_is_refused_with_both_values(console: Client, ad
     assert (stored(study).quota, stored(study).repeats) == (9, 2)
 
 
-def test_a_renamed_draft_is_another_draft(console: Client, ada: AbstractBaseUser) -> None:
+def test_a_renamed_draft_is_another_draft(console: Client, ada: User) -> None:
     study = make_draft(owner=ada)
     values = shown(console, study)
     console.post(plan_of(study), values | {"name": "Renamed"})
@@ -139,7 +137,7 @@ def test_a_renamed_draft_is_another_draft(console: Client, ada: AbstractBaseUser
     assert Study.objects.get(pk=study.pk).name == "Renamed"
 
 
-def test_a_change_from_a_stale_draft_changes_nothing(ada: AbstractBaseUser) -> None:
+def test_a_change_from_a_stale_draft_changes_nothing(ada: User) -> None:
     study = make_draft(owner=ada)
     seen, configuration = draft_sha256(study), stored(study)
     change_draft(study=study, actor=ada, configuration=replace(configuration, quota=9))
@@ -149,7 +147,7 @@ def test_a_change_from_a_stale_draft_changes_nothing(ada: AbstractBaseUser) -> N
     assert (study.name, stored(study).quota) == ("Shapes", 9)
 
 
-def test_a_revision_from_an_older_page_is_refused_with_both_values(console: Client, ada: AbstractBaseUser) -> None:
+def test_a_revision_from_an_older_page_is_refused_with_both_values(console: Client, ada: User) -> None:
     study = make_ready_study(owner=ada)
     address = reverse("console:revision", args=[study.pk])
     values = values_of(console.get(address).content.decode())

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def ada() -> AbstractBaseUser:
+def ada() -> User:
     return make_admin("ada")
 
 
 @pytest.fixture
-def console(client: Client, ada: AbstractBaseUser) -> Client:
+def console(client: Client, ada: User) -> Client:
     client.force_login(ada)
     return client
 
@@ -197,7 +197,7 @@ def test_a_failed_try_says_why_and_keeps_its_settings(console: Client, prompts: 
     assert 'value="no-such-model"' in page
 
 
-def test_the_page_needs_a_login_and_a_set(client: Client, ada: AbstractBaseUser, done: SamplingRun) -> None:
+def test_the_page_needs_a_login_and_a_set(client: Client, ada: User, done: SamplingRun) -> None:
     addresses = [
         reverse("console:prompt_set", args=[done.prompt_set_id]),
         reverse("console:sampling_run", args=[done.prompt_set_id, done.pk]),
@@ -232,7 +232,7 @@ def test_the_draw_is_part_of_the_frozen_configuration() -> None:
     assert (plain.draw, plain.deduplicate) == ("random", "none")
 
 
-def test_a_studys_curve_is_taken_away_in_all_three_forms(console: Client, ada: AbstractBaseUser) -> None:
+def test_a_studys_curve_is_taken_away_in_all_three_forms(console: Client, ada: User) -> None:
     study = make_ready_study(owner=ada)
     assert console.get(reverse("console:frechet_file", args=[study.pk, "csv"])).status_code == 404
     assert study.subset is not None

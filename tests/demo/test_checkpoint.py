@@ -93,6 +93,7 @@ def test_the_card_carries_what_was_measured() -> None:
     baseline = from_dict(STUDY["baseline"])
     assert f"CFG w={baseline.strength:g}" in found["arms"]
     for candidate in map(from_dict, STUDY["candidates"]):
+        assert isinstance(candidate, SegmentationFree)
         switch = candidate.switch_after
         assert f"SFG a={candidate.scale:g} w̄={candidate.strength:g} t_s={switch}" in found["arms"]
 

@@ -221,6 +221,16 @@ def small_unet(**changed: object) -> UNet2DConditionModel:
         (small_unet(in_channels=9), "no text-to-image model: its network takes 9 channels, its latents have 4"),
         (small_unet(time_cond_proj_dim=16), "guidance distilled in"),
         (
+            small_unet(
+                addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=80
+            ),
+            r"addition_embed_type='text_time'\) needs added conditions, as Stable Diffusion XL has them",
+        ),
+        (small_unet(class_embed_type="timestep"), r"class_embed_type='timestep'\) needs class labels"),
+        (small_unet(num_class_embeds=10), r"num_class_embeds=10\) needs class labels"),
+        (small_unet(dual_cross_attention=True), r"dual_cross_attention=True\) needs two texts"),
+        (small_unet(encoder_hid_dim=16, encoder_hid_dim_type="image_proj"), "its network reads 'image_proj'"),
+        (
             small_unet(down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), mid_block_type=None),
             "no cross-attention",
         ),

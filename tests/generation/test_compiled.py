@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from evenhand.generation.attention import RowChange, after_first, dense_perturbation, guide_attention
-from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
 from evenhand.generation.network import is_compiled
 from evenhand.generation.trajectory import generate
 
@@ -91,7 +91,7 @@ def test_a_compiled_pipeline_makes_two_graphs_for_all_arms_and_the_same_pictures
 ) -> None:
     """One graph for plain calls, which need no correction, one for all others."""
     stock.unet = small_unet()
-    arms = {
+    arms: dict[str, Guidance] = {
         "cfg": ClassifierFree(),
         "a5": SegmentationFree(5.0, switch_after=1),
         "a10": SegmentationFree(10.0, switch_after=2, tokens="prompt"),

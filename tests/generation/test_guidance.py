@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_the_papers_strength_is_one_less_than_diffusers() -> None:
 )
 @pytest.mark.parametrize("field", ["strength", "scale"])
 def test_strengths_must_be_finite_numbers(field: str, value: object) -> None:
-    kind = SegmentationFree if field == "scale" else ClassifierFree
+    kind: type[Any] = SegmentationFree if field == "scale" else ClassifierFree
     with pytest.raises(GuidanceError, match=field) as caught:
         kind(**{field: value})
     assert repr(value) in str(caught.value)
@@ -93,13 +94,14 @@ def test_settings_survive_their_dictionary(guidance: ClassifierFree | Segmentati
 
 
 def test_numerically_equal_settings_have_one_fingerprint() -> None:
+    equal: list[tuple[Any, Any, Any]] = [
+        (10, 5, 7.5),
+        (10.0, 5.0, np.float64(7.5)),
+        (np.int64(10), np.int32(5), Fraction(15, 2)),
+    ]
     names = {
         fingerprint(SegmentationFree(scale=scale, switch_after=switch, opening=ClassifierFree(opening)))
-        for scale, switch, opening in [
-            (10, 5, 7.5),
-            (10.0, 5.0, np.float64(7.5)),
-            (np.int64(10), np.int32(5), Fraction(15, 2)),
-        ]
+        for scale, switch, opening in equal
     }
     assert len(names) == 1
     assert fingerprint(SegmentationFree(scale=-0.0)) == fingerprint(SegmentationFree(scale=0))

@@ -72,7 +72,7 @@ def test_the_network_is_evaluated_as_often_as_the_method_says(
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_no_row_is_computed_twice_but_as_padding(pipeline: StableDiffusionPipeline, scheduler: str) -> None:
-    arms = {
+    arms: dict[str, Guidance] = {
         "cfg": CFG,
         "twin": ClassifierFree(7.5),
         "stronger": ClassifierFree(9.0),
@@ -96,7 +96,7 @@ def test_text_is_projected_once_for_each_set_of_rows(pipeline: StableDiffusionPi
     """Its keys and values are the same at every iteration."""
     module = pipeline.unet.get_submodule(cross_attention_modules(pipeline.unet)[0])
     with calls_of(module.to_k) as projected, calls_of(pipeline.unet) as calls:
-        arms = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=2)}
+        arms: dict[str, Guidance] = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=2)}
         generate(pipeline, PROMPTS[:2], [1, 2], arms, steps=6, batch_size=2)
     # Calls of four rows: the prefix needs one, the branches' first iteration (six rows) and the others (eight) two.
     assert len(calls) == 2 * 1 + 1 * 2 + 3 * 2
@@ -105,7 +105,7 @@ def test_text_is_projected_once_for_each_set_of_rows(pipeline: StableDiffusionPi
 
 def test_progress_counts_up_to_all_evaluations(pipeline: StableDiffusionPipeline) -> None:
     told: list[tuple[int, int]] = []
-    arms = {"cfg": CFG, "a5": A5}
+    arms: dict[str, Guidance] = {"cfg": CFG, "a5": A5}
     result = generate(pipeline, PROMPTS, range(5), arms, steps=4, batch_size=2, progress=lambda *now: told.append(now))
     assert {total for _, total in told} == {result.evaluations} == {count_evaluations(arms, 4, prompts=5)}
     done = [now for now, _ in told]
@@ -118,7 +118,7 @@ def test_pictures_are_told_as_they_come(pipeline: StableDiffusionPipeline) -> No
     """Each one once, an arm's twin too, and before the next call of the decoder."""
     told: dict[tuple[str, int], np.ndarray] = {}
     seen: list[int] = []
-    arms = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=1), "twin": ClassifierFree(7.5)}
+    arms: dict[str, Guidance] = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=1), "twin": ClassifierFree(7.5)}
 
     def on_picture(arm: str, index: int, picture: np.ndarray) -> None:
         assert (arm, index) not in told
@@ -136,7 +136,12 @@ def test_pictures_are_told_as_they_come(pipeline: StableDiffusionPipeline) -> No
 
 def test_every_call_has_the_shape_that_the_batch_size_gives(pipeline: StableDiffusionPipeline) -> None:
     """A lone picture, a full batch, more arms than rows: always the same number of rows."""
-    for prompts, arms in ((1, {"cfg": CFG}), (3, {"cfg": CFG}), (4, {"cfg": CFG, "a5": A5, "a10": A10})):
+    shapes: list[tuple[int, dict[str, Guidance]]] = [
+        (1, {"cfg": CFG}),
+        (3, {"cfg": CFG}),
+        (4, {"cfg": CFG, "a5": A5, "a10": A10}),
+    ]
+    for prompts, arms in shapes:
         with (
             calls_of(pipeline.unet) as network,
             calls_of(pipeline.vae.decoder) as decoder,
@@ -153,7 +158,11 @@ def test_rows_of_a_network_call(batch_size: int, rows: int) -> None:
     assert network_rows(batch_size) == rows
 
 
-ARMS = {"cfg": CFG, "a5": SegmentationFree(5.0, switch_after=1), "heads": SegmentationFree(heads="per_head")}
+ARMS: dict[str, Guidance] = {
+    "cfg": CFG,
+    "a5": SegmentationFree(5.0, switch_after=1),
+    "heads": SegmentationFree(heads="per_head"),
+}
 pictures = st.lists(st.tuples(st.sampled_from(PROMPTS), st.integers(0, 2**63 - 1)), min_size=1, max_size=5)
 
 

@@ -54,12 +54,12 @@ def test_without_a_scale_it_is_its_parent_bit_for_bit(
     ours: SegmentationFreeStableDiffusionPipeline, stock: StableDiffusionPipeline, options: dict[str, Any]
 ) -> None:
     ours(PROMPTS, segmentation_free_scale=10.0, **CALL)  # what was done before leaves nothing behind
-    seeded = {"generator": generators()} if "num_images_per_prompt" not in options else {}
+    seeded: dict[str, Any] = {"generator": generators()} if "num_images_per_prompt" not in options else {}
     settings = CALL | options
     torch.manual_seed(4)
     theirs = stock(PROMPTS, **settings, **seeded).images
     torch.manual_seed(4)
-    again = {"generator": generators()} if seeded else {}
+    again: dict[str, Any] = {"generator": generators()} if seeded else {}
     assert np.array_equal(ours(PROMPTS, **settings, **again).images, theirs)
 
 
@@ -190,7 +190,8 @@ def test_a_size_is_kept_or_refused(ours: SegmentationFreeStableDiffusionPipeline
     """The parent drops a height that comes without a width."""
     latents = ours(PROMPTS[0], height=24, segmentation_free_scale=10.0, **CALL).images
     assert latents.shape[2:] == (12, 8)
-    for size in ({"height": 23}, {"width": 0}, {"height": 24, "width": 7}):
+    sizes: list[dict[str, Any]] = [{"height": 23}, {"width": 0}, {"height": 24, "width": 7}]
+    for size in sizes:
         with pytest.raises(ValueError, match="must be a positive multiple of 2 pixels, not"):
             ours(PROMPTS[0], segmentation_free_scale=10.0, **size, **CALL)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
-from evenhand.generation.guidance import SegmentationFree
+from evenhand.generation.guidance import Guidance, SegmentationFree
 from evenhand.generation.plan import SCHEDULERS
 from evenhand.generation.trajectory import generate
 from tests.helpers.runs import CFG, PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
@@ -63,7 +63,7 @@ def test_intermediates_are_the_noisy_latents_decoded(
 def test_intermediates_begin_with_noise_and_end_with_the_picture(
     pipeline: StableDiffusionPipeline, scheduler: str
 ) -> None:
-    arms = {"cfg": CFG, "a": SegmentationFree(switch_after=2)}
+    arms: dict[str, Guidance] = {"cfg": CFG, "a": SegmentationFree(switch_after=2)}
     result = run(pipeline, arms, scheduler=scheduler, intermediates=range(STEPS + 1))
     for name in arms:
         assert list(result.intermediates[name]) == [0, 1, 2, 3, 4]
@@ -73,7 +73,7 @@ def test_intermediates_begin_with_noise_and_end_with_the_picture(
 
 
 def test_semantic_maps_name_a_token_for_each_patch(pipeline: StableDiffusionPipeline) -> None:
-    arms = {
+    arms: dict[str, Guidance] = {
         "cfg": CFG,
         "mean": SegmentationFree(switch_after=2),
         "heads": SegmentationFree(switch_after=3, heads="per_head"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def test_the_last_step_returns_the_x0_prediction(name: str, steps: int) -> None:
     for number, timestep in enumerate(scheduler.timesteps):
         prediction = draw([2], number, SHAPE).double()
         before = scheduler.scale_model_input(latents, timestep)
-        latents = advance(scheduler, prediction, timestep, latents, lambda number=number: draw([3], number, SHAPE))
+        latents = advance(scheduler, prediction, timestep, latents, partial(draw, [3], number, SHAPE))
     alpha, sigma = alphas_and_sigmas(int(timestep))
     torch.testing.assert_close(latents, (before - sigma * prediction) / alpha, rtol=2e-6, atol=1e-5)  # float32 tables
 
@@ -65,7 +67,7 @@ def test_the_plan_knows_how_often_each_scheduler_calls_the_network(name: str, st
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_only_ancestral_sampling_asks_for_noise(name: str) -> None:
-    asked = []
+    asked: list[int] = []
 
     def supply() -> torch.Tensor:
         asked.append(len(asked))

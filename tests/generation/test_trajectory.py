@@ -103,7 +103,7 @@ def test_semantic_maps_equal_the_reference(pipeline64: StableDiffusionPipeline, 
 
 def test_the_papers_twenty_iterations_equal_the_reference(pipeline64: StableDiffusionPipeline) -> None:
     """T = 20, t_s = T/2 by default, CFG with w = 7.5 and a in {5, 10} with w̄ = 2.5."""
-    arms = {"cfg": CFG, "a5": SegmentationFree(5.0), "a10": SegmentationFree()}
+    arms: dict[str, Guidance] = {"cfg": CFG, "a5": SegmentationFree(5.0), "a10": SegmentationFree()}
     result = generate(pipeline64, PROMPTS[:1], SEEDS[:1], arms, batch_size=1, return_latents=True)
     assert result.latents is not None
     theirs = {"cfg": Arm(), "a5": Arm(scale=5.0), "a10": Arm(scale=10.0)}
@@ -192,7 +192,7 @@ def test_a_switch_after_the_last_iteration_is_classifier_free_guidance(pipeline:
 def test_arms_from_one_trajectory_equal_separate_runs_bit_for_bit(
     pipeline: StableDiffusionPipeline, scheduler: str
 ) -> None:
-    arms = {
+    arms: dict[str, Guidance] = {
         "cfg": CFG,
         "a5": SegmentationFree(5.0, switch_after=2),
         "a10": SegmentationFree(10.0, switch_after=2),
@@ -218,7 +218,7 @@ def test_arms_from_one_trajectory_equal_separate_runs_bit_for_bit(
 
 def test_images_are_in_prompt_order_and_named_as_the_arms(pipeline: StableDiffusionPipeline) -> None:
     forward = run(pipeline, {"b": CFG, "a": SegmentationFree(switch_after=1)}, batch_size=1)
-    arms = {"a": SegmentationFree(switch_after=1), "b": CFG}
+    arms: dict[str, Guidance] = {"a": SegmentationFree(switch_after=1), "b": CFG}
     backward = generate(pipeline, PROMPTS[::-1], SEEDS[::-1], arms, steps=STEPS, batch_size=1)
     assert list(forward.images) == ["b", "a"]
     for name, images in forward.images.items():
@@ -243,7 +243,7 @@ def test_single_precision_latents_are_float32_and_double_stay_float64(
 def test_half_precision_runs_and_is_near_single_precision(
     pipeline: StableDiffusionPipeline, pipeline16: StableDiffusionPipeline
 ) -> None:
-    arms = {"a": SegmentationFree(switch_after=1)}
+    arms: dict[str, Guidance] = {"a": SegmentationFree(switch_after=1)}
     half, single = (run(each, arms, steps=2) for each in (pipeline16, pipeline))
     assert half.latents is not None
     assert single.latents is not None

@@ -32,7 +32,7 @@ def test_a_long_list_is_counted_not_told() -> None:
 def test_a_tokenizer_without_a_list_knows_everything(tmp_path: Path) -> None:
     assert known_words(tmp_path) is None
     (tmp_path / "words.txt").write_text("red\nstar\n")
-    assert known_words(tmp_path) == {"red", "star"}
+    assert known_words(tmp_path) == frozenset({"red", "star"})
 
 
 def test_generating_warns_and_goes_on() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 
 from evenhand.demo.scenes import built_in_prompts
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
@@ -32,7 +32,7 @@ from evenhand.studies.models import (
 from evenhand.studies.pipeline.checks import uses
 
 
-def make_admin(username: str = "ada") -> AbstractBaseUser:
+def make_admin(username: str = "ada") -> User:
     """A study admin."""
     return get_user_model().objects.create_user(username=username, password="a long password", is_staff=True)
 
@@ -47,7 +47,7 @@ def make_prompt_set(count: int = 60, name: str = "Scenes") -> PromptSet:
 
 def small_configuration(**changes: Any) -> StudyConfiguration:
     """A study of the demo model that takes seconds: 24 scored prompts, 12 final ones, 4 steps."""
-    settings = {
+    settings: dict[str, Any] = {
         "checkpoint": "demo",
         "steps": 4,
         "subset_size": 24,
@@ -66,7 +66,7 @@ def small_configuration(**changes: Any) -> StudyConfiguration:
     return StudyConfiguration(**(settings | changes))
 
 
-def make_draft(owner: AbstractBaseUser | None = None, name: str = "Shapes", **changes: Any) -> Study:
+def make_draft(owner: User | None = None, name: str = "Shapes", **changes: Any) -> Study:
     """A draft over a prompt set of its own."""
     configuration = small_configuration(**changes)
     needed = 3 * configuration.per_stratum + configuration.checks_needed + 1
@@ -82,7 +82,7 @@ def flat_colour(prompt: Prompt, arm: Arm) -> np.ndarray:
 
 
 def make_ready_study(
-    owner: AbstractBaseUser | None = None,
+    owner: User | None = None,
     name: str = "Shapes",
     draw: Callable[[Prompt, Arm], np.ndarray] = flat_colour,
     **changes: Any,

@@ -28,6 +28,6 @@ def pseudo(tmp_path: Path, settings: object) -> Iterator[None]:
     po.save_as_mofile(str(folder / "django.mo"))
     settings.LOCALE_PATHS = [tmp_path, *django_settings.LOCALE_PATHS]  # type: ignore[attr-defined]
     settings.LANGUAGES = [*django_settings.LANGUAGES, ("ar", "Pseudo")]  # type: ignore[attr-defined]
-    trans_real._translations.pop("ar", None)
+    trans_real._translations.pop("ar", None)  # type: ignore[attr-defined]
     yield
-    trans_real._translations.pop("ar", None)
+    trans_real._translations.pop("ar", None)  # type: ignore[attr-defined]

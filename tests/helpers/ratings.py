@@ -34,6 +34,7 @@ def record_rating(
 
 def invite(study: Study, note: str, **values: Any) -> Evaluator:
     """An evaluator with the next free booklet."""
+    assert study.current_version is not None
     evaluator = Evaluator.objects.create(study=study, version=study.current_version, note=note, **values)
     booklet = Booklet.objects.filter(study=study, evaluator=None).order_by("number").first()
     assert booklet is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ class SlowAttention:
         attention_mask: torch.Tensor | None = None,
         temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        assert encoder_hidden_states is not None  # it stands in cross-attention only
         query, key, value = (
             projection(states)[0].numpy().reshape(states.shape[1], attn.heads, -1)
             for projection, states in (
@@ -88,7 +90,7 @@ def semantic_tokens(weights: np.ndarray, stop: int, per_head: bool) -> list[int]
     return [max(range(1, stop), key=lambda token: row[token]) for row in scores]
 
 
-def scheduler_of(name: str, config: dict) -> object:
+def scheduler_of(name: str, config: dict[str, Any]) -> Any:
     """The stock scheduler with the settings that METHOD.md names."""
     if name == "ddim":
         return DDIMScheduler.from_config(
@@ -110,7 +112,9 @@ def noise_of(seed: int, number: int, shape: Sequence[int]) -> torch.Tensor:
     return torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed))
 
 
-def ddpm_mean_and_noise(scheduler: DDPMScheduler, prediction, t, latents, noise):
+def ddpm_mean_and_noise(
+    scheduler: DDPMScheduler, prediction: torch.Tensor, t: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
     """Ho et al. 2020, eq. 6 and 7, from the scheduler's table: posterior mean, plus its spread times noise."""
     index = int((scheduler.timesteps == t).nonzero()[0])
     previous = int(scheduler.timesteps[index + 1]) if index + 1 < len(scheduler.timesteps) else -1
@@ -138,7 +142,15 @@ def reference_latents(
         unet.set_attn_processor(before)
 
 
-def _denoised(pipeline, slow, prompt, seed, arm, steps, scheduler_name):
+def _denoised(
+    pipeline: StableDiffusionPipeline,
+    slow: SlowAttention,
+    prompt: str,
+    seed: int,
+    arm: Arm,
+    steps: int,
+    scheduler_name: str,
+) -> tuple[torch.Tensor, list[np.ndarray]]:
     ids = pipeline.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt").input_ids[0].tolist()
     slow.stop = ids.index(pipeline.tokenizer.eos_token_id) if arm.own_tokens else len(ids)
     slow.per_head = arm.per_head

@@ -21,7 +21,7 @@ def write_clip(folder: Path, *, custom_text: bool = False, **text: Any) -> Path:
     that a wrong mask or a wrong place shows in the features."""
     tokenizer = tiny_tokenizer()
     tower = {"width": WIDTH, "layers": 2}
-    text_cfg = {"context_length": 77, "vocab_size": len(tokenizer), "heads": 2, **tower}
+    text_cfg: dict[str, Any] = {"context_length": 77, "vocab_size": len(tokenizer), "heads": 2, **tower}
     text_cfg |= {"hf_tokenizer_name": "local", "tokenizer_kwargs": {"clean": "whitespace"}, **text}
     vision_cfg = {"image_size": SIDE, "patch_size": 8, "head_width": 16, **tower}
     config: dict[str, Any] = {"embed_dim": WIDTH, "quick_gelu": True, "vision_cfg": vision_cfg, "text_cfg": text_cfg}

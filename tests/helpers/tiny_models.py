@@ -8,8 +8,10 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-WORDS = ("a", "red", "blue", "green", "circle", "square", "star", "above", "below", "left", "of", "and", "the", "on")
-WORDS += ("cat", "dog")
+WORDS = (
+    *("a", "red", "blue", "green", "circle", "square", "star", "above", "below", "left", "of", "and", "the", "on"),
+    *("cat", "dog"),
+)
 CONTEXT = 77
 
 

@@ -32,7 +32,7 @@ def test_they_are_made_from_prompts_outside_the_final_subset() -> None:
     assert [pair.fault for pair in pairs] == ["other_prompt", "damaged"] * 3 + ["other_prompt"]
     members = SubsetPrompt.objects.filter(subset=study.subset)
     final = set(members.exclude(stratum="").values_list("prompt__text", flat=True))
-    scores = {member.prompt_id: member.clip_score for member in members.exclude(prompt__text__in=final)}
+    scores = {member.prompt_id: member.clip_score or 0.0 for member in members.exclude(prompt__text__in=final)}
     chosen = {pair.prompt_id for pair in pairs}
     assert len(chosen) == len(pairs)
     assert not {pair.prompt.text for pair in pairs} & final

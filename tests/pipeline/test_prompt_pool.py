@@ -12,7 +12,7 @@ from django.utils import timezone
 from evenhand.metrics.frechet import FrechetReference
 from evenhand.sampling.draws import SubsetError
 from evenhand.sampling.subset import FrechetCurve, draw_subset
-from evenhand.studies.models import Batch, PromptSet, PromptSubset, SamplingRun, Study, SubsetPrompt
+from evenhand.studies.models import Batch, PromptSet, SamplingRun, Study, SubsetPrompt
 from evenhand.studies.pipeline import prompt_pool, sampling_runs, stages
 from evenhand.studies.pipeline.context import Context
 from evenhand.studies.pipeline.tasks import HANDLERS
@@ -93,6 +93,7 @@ def test_a_study_draws_as_configured_and_says_so(draw: str) -> None:
     expected = draw_subset(draw, reference, 24, 0)
     assert list(subset.members.order_by("prompt__index").values_list("prompt__index", flat=True)) == expected.tolist()
     assert subset.distance == pytest.approx(reference.distance(expected), rel=1e-6)
+    assert subset.frechet_curve is not None
     curve = FrechetCurve.from_dict(subset.frechet_curve)
     assert bool(curve.representative) == (draw == "representative")
     assert np.shape(curve.gaussian) == (3, prompt_pool.GAUSSIAN_DRAWS)
@@ -102,11 +103,12 @@ def test_members_that_stand_there_are_not_drawn_again() -> None:
     """What was drawn is the study's, though another machine's rounding might draw otherwise."""
     study = make_draft(draw="representative")
     only_prompts(study)
-    member = SubsetPrompt.objects.filter(subset=study.subset).order_by("prompt__index").first()
+    members = SubsetPrompt.objects.filter(subset=study.subset)
+    member = members.order_by("prompt__index").first()
     assert member is not None
-    outside = study.prompt_set.prompts.exclude(pk__in=study.subset.members.values("prompt")).first()  # type: ignore[union-attr]
-    SubsetPrompt.objects.filter(pk=member.pk).update(prompt=outside)
-    before = set(SubsetPrompt.objects.filter(subset=study.subset).values_list("prompt", flat=True))
+    outside = study.prompt_set.prompts.exclude(pk__in=members.values_list("prompt", flat=True)).first()
+    members.filter(pk=member.pk).update(prompt=outside)
+    before = set(members.values_list("prompt", flat=True))
     stage = study.stages.get(name="subset")
     batch = stage.batches.get()
     stages.DEFINITIONS["subset"].run(Context(study, small_configuration(), Claim(batch)))
@@ -118,7 +120,8 @@ def test_what_was_left_out_is_counted_in_the_record() -> None:
     Study.objects.filter(pk=study.pk).update(prompt_set=repeated())
     study.refresh_from_db()
     only_prompts(study)
-    subset = PromptSubset.objects.get(pk=study.subset_id)
+    subset = study.subset
+    assert subset is not None
     assert subset.removed >= 10
     assert (subset.deduplicate, subset.near_duplicate_cosine) == ("near", 0.9999)
     assert max(subset.members.values_list("prompt__index", flat=True)) < 60
@@ -132,6 +135,7 @@ def test_tried_settings_are_computed_with_both_draws() -> None:
     assert work_through(HANDLERS) == 1
     run.refresh_from_db()
     assert (run.state, run.removed, run.error) == ("done", 10, "")
+    assert run.frechet_curve is not None
     curve = FrechetCurve.from_dict(run.frechet_curve)
     assert curve.sizes == (8, 24, 48)
     assert (np.array(curve.representative).mean(1) < np.array(curve.distances).mean(1)).all()

@@ -346,7 +346,8 @@ def test_errors_tell_no_more_than_pages_do(live_server: LiveServer) -> None:
     visitor = Population(Preference((0.5, 0.5))).visitor(person, np.random.default_rng(0), at_most=OF // 2)
     with httpx.Client(base_url=live_server.url, timeout=30) as client:
         assert Walk(client, visitor, fetch=False).to_the_end() == "left"
-        refused, skipped = defaultdict(set), defaultdict(set)
+        refused: dict[bool, set[Any]] = defaultdict(set)
+        skipped: dict[bool, set[Any]] = defaultdict(set)
         for trial in Trial.objects.filter(booklet__evaluator=person):
             sent = {"trial": str(trial.public_id), "choice": "1", "key": str(uuid.uuid4()), "reason": "skip"}
             answered = trial.position <= OF // 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
-from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, written
+from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, questions_text
 from evenhand.studies.rating.enrolment import enrol
 from evenhand.studies.revision import revise
 from tests.helpers.factories import make_ready_study
@@ -22,7 +23,7 @@ QUESTIONS = (
 )
 
 
-def visitor_of(client: Client, **changes: object) -> Visitor:
+def visitor_of(client: Client, **changes: Any) -> Visitor:
     study = make_ready_study(**changes)
     open_study(study)
     return Visitor(client, enrol(study, note="Grace"))
@@ -57,7 +58,7 @@ def test_the_instructions_show_an_example_and_say_which_is_better(client: Client
     pair = visitor.evaluator.study.check_pairs.get()
     assert pair.prompt.text in page
     assert "Left is much better” here" in page
-    pictures = [b"".join(client.get(f"{visitor.path}example/{side}").streaming_content) for side in ("left", "right")]
+    pictures = [client.get(f"{visitor.path}example/{side}").getvalue() for side in ("left", "right")]
     assert [hashlib.sha256(data).hexdigest() for data in pictures] == [pair.better.sha256, pair.worse.sha256]
 
 
@@ -149,7 +150,7 @@ def test_a_get_of_any_step_changes_nothing(client: Client) -> None:
 def test_questions_are_written_one_a_line() -> None:
     text = "What do you compare? | Sounds | *Pictures\nMay you skip? | *Yes | No"
     assert parse_questions(text) == QUESTIONS
-    assert parse_questions(written(QUESTIONS)) == QUESTIONS
+    assert parse_questions(questions_text(QUESTIONS)) == QUESTIONS
     with pytest.raises(ValueError, match="0 are marked"):
         parse_questions("May you skip? | Yes | No")
     with pytest.raises(ValueError, match="two options at least"):

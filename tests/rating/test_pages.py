@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 
 import pytest
 from django.test import Client
 
-from evenhand.studies.access import link_for
+from evenhand.config.observability import BlankTokens
+from evenhand.studies.access import enrolment_link, link_for
 from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study, pause_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
@@ -71,7 +73,7 @@ def test_the_pictures_are_the_trials_own_bytes_and_private(client: Client, visit
     body = visitor.status()["trial"]
     for side, image in (("left", trial.left_image), ("right", trial.right_image)):
         response = client.get(body[side])
-        data = b"".join(response.streaming_content)
+        data = response.getvalue()
         assert hashlib.sha256(data).hexdigest() == image.sha256
         assert data == image_path(image.sha256).read_bytes()
         assert "private" in response["Cache-Control"]
@@ -218,11 +220,8 @@ def test_the_next_trial_is_marked_as_shown(visitor: Visitor) -> None:
     assert shown[3] is None
 
 
-def test_logs_blank_tokens_out(caplog: pytest.LogCaptureFixture, grace: Evaluator) -> None:
-    import logging
-
-    from evenhand.config.observability import BlankTokens
-
-    record = logging.LogRecord("x", logging.WARNING, "", 0, "Not Found: %s", (link_for(grace),), None)
+def test_logs_blank_tokens_out(grace: Evaluator) -> None:
+    links = (link_for(grace), f"{enrolment_link(grace.study)}?PROLIFIC_PID=5f2d")
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "Not Found: %s, %s", links, None)
     BlankTokens().filter(record)
-    assert record.getMessage() == "Not Found: /e/…/"
+    assert record.getMessage() == "Not Found: /e/…/, /j/…/?PROLIFIC_PID=5f2d"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint
 from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
 from evenhand.studies.results.report import PopulationError, ratings_table, short_names, study_report
 from tests.helpers.factories import make_ready_study
@@ -227,7 +227,7 @@ def test_an_unknown_population_is_named(study: Study) -> None:
 
 def test_arms_that_would_share_a_short_name_keep_their_labels() -> None:
     twins = (SegmentationFree(10.0), SegmentationFree(10.0, strength=7.5))
-    guidances = [ClassifierFree(7.5), SegmentationFree(5.0), *twins]
+    guidances: list[Guidance] = [ClassifierFree(7.5), SegmentationFree(5.0), *twins]
     arms = [
         Arm(pk=i, label=f"arm {i}", guidance=g.to_dict(), fingerprint=fingerprint(g)) for i, g in enumerate(guidances)
     ]

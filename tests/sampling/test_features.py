@@ -198,7 +198,8 @@ def test_a_killed_process_leaves_what_it_had_done(cache: FeatureCache, tmp_path:
     root = Path(__file__).resolve().parents[2]
     child = subprocess.run([sys.executable, "-c", CHILD, str(cache.folder), str(folder)], cwd=root)
     assert child.returncode == -signal.SIGKILL
-    clip, given = load_clip(str(folder)), []
+    clip = load_clip(str(folder))
+    given: list[str] = []
 
     def encoded(texts: Sequence[str], *, progress: Progress | None = None) -> Features:
         given.extend(texts)

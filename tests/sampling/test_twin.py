@@ -26,7 +26,7 @@ def test_a_whole_population_is_white() -> None:
 
 @pytest.mark.parametrize("n", [5, 20, 33, 37])
 def test_rows_are_distributed_as_those_of_a_population_that_is_made(n: int) -> None:
-    """Mean and spread of three statistics over 4 000 populations, to four standard errors."""
+    """Mean and spread of three statistics over 4,000 populations, to four standard errors."""
 
     def statistics(rows: np.ndarray) -> list[float]:
         return [float((rows.mean(0) ** 2).sum()), float((rows**2).sum()), float(np.abs(rows[0] @ rows[1]))]

@@ -75,7 +75,7 @@ def test_lapses_are_made_in_checks_too(live_server: LiveServer) -> None:
     send(live_server, study, 2, Population(STRONG, absent), fetch=False)
     checks = Rating.objects.filter(trial__kind="attention").values_list("choice", "trial__expected_choice")
     assert len(checks) == 12
-    assert 0 < sum(choice * expected > 0 for choice, expected in checks) < 12
+    assert 0 < sum((choice or 0) * (expected or 0) > 0 for choice, expected in checks) < 12
 
 
 def test_who_drops_out_leaves_a_booklet_behind(live_server: LiveServer) -> None:

@@ -103,7 +103,7 @@ def test_work_whose_lease_is_lost_stops_at_its_next_progress_and_is_not_failed()
             steps.append(step)
             if step == 3:
                 Batch.objects.filter(pk=claim.item.pk).update(holder=None, lease_until=None, state=Batch.State.WAITING)
-                claim.lost.set()  # as the heartbeat does when its update finds no row
+                claim.loss.set()  # as the heartbeat does when its update finds no row
             claim.progress(step, 10)
 
     assert not queue.run(batch, Handler(run))
@@ -160,7 +160,8 @@ def test_released_items_have_all_their_attempts_again() -> None:
 
 def test_what_a_handler_returns_is_stored_when_the_item_is_finished() -> None:
     make_stage(3)
-    batch, ended = claimed(), []
+    batch = claimed()
+    ended: list[Batch] = []
     assert queue.run(batch, Handler(lambda claim: {"items": [1, 2]}))
     batch.refresh_from_db()
     assert (batch.items, batch.state, batch.done) == ([1, 2], "done", 2)
