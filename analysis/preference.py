@@ -1,4 +1,4 @@
-"""Preference shares and their uncertainty (paper Fig. 11, METHOD §4).
+"""Preference shares and their uncertainty (paper Fig. 11, method §5.2).
 
 A preference is −2 … +2 towards the candidate. Categories run from *baseline strongly* to *candidate strongly*.
 """

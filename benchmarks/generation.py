@@ -170,7 +170,7 @@ class ExplicitAttention:
 
 
 def new_scheduler(pipeline: StableDiffusionPipeline) -> DDIMScheduler:
-    """DDIM with METHOD's settings: its last step is the x0 prediction."""
+    """DDIM with the settings of method §1.8: its last step is the x0 prediction."""
     settings = {"set_alpha_to_one": True, "steps_offset": 1, "timestep_spacing": "leading", "clip_sample": False}
     return DDIMScheduler.from_config(pipeline.scheduler.config, **settings)
 

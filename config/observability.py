@@ -10,7 +10,7 @@ _TOKEN = re.compile(r"(/[ej]/)[^/\s\"?]+")
 
 
 class BlankTokens(logging.Filter):
-    """Replace the credential in ``/e/<token>/…`` and ``/j/<token>/…`` by an ellipsis, wherever it stands in a record."""
+    """Replace the token in ``/e/<token>/…`` and ``/j/<token>/…`` by an ellipsis, wherever it stands in a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()

@@ -1,4 +1,4 @@
-"""The configurations of the paper's Fig. 1 to 9 (METHOD section 2), as data. Plain Python."""
+"""The configurations of the paper's Fig. 1 to 9 (method §2.1), as data. Plain Python."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class SegmentationFree:
         return 1.0 + self.strength
 
     def switch_iteration(self, steps: int) -> int:
-        """t_s for T = ``steps`` iterations (METHOD: exactly t_s of them are classifier-free).
+        """t_s for T = ``steps`` iterations (method §1.7: exactly t_s of them are classifier-free).
 
         Raises GuidanceError where ``switch_after`` lies beyond T.
         """

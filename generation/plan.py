@@ -1,4 +1,4 @@
-"""Which network rows each iteration needs, which arms share them, and where arms part (METHOD: Cost). Plain Python.
+"""Which network rows each iteration needs, which arms share them, and where arms part (method §1.12). Plain Python.
 
 All arms of an image start from one latent. At every network call each arm demands two predictions: one on the image's
 own prompt, one on what its guidance subtracts. Arms of one branch with the same demand stay together; where demands

@@ -1,4 +1,4 @@
-"""The schedulers a trajectory may use, built from the checkpoint's own configuration (METHOD: Scheduler)."""
+"""The schedulers a trajectory may use, built from the checkpoint's own configuration (method §1.8)."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def words_beyond_limit(pipeline: StableDiffusionPipeline, prompt: str) -> str:
 
 
 def own_tokens(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
-    """Bool (tokens,): the positions 0 < i < first end-of-text of the padded prompt (METHOD: Tokens)."""
+    """Bool (tokens,): the positions 0 < i < first end-of-text of the padded prompt (method §1.5)."""
     tokenizer = pipeline.tokenizer
     ids = tokenizer(
         _converted(pipeline, prompt),

@@ -1,4 +1,4 @@
-"""CLIP models through open_clip, and the CLIP score: the raw cosine of a picture and its prompt (METHOD §2)."""
+"""CLIP models through open_clip, and the CLIP score: the raw cosine of a picture and its prompt (method §3.1)."""
 
 from __future__ import annotations
 

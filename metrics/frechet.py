@@ -54,7 +54,7 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 
 class FrechetReference:
-    """The Gaussian of a whole set, prepared so that subsets of it are compared quickly (METHOD §3 step 3).
+    """The Gaussian of a whole set, prepared so that subsets of it are compared quickly (method §4.3).
 
     With ``Σ = VΛVᵀ`` and ``P = (X−μ)VΛ^½`` a subset of n rows needs the singular values of its centred rows of P: the
     eigenvalues of an n×n (n ≤ d) or d×d Gram matrix. The features stay as they are given, a float32 memory map for

@@ -1,4 +1,4 @@
-"""The random draw (METHOD §3 step 4), which every other draw starts from."""
+"""The random draw (method §4.5), which every other draw starts from."""
 
 from __future__ import annotations
 

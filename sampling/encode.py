@@ -1,4 +1,4 @@
-"""CLIP text features of prompts (METHOD §3 step 2).
+"""CLIP text features of prompts (method §4.2).
 
 A causal tower that pools at the end-of-text token gives the same pooled vector when a batch is cut to its longest
 prompt, so prompts are sorted by length and encoded in short batches. Other towers are run at full length.

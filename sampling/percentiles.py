@@ -1,4 +1,4 @@
-"""Strata around percentile ranks of a score (METHOD §3 step 6)."""
+"""Strata around percentile ranks of a score (method §4.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random subsets and their Fréchet distance to the whole set (paper Fig. 10, METHOD §3 steps 3 and 4).
+"""Random subsets and their Fréchet distance to the whole set (paper Fig. 10, method §4.4 and §4.5).
 
 A curve may hold three families of distances: of random draws (the paper's), of representative draws, and of draws from
 the set's Gaussian twin, which show what of the curve is finite-sample bias.

@@ -101,7 +101,7 @@ def imported_study(tmp_path: Path, **changes: Any) -> Study:
 
 
 def expected_evaluations(study: Study) -> dict[str, int]:
-    """METHOD's count for every stage that runs the network."""
+    """The count of method §1.12 for every stage that runs the network."""
     configuration = configuration_of(study)
     final = 3 * configuration.per_stratum
     candidates = {str(i): guidance for i, guidance in enumerate(configuration.candidates)}

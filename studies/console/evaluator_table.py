@@ -105,7 +105,7 @@ def _totals(evaluators: QuerySet[Evaluator], skips: QuerySet[Skip]) -> dict[str,
 
 
 def panel_query(configuration: StudyConfiguration) -> str:
-    """Return the panel's parameters as a query, with Prolific's placeholders; of another panel with “…” for each value."""
+    """Return the panel's parameters as a query: with Prolific's placeholders, for another panel with “…”."""
     names = configuration.panel_parameters
     if names == PROLIFIC:
         return "&".join(f"{name}={{{{%{name}%}}}}" for name in names)

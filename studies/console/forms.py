@@ -212,7 +212,9 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         baseline = changed_baseline(stored.baseline if stored else None, changed_fields, values)
         opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
         default = SegmentationFree(values["scales"][0], values["sfg_strength"], values["switch_after"], opening=opening)
-        changes: dict[str, Any] = {name: values[field] for field, name in GUIDANCE_FIELDS.items() if field in changed_fields}
+        changes: dict[str, Any] = {
+            name: values[field] for field, name in GUIDANCE_FIELDS.items() if field in changed_fields
+        }
         if changed_fields & {"strength", "negative_prompt"}:
             changes["opening"] = opening
         candidates = changed_candidates(stored.candidates if stored else (), values["scales"], changes, default)

@@ -24,7 +24,7 @@ LINES = {"rows": 5}
 
 
 class TextField(forms.CharField):
-    """A text of several lines. Browsers send line ends as CR LF; they are stored as LF, and do not count as a change."""
+    """A text of several lines. Browsers send line ends as CR LF; they are stored as LF, and are not a change."""
 
     widget = forms.Textarea
 

@@ -1,4 +1,4 @@
-"""A prompt set's page: how long its prompts are, what repeats, and sampling settings tried on it."""
+"""Serve a prompt set's page: prompt lengths, repeated prompts, and sampling settings tried on it."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ from evenhand.studies.models import PromptSet, SamplingRun
 from evenhand.studies.pipeline import sampling_runs
 from evenhand.studies.results import figures
 
-LISTED = 8  # earlier tries on the page
-REPEATED = 5  # prompts that occur most often
+RUNS_LISTED = 8
+REPEATED_PROMPTS = 5  # those that occur most often
 LONGEST_BAR = 40  # words; longer prompts are counted together
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpResponse:
-    """The page of a prompt set. htmx asks for the tried settings alone while a worker computes them."""
-    found = get_object_or_404(PromptSet, pk=pk)
-    runs = SamplingRun.objects.filter(prompt_set=found)
-    shown = get_object_or_404(runs, pk=run) if run is not None else runs.first()
+    """Show a prompt set and a sampling run, or start a run; htmx asks for the run alone while a worker computes it."""
+    prompt_set = get_object_or_404(PromptSet, pk=pk)
+    runs = SamplingRun.objects.filter(prompt_set=prompt_set)
+    current_run = get_object_or_404(runs, pk=run) if run is not None else runs.first()
     if getattr(request, "htmx", False):
-        return render(request, "console/_sampling_run.html", {"set": found, **_run(shown, request)})
-    configuration = StudyConfiguration.from_json(shown.configuration) if shown is not None else None
-    form = SamplingForm(request.POST or None, prompt_set=found, initial=SamplingForm.initial_of(found, configuration))
+        return render(request, "console/_sampling_run.html", {"set": prompt_set, **_run_context(current_run, request)})
+    configuration = StudyConfiguration.from_json(current_run.configuration) if current_run is not None else None
+    initial = SamplingForm.initial_of(prompt_set, configuration)
+    form = SamplingForm(request.POST or None, prompt_set=prompt_set, initial=initial)
     if request.method == "POST" and form.is_valid():
-        made = sampling_runs.start(found, form.cleaned_data["configuration"])
-        return redirect(reverse("console:sampling_run", args=[pk, made.pk]) + "#tried")
+        new_run = sampling_runs.start(prompt_set, form.cleaned_data["configuration"])
+        return redirect(reverse("console:sampling_run", args=[pk, new_run.pk]) + "#tried")
     context = {
         "section": "prompts",
-        "set": found,
+        "set": prompt_set,
         "form": form,
-        "lengths": _lengths(found),
-        "repeated": _repeated(found),
-        "runs": [_summary(each) for each in runs[:LISTED]],
-        **_run(shown, request),
+        "lengths": _lengths(prompt_set),
+        "repeated": _repeated(prompt_set),
+        "runs": [_summary(each) for each in runs[:RUNS_LISTED]],
+        **_run_context(current_run, request),
     }
     return render(request, "console/prompt_set.html", context)
 
@@ -55,34 +56,33 @@ def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpRes
 @login_required
 @require_GET
 def curve(request: HttpRequest, pk: int, run: int, kind: str) -> HttpResponse:
-    """The curve of tried settings as SVG, PNG or CSV."""
-    found = get_object_or_404(SamplingRun, prompt_set_id=pk, pk=run)
-    if found.frechet_curve is None:
+    """Serve the curve of a sampling run as SVG, PNG or CSV."""
+    sampling_run = get_object_or_404(SamplingRun, prompt_set_id=pk, pk=run)
+    if sampling_run.frechet_curve is None:
         raise Http404("the curve has not been computed")
-    configuration = StudyConfiguration.from_json(found.configuration)
-    return curve_file(found.frechet_curve, configuration.subset_size, configuration.draw, kind, threshold_of(request))
+    configuration = StudyConfiguration.from_json(sampling_run.configuration)
+    size, draw = configuration.subset_size, configuration.draw
+    return curve_file(sampling_run.frechet_curve, size, draw, kind, threshold_of(request))
 
 
-def curve_file(
-    curve: dict[str, Any], chosen: int, draw: str, kind: str, threshold: float | None = None
-) -> HttpResponse:
-    """A curve in one of its forms."""
+def curve_file(curve: dict[str, Any], size: int, draw: str, kind: str, threshold: float | None = None) -> HttpResponse:
+    """Respond with a curve as SVG, PNG or CSV; ``size`` and ``draw`` are marked, ``threshold`` is drawn as a line."""
     headers = {"Cache-Control": "private, no-cache"}
     if kind == "csv":
         headers["Content-Disposition"] = 'attachment; filename="frechet.csv"'
         text = FrechetCurve.from_dict(curve).to_csv()
         return HttpResponse(text, content_type="text/csv; charset=utf-8", headers=headers)
     if kind == "png":
-        picture = figures.frechet_curve_png(curve, chosen, draw=draw, threshold=threshold)
-        return HttpResponse(picture, content_type="image/png", headers=headers)
+        png = figures.frechet_curve_png(curve, size, draw=draw, threshold=threshold)
+        return HttpResponse(png, content_type="image/png", headers=headers)
     if kind != "svg":
         raise Http404(f"a curve is drawn as svg, png or csv, not as {kind}")
-    drawn = figures.frechet_curve(curve, chosen, draw=draw, threshold=threshold)
-    return HttpResponse(drawn, content_type="image/svg+xml", headers=headers)
+    svg = figures.frechet_curve(curve, size, draw=draw, threshold=threshold)
+    return HttpResponse(svg, content_type="image/svg+xml", headers=headers)
 
 
 def threshold_of(request: HttpRequest) -> float | None:
-    """The distance that was asked for; none if there is none, or nothing that a distance can be."""
+    """Return the distance that was asked for; None if there is none, or if it is no positive number."""
     try:
         value = float(request.GET.get("threshold", ""))
     except ValueError:
@@ -90,8 +90,8 @@ def threshold_of(request: HttpRequest) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _run(run: SamplingRun | None, request: HttpRequest) -> dict[str, Any]:
-    """What the page says of tried settings: where they stand, and what their curves show."""
+def _run_context(run: SamplingRun | None, request: HttpRequest) -> dict[str, Any]:
+    """Return the page's context for a sampling run: its progress, and the numbers of its curves."""
     if run is None:
         return {"run": None}
     configuration = StudyConfiguration.from_json(run.configuration)
@@ -100,18 +100,19 @@ def _run(run: SamplingRun | None, request: HttpRequest) -> dict[str, Any]:
         "configuration": configuration,
         "moving": run.state in (SamplingRun.State.WAITING, SamplingRun.State.LEASED),
         "percent": 100 * run.done // run.total if run.total else 0,
-        "plan": _plan(run, configuration),
+        "plan": _plan_address(run, configuration),
     }
     if run.frechet_curve is not None:
-        drawn = FrechetCurve.from_dict(run.frechet_curve)
+        curve = FrechetCurve.from_dict(run.frechet_curve)
         threshold = threshold_of(request)
+        random_mean = _mean(curve, configuration.subset_size)
         context |= {
-            "curves": [_row(drawn, name, configuration, threshold) for name in DRAWS],
-            "table": _table(drawn),
+            "curves": [_row(curve, name, configuration, threshold) for name in DRAWS],
+            "table": _table(curve),
             "threshold": threshold,
             "query": f"?{urlencode({'threshold': threshold})}" if threshold else "",
-            "equal": smallest_size_under(drawn.family("representative"), _mean(drawn, configuration.subset_size)),
-            "random_mean": _mean(drawn, configuration.subset_size),
+            "equal": smallest_size_under(curve.family("representative"), random_mean),
+            "random_mean": random_mean,
         }
     return context
 
@@ -121,7 +122,7 @@ def _mean(curve: FrechetCurve, size: int) -> float:
 
 
 def _row(curve: FrechetCurve, draw: str, configuration: StudyConfiguration, threshold: float | None) -> dict[str, Any]:
-    """One way of drawing: the distance at the chosen size, and the size that the threshold asks for."""
+    """Return a draw's distance at the chosen size, and the size that the threshold asks for."""
     family = curve.family(draw)
     place = family.sizes.index(configuration.subset_size)
     return {
@@ -134,7 +135,7 @@ def _row(curve: FrechetCurve, draw: str, configuration: StudyConfiguration, thre
 
 
 def _table(curve: FrechetCurve) -> list[dict[str, Any]]:
-    """The numbers under the figure, for those who read them rather than look."""
+    """Return the numbers of the curve, one row a size."""
     representative = curve.family("representative")
     return [
         {
@@ -149,10 +150,10 @@ def _table(curve: FrechetCurve) -> list[dict[str, Any]]:
     ]
 
 
-def _plan(run: SamplingRun, configuration: StudyConfiguration) -> str:
-    """The address of a new study's plan with these settings filled in."""
-    given = {"prompt_set": run.prompt_set_id, **SamplingForm.values_of_configuration(configuration)}
-    return f"{reverse('console:new_study')}?{urlencode({name: value for name, value in given.items() if value != ''})}"
+def _plan_address(run: SamplingRun, configuration: StudyConfiguration) -> str:
+    """Return the address of a new study's plan with these settings filled in."""
+    values = {"prompt_set": run.prompt_set_id, **SamplingForm.values_of_configuration(configuration)}
+    return f"{reverse('console:new_study')}?{urlencode({name: value for name, value in values.items() if value != ''})}"
 
 
 def _summary(run: SamplingRun) -> dict[str, Any]:
@@ -168,45 +169,46 @@ def _summary(run: SamplingRun) -> dict[str, Any]:
 # ------------------------------------------------------------------------------ the set itself
 
 
-def _lengths(found: PromptSet) -> dict[str, Any]:
-    """Prompts by their number of words, as bars of a histogram; stored prompts have single spaces."""
-    without = Length(Replace(F("text"), Value(" "), Value("")))
-    counts = dict(
-        found.prompts.annotate(words=Length("text") - without + 1)
-        .order_by()
-        .values_list("words")
-        .annotate(n=Count("pk"))
-    )
+def _lengths(prompt_set: PromptSet) -> dict[str, Any]:
+    """Return the histogram of the prompts' numbers of words; stored prompts have single spaces."""
+    spaces = Length("text") - Length(Replace(F("text"), Value(" "), Value("")))
+    prompts = prompt_set.prompts.annotate(words=spaces + 1).order_by()
+    counts = dict(prompts.values_list("words").annotate(n=Count("pk")))
     longest = max(counts)
-    last = min(longest, LONGEST_BAR)
-    bars = [counts.get(words, 0) for words in range(1, last + 1)]
-    bars[-1] += sum(n for words, n in counts.items() if words > last)
-    top = max(bars)
+    bar_count = min(longest, LONGEST_BAR)
+    bars = [counts.get(words, 0) for words in range(1, bar_count + 1)]
+    bars[-1] += sum(n for words, n in counts.items() if words > bar_count)
     return {
-        "mean": sum(words * n for words, n in counts.items()) / found.count,
+        "mean": sum(words * n for words, n in counts.items()) / prompt_set.count,
         "shortest": min(counts),
         "longest": longest,
-        "cut": longest > last,
-        "top": top,
-        "last": last,
-        "bars": [
-            {
-                "words": i + 1,
-                "count": n,
-                "x": 10 * i,
-                "y": f"{100 - 100 * n / top:.2f}",
-                "height": f"{100 * n / top:.2f}",
-            }
-            for i, n in enumerate(bars)
-        ],
-        "width": 10 * last,
-        "ticks": [{"words": words, "x": 10 * words - 5} for words in (1, *range(5, last + 1, 5))],
+        "cut": longest > bar_count,
+        "top": max(bars),
+        "last": bar_count,
+        "bars": _bars(bars),
+        "width": 10 * bar_count,
+        "ticks": [{"words": words, "x": 10 * words - 5} for words in (1, *range(5, bar_count + 1, 5))],
     }
 
 
-def _repeated(found: PromptSet) -> list[tuple[str, int]]:
-    """The prompts that occur most often; none are looked for where none repeats."""
-    if not found.duplicates:
+def _bars(counts: list[int]) -> list[dict[str, Any]]:
+    """Return the histogram's bars as rectangles, the highest one 100 units high."""
+    top = max(counts)
+    return [
+        {
+            "words": i + 1,
+            "count": n,
+            "x": 10 * i,
+            "y": f"{100 - 100 * n / top:.2f}",
+            "height": f"{100 * n / top:.2f}",
+        }
+        for i, n in enumerate(counts)
+    ]
+
+
+def _repeated(prompt_set: PromptSet) -> list[tuple[str, int]]:
+    """Return the prompts that occur most often, with their numbers; no query is made where none repeats."""
+    if not prompt_set.duplicates:
         return []
-    rows = found.prompts.order_by().values("text").annotate(n=Count("pk")).filter(n__gt=1)
-    return list(rows.order_by("-n", "text").values_list("text", "n")[:REPEATED])
+    rows = prompt_set.prompts.order_by().values("text").annotate(n=Count("pk")).filter(n__gt=1)
+    return list(rows.order_by("-n", "text").values_list("text", "n")[:REPEATED_PROMPTS])

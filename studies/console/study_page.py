@@ -130,5 +130,7 @@ def procedure_in_words(configuration: StudyConfiguration) -> list[str]:
     if checks == 1:
         sentences.append("One failed check cannot be told from a slip; panels ask for two.")
     if configuration.repeats:
-        sentences.append(f"Pressed at random, a repeated pair agrees with its first answer in {RANDOM_AGREEMENT:.0%} of cases.")
+        sentences.append(
+            f"Pressed at random, a repeated pair agrees with its first answer in {RANDOM_AGREEMENT:.0%} of cases."
+        )
     return sentences

@@ -1,7 +1,7 @@
-"""The stage that makes the check pairs: for the example, for practice and for attention checks.
+"""Run the stage that makes check pairs: for the example, for practice and for attention checks.
 
-Their prompts are taken from the first subset outside the final one, so that no evaluator meets them again; the better
-picture is there already (it was scored), and the worse one is damaged here or belongs to another prompt.
+Their prompts are taken from the first subset outside the final one, so that no evaluator meets them in another pair.
+The better image was generated to be scored; the worse one is a damaged copy, or an image of another prompt.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, wh
 STREAM = 7  # of the study's seed
 
 
-def plan_checks(study: Study, configuration: StudyConfiguration) -> Plan:
-    """One batch; a unit for each check pair. None where the study wants none."""
+def plan_checks(_study: Study, configuration: StudyConfiguration) -> Plan:
+    """Plan one batch with a unit for each check pair; no batch where the study needs none."""
     return whole(configuration.checks_needed) if configuration.checks_needed else []
 
 
 def uses(configuration: StudyConfiguration) -> list[CheckPair.Use]:
-    """What each check pair is for, in order."""
+    """Return what each check pair is for, in order."""
     example = [CheckPair.Use.EXAMPLE] if configuration.introduction else []
     practice = [CheckPair.Use.PRACTICE] * configuration.practice_trials
-    rest = configuration.checks_needed - len(example) - len(practice)
-    return [*example, *practice, *[CheckPair.Use.ATTENTION] * rest]
+    attention = configuration.checks_needed - len(example) - len(practice)
+    return [*example, *practice, *[CheckPair.Use.ATTENTION] * attention]
 
 
 def make_checks(context: Context) -> None:
-    """Write the check pairs; those that stand there are never made again."""
+    """Write the check pairs; existing ones are never made again."""
     from evenhand.generation.damage import damaged
     from evenhand.generation.images import decode_png, encode_png
 
@@ -40,15 +40,14 @@ def make_checks(context: Context) -> None:
     if study.check_pairs.exists():  # all of them: they are written in one transaction
         return
     rng = np.random.default_rng([configuration.seed, STREAM])
-    images = outside(study, configuration, rng)
-    best = images[: configuration.checks_needed]
+    images = baseline_images_outside(study, configuration, rng)
     rows = []
     with transaction.atomic():
         for number, use in enumerate(uses(configuration)):
-            better = best[number]
+            better = images[number]
             if number % 2:
-                picture = damaged(decode_png(image_path(better.sha256).read_bytes()), rng)
-                fault, worse = CheckPair.Fault.DAMAGED, _altered(better, store_image(encode_png(picture)))
+                pixels = damaged(decode_png(image_path(better.sha256).read_bytes()), rng)
+                fault, worse = CheckPair.Fault.DAMAGED, _create_altered(better, store_image(encode_png(pixels)))
             else:
                 others = [image for image in images if image.prompt.text != better.prompt.text]
                 fault, worse = CheckPair.Fault.OTHER_PROMPT, others[int(rng.integers(len(others)))]
@@ -61,37 +60,37 @@ def make_checks(context: Context) -> None:
         CheckPair.objects.bulk_create(rows)
 
 
-def outside(study: Study, configuration: StudyConfiguration, rng: np.random.Generator) -> list[Image]:
-    """Baseline pictures of distinct prompts outside the final subset: first those that CLIP finds the best fitting, as
-    many as check pairs are needed, in random order; then the rest.
+def baseline_images_outside(study: Study, configuration: StudyConfiguration, rng: np.random.Generator) -> list[Image]:
+    """Return baseline images of distinct prompts outside the final subset.
 
-    ``ValueError`` where there are too few.
+    First, in random order, those with the highest CLIP scores, as many as check pairs are needed; then the others.
+    Raises ``InputError`` where there are too few.
     """
     members = SubsetPrompt.objects.filter(subset_id=study.subset_id)
-    final = set(members.exclude(stratum="").values_list("prompt__text", flat=True))
+    final_texts = set(members.exclude(stratum="").values_list("prompt__text", flat=True))
     comparison = study.comparisons.first()
     assert comparison is not None  # the prompts stage made it
-    there = Image.objects.filter(
+    rows = Image.objects.filter(
         prompt__in=members.filter(stratum="").values("prompt"),
         arm=comparison.baseline_id,
         recipe=study.recipe_id,
         state=Image.State.DONE,
     )
-    by_text = {image.prompt.text: image for image in there.select_related("prompt").order_by("-prompt__index", "seed")}
-    images = [image for text, image in sorted(by_text.items()) if text not in final]
-    needed = max(2, configuration.checks_needed)
-    if len(images) < needed:
+    by_text = {image.prompt.text: image for image in rows.select_related("prompt").order_by("-prompt__index", "seed")}
+    images = [image for text, image in sorted(by_text.items()) if text not in final_texts]
+    minimum = max(2, configuration.checks_needed)
+    if len(images) < minimum:
         raise InputError(
-            f"subset_size: practice and attention checks need {needed} prompts outside the final subset, and the first "
+            f"subset_size: practice and attention checks need {minimum} prompts outside the final subset, and the first "
             f"subset of {configuration.subset_size} leaves {len(images)}"
         )
     scores = dict(members.values_list("prompt", "clip_score"))
     images.sort(key=lambda image: (-(scores[image.prompt_id] or 0.0), image.prompt.index))
-    first = configuration.checks_needed
-    return [*(images[int(i)] for i in rng.permutation(first)), *images[first:]]
+    count = configuration.checks_needed
+    return [*(images[int(i)] for i in rng.permutation(count)), *images[count:]]
 
 
-def _altered(source: Image, sha256: str) -> Image:
+def _create_altered(source: Image, sha256: str) -> Image:
     return Image.objects.create(
         prompt=source.prompt,
         seed=source.seed,

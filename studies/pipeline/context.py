@@ -1,4 +1,4 @@
-"""What a stage is, and what its functions are given."""
+"""Define a stage of the preparation, and the context that its functions receive."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Chapter = Literal["prompts", "pictures"]  # of the study's page
 
 @dataclass(frozen=True)
 class StageDefinition:
-    """A stage: its name and title, where it stands on the study's page, the queue it needs, and its two functions.
+    """A stage: its name and title, its chapter on the study's page, the queue it needs, and its two functions.
 
-    ``plan`` cuts it into batches, when the stage before it is done; ``run`` does one batch, and may be run again.
+    ``plan`` cuts it into batches, when the stage before it is done; ``run`` processes one batch, and may be run again.
     """
 
     name: str
@@ -33,7 +33,7 @@ class StageDefinition:
 
 @dataclass
 class Context:
-    """The study, its frozen configuration, and the claimed batch."""
+    """The study, its frozen configuration, and the claimed batch, for a stage's ``run``."""
 
     study: Study
     configuration: StudyConfiguration
@@ -41,12 +41,12 @@ class Context:
 
     @property
     def batch(self) -> Batch:
-        """The claimed batch."""
+        """Return the claimed batch."""
         return self.claim.item
 
     @property
     def items(self) -> list[Any]:
-        """What the plan put into this batch."""
+        """Return what the plan put into this batch."""
         items: list[Any] = self.batch.items
         return items
 
@@ -55,15 +55,15 @@ class Context:
         self.claim.progress(done, total)
 
     def count_evaluations(self, evaluations: int) -> None:
-        """Add network evaluations that were really made to the stage's account."""
+        """Add network evaluations to the stage's count."""
         Stage.objects.filter(pk=self.batch.stage_id).update(evaluations=F("evaluations") + evaluations)
 
 
 def whole(units: int = 1) -> Plan:
-    """A plan of one batch."""
+    """Return a plan of one batch."""
     return [([], units)]
 
 
 def cut(items: list[Any], size: int) -> Plan:
-    """A plan of batches of at most ``size`` items, one unit of progress each."""
+    """Return a plan of batches of at most ``size`` items, one unit of progress each."""
     return [(part, len(part)) for start in range(0, len(items), size) if (part := items[start : start + size])]

@@ -1,6 +1,6 @@
-"""Models kept loaded in a worker process, and what names them: checkpoint, revision, encoder.
+"""Keep models loaded in a worker process, and name them: checkpoint, revision, encoder.
 
-Every function that needs torch imports it inside.
+Functions that need torch import it inside, because the web process imports this module without it.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ DEMO = "demo"
 
 
 def checkpoint_location(name: str) -> str:
-    """The folder or hub id that a checkpoint name stands for; ``demo`` is the model that ships."""
+    """Return the folder or hub id of a checkpoint's name; ``demo`` is the model that ships."""
     return str(settings.DEMO_CHECKPOINT) if name == DEMO else name
 
 
 def device() -> str:
-    """Where the models run: EVENHAND_DEVICE, else a GPU if there is one."""
+    """Return where the models run: EVENHAND_DEVICE, else a GPU if there is one."""
     import torch
 
     return settings.MODEL_DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def checkpoint_revision(name: str) -> str:
-    """Hash of a local checkpoint's files, or the hub's commit."""
+    """Return the hash of a local checkpoint's files, or the hub's commit."""
     from evenhand.generation.checkpoint import checkpoint_fingerprint
 
     return checkpoint_fingerprint(checkpoint_location(name))
 
 
 @lru_cache(maxsize=1)
-def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDiffusionPipeline:
+def _pipeline(location: str, revision: str, dtype: str, device: str) -> StableDiffusionPipeline:
     import torch
 
     from evenhand.generation.checkpoint import checkpoint_fingerprint, load_pipeline
 
     if checkpoint_fingerprint(location) != revision:
         raise InputError(f"the checkpoint {location} has changed since the study was prepared")
-    on_gpu = torch.device(where).type == "cuda"
-    if settings.COMPILE_MODELS:  # later processes, and other workers with the same folder, find the kernels there
+    on_gpu = torch.device(device).type == "cuda"
+    if settings.COMPILE_MODELS:  # a folder that later processes and other workers share, so that they need not compile
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.COMPILE_CACHE))
     return load_pipeline(
         location,
-        device=where,
+        device=device,
         dtype=getattr(torch, dtype),
         channels_last=on_gpu,
         compiled=settings.COMPILE_MODELS,
@@ -66,38 +66,38 @@ def _pipeline(location: str, revision: str, dtype: str, where: str) -> StableDif
 
 
 def pipeline(configuration: StudyConfiguration, recipe: Recipe) -> StableDiffusionPipeline:
-    """The study's pipeline; refuses a checkpoint that changed since the study was prepared."""
+    """Return the study's pipeline; ``InputError`` where the checkpoint changed since the study was prepared."""
     return pipeline_of(configuration.checkpoint, recipe.revision, recipe.dtype)
 
 
 def pipeline_of(checkpoint: str, revision: str, dtype: str) -> StableDiffusionPipeline:
-    """The pipeline of a checkpoint by name, if it still is of that revision."""
+    """Return the pipeline of a checkpoint by name; ``InputError`` where it has another revision."""
     return _pipeline(checkpoint_location(checkpoint), revision, dtype, device())
 
 
 @lru_cache(maxsize=1)
-def _safety_screen(location: str, where: str) -> SafetyScreen | None:
+def _safety_screen(location: str, device: str) -> SafetyScreen | None:
     from evenhand.generation.safety import load_safety_screen
 
-    return load_safety_screen(location, device=where)
+    return load_safety_screen(location, device=device)
 
 
 def safety_screen(configuration: StudyConfiguration) -> SafetyScreen | None:
-    """The safety checker of the study's checkpoint, if it has one."""
+    """Return the safety checker of the study's checkpoint, if it has one."""
     return _safety_screen(checkpoint_location(configuration.checkpoint), device())
 
 
-def picture_size(pipeline: StableDiffusionPipeline, configuration: StudyConfiguration) -> tuple[int, int]:
-    """Height and width in pixels: the configuration's, else the model's own."""
-    own = int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
-    return configuration.height or own, configuration.width or own
+def image_size(pipeline: StableDiffusionPipeline, configuration: StudyConfiguration) -> tuple[int, int]:
+    """Return height and width in pixels: the configuration's, else the model's own."""
+    side = int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
+    return configuration.height or side, configuration.width or side
 
 
 # ------------------------------------------------------------------------------ CLIP
 
 
 def encoder_name(configuration: StudyConfiguration) -> str:
-    """How an encoder is named in records, e.g. ``ViT-g-14/laion2b_s12b_b42k``."""
+    """Return an encoder's name for records, e.g. ``ViT-g-14/laion2b_s12b_b42k``."""
     return "/".join(part for part in (configuration.encoder, configuration.encoder_pretrained) if part)
 
 
@@ -108,7 +108,7 @@ def _encoder_location(configuration: StudyConfiguration) -> tuple[str, str | Non
 
 
 def encoder_key(configuration: StudyConfiguration) -> str:
-    """A file-name-safe key of the encoder: its name's hash, and its files' where it is a folder."""
+    """Return a key of the encoder for file names: a hash of its name and of its local files."""
     location, pretrained = _encoder_location(configuration)
     digest = hashlib.sha256(f"{location}/{pretrained}".encode())
     folder = Path(location)
@@ -122,14 +122,14 @@ def encoder_key(configuration: StudyConfiguration) -> str:
 
 
 @lru_cache(maxsize=1)
-def _clip(location: str, pretrained: str | None, where: str) -> ClipModel:
+def _clip(location: str, pretrained: str | None, device: str) -> ClipModel:
     from evenhand.metrics.clip import load_clip
 
-    return load_clip(location, pretrained, device=where)
+    return load_clip(location, pretrained, device=device)
 
 
 def clip(configuration: StudyConfiguration) -> ClipModel:
-    """The CLIP model that encodes prompts and scores pictures: one copy serves both."""
+    """Return the CLIP model; the same copy encodes prompts and scores images."""
     return _clip(*_encoder_location(configuration), device())
 
 
@@ -137,7 +137,7 @@ def clip(configuration: StudyConfiguration) -> ClipModel:
 
 
 def features_folder() -> Path:
-    """The folder of cached features."""
+    """Return the folder of cached features; make it where it does not exist."""
     folder = Path(settings.FEATURE_CACHE)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

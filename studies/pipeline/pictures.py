@@ -1,6 +1,6 @@
-"""The stages that make pictures: baseline, scores, the other arms, pairs.
+"""Run the stages that make images and pairs: baseline, scores, the other arms, pairs.
 
-The scored classifier-free image is the baseline of every pair, so the arms stage only makes what is missing.
+The scored classifier-free image is the baseline of every pair, so the arms stage makes only the candidates' images.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Pr
 from evenhand.studies.pipeline import model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut, whole
 
+IMAGES_SCORED = 64  # per batch
+
 
 def seed_of(prompt: Prompt, configuration: StudyConfiguration) -> int:
-    """The seed of all of a prompt's images: the file's own, or the study's seed plus the prompt's index."""
+    """Return the seed of all of a prompt's images: the file's own, or the study's seed plus the prompt's index."""
     return prompt.seed if prompt.seed is not None else configuration.seed + prompt.index
 
 
@@ -37,43 +39,44 @@ def _arms(study: Study) -> tuple[Arm, list[Arm]]:
 
 
 def plan_baseline(study: Study, configuration: StudyConfiguration) -> Plan:
-    """One batch is one call of the generator: ``batch_size`` prompts of the first subset."""
+    """Plan batches of ``batch_size`` prompts of the first subset; each is one call of the generator."""
     return cut(_members(study, final=False), configuration.batch_size)
 
 
 def plan_arms(study: Study, configuration: StudyConfiguration) -> Plan:
-    """As for the baseline, over the final subset."""
+    """Plan batches as for the baseline, over the final subset."""
     return cut(_members(study, final=True), configuration.batch_size)
 
 
 def generate_baseline(context: Context) -> None:
-    """The baseline images of a batch of prompts."""
+    """Generate the baseline images of a batch of prompts."""
     baseline, _ = _arms(context.study)
     _generate_missing(context, [baseline])
 
 
 def generate_arms(context: Context) -> None:
-    """All candidate images of a batch of prompts, from one trajectory."""
+    """Generate all candidate images of a batch of prompts, from one trajectory."""
     _, candidates = _arms(context.study)
     _generate_missing(context, candidates)
 
 
 def _generate_missing(context: Context, arms: list[Arm]) -> None:
+    """Generate the images that a batch still lacks, in one call for all prompts that lack the same arms."""
     configuration, recipe = context.configuration, context.study.recipe
     assert recipe is not None  # the prompts stage set it
     prompts = list(Prompt.objects.filter(pk__in=context.items).order_by("index"))
-    missing: dict[tuple[int, ...], list[Prompt]] = {}
+    groups: dict[tuple[int, ...], list[Prompt]] = {}  # by the places of the missing arms
     for prompt in prompts:
-        there = _present(prompt, arms, recipe, seed_of(prompt, configuration))
-        lacking = tuple(i for i, arm in enumerate(arms) if arm.pk not in there)
-        if lacking:
-            missing.setdefault(lacking, []).append(prompt)
-    for lacking, group in missing.items():
-        generate_images(context, recipe, group, [arms[i] for i in lacking])
+        stored_arms = _arms_with_image(prompt, arms, recipe, seed_of(prompt, configuration))
+        places = tuple(i for i, arm in enumerate(arms) if arm.pk not in stored_arms)
+        if places:
+            groups.setdefault(places, []).append(prompt)
+    for places, group in groups.items():
+        generate_images(context, recipe, group, [arms[i] for i in places])
 
 
-def _present(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[int]:
-    """Arms whose image of this prompt is done and whose file is really there."""
+def _arms_with_image(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[int]:
+    """Return the arms whose image of this prompt is done and whose file exists."""
     rows = Image.objects.filter(
         prompt=prompt, recipe=recipe, seed=seed, arm__in=arms, state=Image.State.DONE, kind=Image.Kind.GENERATED
     ).values_list("arm_id", "sha256")
@@ -86,13 +89,12 @@ def generate_images(context: Context, recipe: Recipe, prompts: list[Prompt], arm
     from evenhand.generation.memory import generate_within_memory
 
     configuration = context.configuration
-    seeds = [seed_of(prompt, configuration) for prompt in prompts]
-    stored: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_image)
-    with stored:
+    encoder: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_image)
+    with encoder:
         result = generate_within_memory(
             model_cache.pipeline(configuration, recipe),
             [prompt.text for prompt in prompts],
-            seeds,
+            [seed_of(prompt, configuration) for prompt in prompts],
             {str(arm.pk): arm.to_guidance() for arm in arms},
             steps=recipe.steps,
             scheduler=recipe.scheduler,
@@ -100,34 +102,40 @@ def generate_images(context: Context, recipe: Recipe, prompts: list[Prompt], arm
             width=recipe.width,
             batch_size=recipe.batch_size,
             progress=context.progress,
-            on_picture=lambda arm, index, picture: stored.add((arm, index), picture),
+            on_picture=lambda arm, index, pixels: encoder.add((arm, index), pixels),
         )
     context.count_evaluations(result.evaluations)
-    hashes, size = stored.results(), result.provenance["size"]
-    made = [(arm, index) for arm in arms for index in range(len(prompts))]
+    hashes = encoder.results()
+    images = [
+        _image(recipe, arm, prompt, seed_of(prompt, configuration), hashes[str(arm.pk), index], result.provenance)
+        for arm in arms
+        for index, prompt in enumerate(prompts)
+    ]
     Image.objects.bulk_create(
-        [
-            Image(
-                prompt=prompts[index],
-                arm=arm,
-                recipe=recipe,
-                seed=seeds[index],
-                state=Image.State.DONE,
-                sha256=hashes[str(arm.pk), index],
-                height=size["height"],
-                width=size["width"],
-                provenance=provenance(recipe, arm, prompts[index], seeds[index], result.provenance),
-            )
-            for arm, index in made
-        ],
+        images,
         update_conflicts=True,
         unique_fields=["prompt", "arm", "recipe", "seed"],
         update_fields=["state", "sha256", "height", "width", "provenance"],
     )
 
 
+def _image(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, sha256: str, run: dict[str, Any]) -> Image:
+    """Make an unsaved record of an image whose file is stored. run: ``Generated.provenance``."""
+    return Image(
+        prompt=prompt,
+        arm=arm,
+        recipe=recipe,
+        seed=seed,
+        state=Image.State.DONE,
+        sha256=sha256,
+        height=run["size"]["height"],
+        width=run["size"]["width"],
+        provenance=provenance(recipe, arm, prompt, seed, run),
+    )
+
+
 def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[str, Any]) -> dict[str, Any]:
-    """Everything needed to make an image again. run: ``Generated.provenance``, the call that made it."""
+    """Return what is needed to make an image again. run: ``Generated.provenance`` of the call that made it."""
     from evenhand.generation.images import png_versions
 
     return {
@@ -144,13 +152,13 @@ def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[st
 # ------------------------------------------------------------------------------ scoring
 
 
-def plan_score(study: Study, configuration: StudyConfiguration) -> Plan:
-    """Batches of 64 images."""
-    return cut(_members(study, final=False), 64)
+def plan_score(study: Study, _configuration: StudyConfiguration) -> Plan:
+    """Plan batches of images of the first subset."""
+    return cut(_members(study, final=False), IMAGES_SCORED)
 
 
 def score(context: Context) -> None:
-    """CLIP score of each baseline image against its prompt (METHOD: raw cosine)."""
+    """Store the CLIP score of each baseline image and its prompt (method §3.1: raw cosine)."""
     from evenhand.generation.images import decode_png
     from evenhand.metrics.clip import clip_scores
 
@@ -162,35 +170,34 @@ def score(context: Context) -> None:
         (image.prompt_id, image.seed): image
         for image in Image.objects.filter(prompt__in=prompts, arm=baseline, recipe=study.recipe, state="done")
     }
-    wanted = [images[pk, seed_of(prompt, configuration)] for pk, prompt in prompts.items()]
-    known = dict(ImageScore.objects.filter(metric=metric, image__in=wanted).values_list("image_id", "value"))
-    fresh = [image for image in wanted if image.pk not in known]
-    if fresh:
-        pictures = [decode_png(image_path(image.sha256).read_bytes()) for image in fresh]
-        texts = [prompts[image.prompt_id].text for image in fresh]
-        values = clip_scores(pictures, texts, model_cache.clip(configuration))
-        known |= {image.pk: float(value) for image, value in zip(fresh, values, strict=True)}
+    batch = [images[pk, seed_of(prompt, configuration)] for pk, prompt in prompts.items()]
+    scores = dict(ImageScore.objects.filter(metric=metric, image__in=batch).values_list("image_id", "value"))
+    new_images = [image for image in batch if image.pk not in scores]
+    if new_images:
+        pixels = [decode_png(image_path(image.sha256).read_bytes()) for image in new_images]
+        texts = [prompts[image.prompt_id].text for image in new_images]
+        values = clip_scores(pixels, texts, model_cache.clip(configuration))
+        scores |= {image.pk: float(value) for image, value in zip(new_images, values, strict=True)}
+    rows = [ImageScore(image=image, metric=metric, value=scores[image.pk]) for image in new_images]
     with transaction.atomic():
-        ImageScore.objects.bulk_create(
-            [ImageScore(image=image, metric=metric, value=known[image.pk]) for image in fresh], ignore_conflicts=True
-        )
-        for image in wanted:
+        ImageScore.objects.bulk_create(rows, ignore_conflicts=True)
+        for image in batch:
             SubsetPrompt.objects.filter(subset_id=study.subset_id, prompt_id=image.prompt_id).update(
-                clip_score=known[image.pk]
+                clip_score=scores[image.pk]
             )
 
 
 # ------------------------------------------------------------------------------ pairs
 
 
-def plan_pairs(study: Study, configuration: StudyConfiguration) -> Plan:
-    """One batch; a unit for each pair."""
+def plan_pairs(study: Study, _configuration: StudyConfiguration) -> Plan:
+    """Plan one batch with a unit for each pair."""
     comparisons = Comparison.objects.filter(study=study).count()
     return whole(len(_members(study, final=True)) * comparisons)
 
 
 def form_pairs(context: Context) -> None:
-    """One pair for each comparison and final prompt, of two images with the same seed."""
+    """Write a pair for each comparison and final prompt, of two images with the same seed."""
     study, configuration = context.study, context.configuration
     members = SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").select_related("prompt")
     images = {

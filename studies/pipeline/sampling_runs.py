@@ -1,6 +1,6 @@
-"""Sampling settings that an admin tries outside a study: both curves, computed by a worker from cached features.
+"""Compute both Fréchet curves of sampling settings that an admin tries outside a study.
 
-An admin tries several in one sitting: the first one encodes the prompt set, the others read its features.
+The first run on a prompt set encodes it; later runs with the same encoder read the cached features.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ QUEUE = "gpu"  # encoding needs the models
 
 
 def start(prompt_set: PromptSet, configuration: StudyConfiguration) -> SamplingRun:
-    """Write down what is to be tried, and notify a worker."""
+    """Create a run of these settings, and notify a worker."""
     run = SamplingRun.objects.create(prompt_set=prompt_set, configuration=configuration.to_json(), queue=QUEUE, total=0)
     transaction.on_commit(lambda: notify(QUEUE))
     return run
 
 
 def compute(claim: Claim[SamplingRun]) -> dict[str, Any]:
-    """Compute a claimed run; returns the values of its row."""
+    """Compute a claimed run; return the values to store in its row."""
     from evenhand.metrics.frechet import FrechetReference
 
     prompt_set = claim.item.prompt_set

@@ -1,6 +1,6 @@
-"""The stage that screens the pictures which evaluators will see, where the checkpoint has a safety checker.
+"""Run the stage that screens a study's images with its checkpoint's safety checker.
 
-What is flagged is marked for the study admin to look at; nothing is hidden, changed or left out by itself.
+Flagged images are marked for the study admin to look at; none is hidden, changed or left out automatically.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from evenhand.studies.pipeline import model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut
 from evenhand.studies.safety_flags import METRIC_PREFIX
 
-BATCH = 64
+IMAGES_SCREENED = 64  # per batch
 
 
-def shown(study: Study) -> list[int]:
-    """Images of all arms of the final subset's prompts."""
+def images_to_screen(study: Study) -> list[int]:
+    """Return the images of the final subset's prompts, of all arms: those that evaluators may see."""
     prompts = SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").values("prompt")
     arms = Arm.objects.filter(
         Q(pk__in=study.comparisons.values("baseline")) | Q(pk__in=study.comparisons.values("candidate"))
@@ -28,16 +28,16 @@ def shown(study: Study) -> list[int]:
 
 
 def plan_screening(study: Study, configuration: StudyConfiguration) -> Plan:
-    """Batches of images; none where the checkpoint certainly has no checker."""
+    """Plan batches of images; none where the checkpoint certainly has no checker."""
     from evenhand.generation.safety import may_have_checker
 
     if not may_have_checker(model_cache.checkpoint_location(configuration.checkpoint)):
         return []
-    return cut(shown(study), BATCH)
+    return cut(images_to_screen(study), IMAGES_SCREENED)
 
 
 def screen(context: Context) -> None:
-    """Store the checker's verdict on each image of the batch; those that have one are left."""
+    """Store the checker's verdict on each image of the batch that has none yet."""
     from evenhand.generation.images import decode_png
 
     checker = model_cache.safety_screen(context.configuration)

@@ -1,6 +1,6 @@
-"""The stages that choose prompts (paper §5.3): check, encode, Fréchet curve, first subset, strata.
+"""Run the stages that choose prompts (paper §5.3): check, encode, curve, first subset, strata.
 
-The libraries are imported inside the functions: the web process plans stages, but never loads torch.
+The libraries are imported inside the functions, because the web process plans stages but never loads torch.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, wh
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-# ------------------------------------------------------------------------------ prompts: is everything there?
+# ------------------------------------------------------------------------------ prompts: check what the study needs
 
 
-def _plan_one(study: Study, configuration: StudyConfiguration) -> Plan:
+def _plan_one(_study: Study, _configuration: StudyConfiguration) -> Plan:
     return whole()
 
 
-def _plan_prompts(study: Study, configuration: StudyConfiguration) -> Plan:
+def _plan_prompts(study: Study, _configuration: StudyConfiguration) -> Plan:
     return whole(study.prompt_set.count)
 
 
@@ -45,13 +45,13 @@ def check_prompts(context: Context) -> None:
 
     study, configuration = context.study, context.configuration
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    if prompts_sha256(texts.iterator(chunk_size=prompt_pool.READ)) != study.prompt_set.sha256:
+    if prompts_sha256(texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ)) != study.prompt_set.sha256:
         raise InputError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     _note_unknown_words(study, configuration)
     revision = model_cache.checkpoint_revision(configuration.checkpoint)
     pipeline = model_cache.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
     _refuse_long_prompts(pipeline, study, configuration)
-    height, width = model_cache.picture_size(pipeline, configuration)
+    height, width = model_cache.image_size(pipeline, configuration)
     recipe, _ = Recipe.objects.get_or_create(
         checkpoint=configuration.checkpoint,
         revision=revision,
@@ -62,6 +62,11 @@ def check_prompts(context: Context) -> None:
         dtype=configuration.dtype,
         batch_size=configuration.batch_size,
     )
+    _store_arms(study, configuration, recipe)
+
+
+def _store_arms(study: Study, configuration: StudyConfiguration, recipe: Recipe) -> None:
+    """Write the study's recipe, its arms and its comparisons."""
     arms = []
     for guidance in (configuration.baseline, *configuration.candidates):
         values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
@@ -75,27 +80,27 @@ def check_prompts(context: Context) -> None:
 
 
 def _refuse_long_prompts(pipeline: StableDiffusionPipeline, study: Study, configuration: StudyConfiguration) -> None:
-    """No study shows people a prompt of which the model saw only the beginning."""
+    """Raise ``InputError`` for a prompt of which the model would read only the beginning, but evaluators all."""
     from evenhand.generation.text import refuse_long_prompts
 
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    refuse_long_prompts(pipeline, texts.iterator(chunk_size=prompt_pool.READ))
+    refuse_long_prompts(pipeline, texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ))
     guidances = (configuration.baseline, *configuration.candidates)
     openings = (guidance.opening if isinstance(guidance, SegmentationFree) else guidance for guidance in guidances)
     refuse_long_prompts(pipeline, sorted({opening.negative_prompt for opening in openings}), "negative prompt")
 
 
 def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:
-    """Write down which words of the prompts mean nothing to a checkpoint that lists the words it knows."""
+    """Record which words of the prompts a checkpoint does not know, where it lists the words that it knows."""
     folder = Path(model_cache.checkpoint_location(configuration.checkpoint)) / "tokenizer"
-    known = known_words(folder)
-    if known is None:
+    vocabulary = known_words(folder)
+    if vocabulary is None:
         return
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    unknown = unknown_words(texts.iterator(chunk_size=prompt_pool.READ), known)
-    if unknown:
+    words = unknown_words(texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ), vocabulary)
+    if words:
         audit.record(
-            study, "unknown_words", words=described(unknown), different=len(unknown), list=str(Path(folder.name) / FILE)
+            study, "unknown_words", words=described(words), different=len(words), list=str(Path(folder.name) / FILE)
         )
 
 
@@ -103,7 +108,7 @@ def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None
 
 
 def encode(context: Context) -> None:
-    """Encode every prompt of the set that the cache does not hold already."""
+    """Encode the prompts of the set that the feature cache lacks."""
     prompt_pool.features_of(context.study.prompt_set, context.configuration, context.progress)
 
 
@@ -111,7 +116,7 @@ def encode(context: Context) -> None:
 
 
 def curve(context: Context) -> None:
-    """Fréchet distance of subsets to the whole set, over sizes and draws (Fig. 10)."""
+    """Compute the Fréchet distance of subsets to the whole set, over sizes and draws (Fig. 10)."""
     from evenhand.metrics.frechet import FrechetReference
 
     study, configuration = context.study, context.configuration
@@ -140,15 +145,15 @@ def curve(context: Context) -> None:
 
 
 def subset(context: Context) -> None:
-    """Write down the first subset's prompts; those that stand there are never drawn again."""
+    """Draw and store the first subset's prompts; an existing subset is never drawn again."""
     study = context.study
     assert study.subset is not None  # the curve stage made it
     if study.subset.members.exists():  # all of them: they are written in one transaction
         return
-    chosen, distance = _drawn(context)
+    indices, distance = _draw_indices(context)
     members = []
-    for start in range(0, len(chosen), prompt_pool.READ):
-        part = [int(index) for index in chosen[start : start + prompt_pool.READ]]
+    for start in range(0, len(indices), prompt_pool.PROMPTS_PER_READ):
+        part = [int(index) for index in indices[start : start + prompt_pool.PROMPTS_PER_READ]]
         pks = study.prompt_set.prompts.filter(index__in=part).order_by("index").values_list("pk", flat=True)
         members += [SubsetPrompt(subset=study.subset, prompt_id=pk) for pk in pks]
     with transaction.atomic():
@@ -157,8 +162,12 @@ def subset(context: Context) -> None:
             PromptSubset.objects.filter(pk=study.subset.pk).update(distance=distance)
 
 
-def _drawn(context: Context) -> tuple[np.ndarray, float | None]:
-    """The members' indices, and their distance where it may differ from the curve's by another machine's rounding."""
+def _draw_indices(context: Context) -> tuple[np.ndarray, float | None]:
+    """Draw the members' indices.
+
+    Returns their distance too where a swap search drew them, because rounding on another machine than the curve's may
+    give another subset.
+    """
     from evenhand.metrics.frechet import FrechetReference
     from evenhand.sampling.subset import draw_subset, random_subset
 
@@ -170,8 +179,8 @@ def _drawn(context: Context) -> tuple[np.ndarray, float | None]:
     features = prompt_pool.features_of(study.prompt_set, configuration)
     pool = prompt_pool.pool_of(study.prompt_set, configuration, features)
     reference = FrechetReference(features)
-    chosen = draw_subset(configuration.draw, reference, size, seed, pool=pool.indices, progress=context.progress)
-    return chosen, reference.distance(chosen)
+    indices = draw_subset(configuration.draw, reference, size, seed, pool=pool.indices, progress=context.progress)
+    return indices, reference.distance(indices)
 
 
 # ------------------------------------------------------------------------------ strata: the final subset
@@ -186,17 +195,17 @@ def strata(context: Context) -> None:
         SubsetPrompt.objects.filter(subset_id=study.subset_id).order_by("prompt__index").select_related("prompt")
     )
     scores = np.array([np.nan if m.clip_score is None else m.clip_score for m in members], dtype=np.float64)
-    chosen = percentile_strata(scores, configuration.percentiles, configuration.per_stratum)
+    indices_of = percentile_strata(scores, configuration.percentiles, configuration.per_stratum)
     names = configuration.strata
     texts: Counter[str] = Counter()
     with transaction.atomic():
         SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").update(stratum="")
-        for percentile, indices in chosen.items():
-            picked = [members[int(i)] for i in indices]
-            texts.update(member.prompt.text for member in picked)
-            SubsetPrompt.objects.filter(pk__in=[m.pk for m in picked]).update(stratum=names[percentile])
-        repeated = {text: count for text, count in texts.items() if count > 1}
-        audit.record(study, "strata", prompts=texts.total(), identical_prompts=repeated)
+        for percentile, indices in indices_of.items():
+            stratum = [members[int(i)] for i in indices]
+            texts.update(member.prompt.text for member in stratum)
+            SubsetPrompt.objects.filter(pk__in=[m.pk for m in stratum]).update(stratum=names[percentile])
+        duplicates = {text: count for text, count in texts.items() if count > 1}
+        audit.record(study, "strata", prompts=texts.total(), identical_prompts=duplicates)
 
 
 PROMPTS = StageDefinition("prompts", "Check prompts and checkpoint", "prompts", "gpu", _plan_one, check_prompts)

@@ -1,6 +1,6 @@
-"""Run the stages of a study's preparation in their order, and resume after anything that stopped them.
+"""Run the stages of a study's preparation in order, and resume after an interruption.
 
-A stage is planned into batches when the one before it is done. Everything may be run again: what is done stays.
+A stage is planned into batches when the one before it is done. Every stage may be run again: finished work is kept.
 """
 
 from __future__ import annotations
@@ -49,50 +49,50 @@ def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
 
 
 def _check(study: Study, configuration: StudyConfiguration) -> None:
-    """Cheap failures first: sizes that the strata cannot be cut from."""
+    """Raise ``PreparationError`` for sizes that the prompt set does not allow, before any model is loaded."""
     from evenhand.sampling.percentiles import minimum_prompts
 
-    count = prompt_pool.most_left(study.prompt_set, configuration)
+    count = prompt_pool.largest_pool(study.prompt_set, configuration)
     if configuration.subset_size > count:
-        there = f"{count}" if count == study.prompt_set.count else f"{count} different ones"
+        number = f"{count}" if count == study.prompt_set.count else f"{count} different ones"
         raise PreparationError(
-            f"subset_size: {configuration.subset_size} prompts are asked for, “{study.prompt_set}” has {there}"
+            f"subset_size: {configuration.subset_size} prompts are asked for, “{study.prompt_set}” has {number}"
         )
-    needed = minimum_prompts(configuration.percentiles, configuration.per_stratum)
-    if configuration.subset_size < needed:
+    minimum = minimum_prompts(configuration.percentiles, configuration.per_stratum)
+    if configuration.subset_size < minimum:
         raise PreparationError(
             f"subset_size: strata of {configuration.per_stratum} prompts around these percentiles need a first subset "
-            f"of at least {needed} prompts, not {configuration.subset_size}"
+            f"of at least {minimum} prompts, not {configuration.subset_size}"
         )
-    outside = configuration.subset_size - configuration.per_stratum * len(configuration.percentiles)
-    needed = configuration.checks_needed and max(2, configuration.checks_needed)
-    if outside < needed:
+    rest = configuration.subset_size - configuration.per_stratum * len(configuration.percentiles)
+    minimum = configuration.checks_needed and max(2, configuration.checks_needed)
+    if rest < minimum:
         raise PreparationError(
-            f"subset_size: practice and attention checks need {needed} prompts outside the "
-            f"final subset, and {configuration.subset_size} prompts leave {outside}"
+            f"subset_size: practice and attention checks need {minimum} prompts outside the "
+            f"final subset, and {configuration.subset_size} prompts leave {rest}"
         )
 
 
 def advance(study: Study) -> None:
-    """Start the first stage that is not done, if none runs; after the last one the study is ready.
+    """Start the first stage that is not done, if none is running; after the last one the study is ready.
 
-    May be called at any time and by several processes at once: conditional updates settle who acts.
+    May be called at any time and by several processes at once: a conditional update lets one of them act.
     """
     while True:
-        current = Stage.objects.filter(study=study).exclude(state=Stage.State.DONE).order_by("position").first()
-        if current is None:
+        stage = Stage.objects.filter(study=study).exclude(state=Stage.State.DONE).order_by("position").first()
+        if stage is None:
             if Study.objects.filter(pk=study.pk, state=Study.State.PREPARING).update(state=Study.State.READY):
                 audit.record(study, "ready")
             return
-        if current.state == Stage.State.WAITING:
-            _start(study, current)
-        elif current.state == Stage.State.RUNNING and not _open_batches(current):
-            _complete(current)
+        if stage.state == Stage.State.WAITING:
+            _start(study, stage)
+        elif stage.state == Stage.State.RUNNING and not _has_open_batches(stage):
+            _complete(stage)
             continue
         return
 
 
-def _open_batches(stage: Stage) -> bool:
+def _has_open_batches(stage: Stage) -> bool:
     return Batch.objects.filter(stage=stage).exclude(state=Batch.State.DONE).exists()
 
 
@@ -121,26 +121,26 @@ def _complete(stage: Stage) -> None:
 
 
 def retry(study: Study, *, actor: AbstractBaseUser | None = None) -> int:
-    """Give the failed stage's batches another round of attempts; returns how many there were."""
+    """Give the failed stage's batches another round of attempts; return how many there were."""
     stage = Stage.objects.filter(study=study, state=Stage.State.FAILED).first()
     if stage is None:
         raise PreparationError(f"no stage of “{study.name}” has failed")
     with transaction.atomic():
-        released = work_queue.release(Batch.objects.filter(stage=stage))
+        count = work_queue.release(Batch.objects.filter(stage=stage))
         Stage.objects.filter(pk=stage.pk, state=Stage.State.FAILED).update(state=Stage.State.RUNNING, error="")
     audit.record(study, "retried", actor=actor, stage=stage.name)
     notify(DEFINITIONS[stage.name].queue)
     advance(study)
-    return released
+    return count
 
 
 def work_through(queue: str | None = None) -> int:
-    """Claim and run batches until none is left (of a queue, or of all); returns how many were finished."""
+    """Claim and run batches until none is left (of a queue, or of all); return how many were finished."""
     return work_queue.work_through({Batch: HANDLER}, queue)
 
 
 def run_batch(claim: Claim[Batch]) -> None:
-    """Do one claimed batch."""
+    """Run one claimed batch."""
     study = claim.item.stage.study
     context = Context(study, configuration_of(study), claim)
     DEFINITIONS[claim.item.stage.name].run(context)

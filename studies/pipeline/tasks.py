@@ -1,4 +1,4 @@
-"""The Celery task. Its message carries no work: the work is rows in the database, which the task claims."""
+"""Define the Celery task, which claims work from the database: its messages carry none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HANDLERS: dict[type[Any], Handler[Any]] = {Batch: stages.HANDLER, SamplingRun: s
 
 @shared_task(name=notify.TASK)
 def work(queue: str = "cpu") -> int:
-    """Claim and run what waits in a queue, batches of studies before tried settings; returns how many were done."""
+    """Claim and run a queue's items, batches before sampling runs; return how many were finished."""
     notify.busy.set()
     try:
         return work_through(HANDLERS, queue)

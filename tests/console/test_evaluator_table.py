@@ -54,7 +54,7 @@ def somebody(study: Study, note: str, *, careful: bool = True) -> Evaluator:
 
 
 def line_of(study: Study, person: Evaluator) -> Any:
-    context = people(study, configuration_of(study))
+    context = evaluators_context(study, configuration_of(study))
     return next(line for line in context["people"] if line.person == person)
 
 
@@ -70,7 +70,7 @@ def test_failed_checks_are_a_flag_with_a_reason_and_nothing_more(study: Study) -
 def test_a_check_that_many_fail_is_suspect_itself(study: Study, console: Client) -> None:
     for i in range(22):
         somebody(study, f"person {i}", careful=i % 3 == 0)
-    suspect = people(study, configuration_of(study))["suspect_checks"]
+    suspect = evaluators_context(study, configuration_of(study))["suspect_checks"]
     assert suspect
     assert all(each["failed"] > 0.3 * each["of"] >= 1.5 for each in suspect)
     assert "speak against the check" in console.get(reverse("console:study", args=[study.pk])).content.decode()

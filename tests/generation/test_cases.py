@@ -1,4 +1,4 @@
-"""The paper's figures as METHOD section 2 lists them."""
+"""The paper's figures as method §2.1 lists them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def distinct_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[o
 def test_the_network_is_evaluated_as_often_as_the_method_says(
     pipeline: StableDiffusionPipeline, arms: Mapping[str, Guidance], a_prompt: int
 ) -> None:
-    """METHOD: Cost, at T = 20 and t_s = 10. Two prompts in calls of four rows: 59 a prompt leaves two rows over."""
+    """method §1.12, at T = 20 and t_s = 10. Two prompts in calls of four rows: 59 a prompt leaves two rows over."""
     with calls_of(pipeline.unet) as calls:
         result = generate(pipeline, PROMPTS[:2], [1, 2], arms, batch_size=2)
     assert result.evaluations == 2 * a_prompt

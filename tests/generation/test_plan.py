@@ -14,7 +14,7 @@ CFG, A5, A10 = ClassifierFree(7.5), SegmentationFree(5.0), SegmentationFree(10.0
     ("arms", "expected"),
     [
         ({"cfg": CFG}, 40),
-        ({"cfg": CFG, "a5": A5, "a10": A10}, 78),  # METHOD.md, Cost: instead of 120
+        ({"cfg": CFG, "a5": A5, "a10": A10}, 78),  # method §1.12: instead of 120
         ({"cfg": CFG, "a5": A5}, 59),  # instead of 80
         ({"a5": A5, "a10": A10}, 59),  # the baseline exists already
         ({"a10": A10}, 40),

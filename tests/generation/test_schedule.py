@@ -38,7 +38,7 @@ def alphas_and_sigmas(timestep: int) -> tuple[float, float]:
 @pytest.mark.parametrize("steps", [1, 2, 20, 50])
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm_solver", "euler"])
 def test_the_last_step_returns_the_x0_prediction(name: str, steps: int) -> None:
-    """METHOD: Scheduler. PNDM alone is exempt."""
+    """method §1.8. PNDM alone is exempt."""
     scheduler = build_scheduler(name, STABLE_DIFFUSION, steps)
     latents = draw([1], 0, SHAPE).double() * scheduler.init_noise_sigma
     for number, timestep in enumerate(scheduler.timesteps):
@@ -94,7 +94,7 @@ def test_schedulers_are_made_from_the_checkpoints_own_configuration() -> None:
 
 
 def test_a_configuration_that_clips_pixels_or_warms_up_is_overridden() -> None:
-    """What METHOD fixes does not depend on which scheduler the checkpoint was saved with."""
+    """What method §1.8 fixes does not depend on which scheduler the checkpoint was saved with."""
     pixels = STABLE_DIFFUSION | {"clip_sample": True, "skip_prk_steps": False, "timestep_spacing": "trailing"}
     assert build_scheduler("ddim", pixels, 4).config["clip_sample"] is False
     assert build_scheduler("ddpm", pixels, 4).config["clip_sample"] is False

@@ -1,4 +1,4 @@
-"""Pictures against the slow reference, against the stock pipeline, and the properties of METHOD section 1."""
+"""Pictures against the slow reference, against the stock pipeline, and the properties of method §1.11."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_single_precision_equals_the_reference_where_the_semantic_tokens_agree(
 def test_classifier_free_guidance_is_the_stock_pipelines_bit_for_bit(
     pipeline: StableDiffusionPipeline, stock: StableDiffusionPipeline, scheduler: str
 ) -> None:
-    """The paper's w = 7.5 is diffusers' guidance_scale 8.5 (METHOD: Guidance)."""
+    """The paper's w = 7.5 is diffusers' guidance_scale 8.5 (method §1.2)."""
     use_scheduler(stock, scheduler)
     start = first_noise(SEEDS)
     settings: dict = {"latents": start, "num_inference_steps": STEPS, "negative_prompt": ["a cat"] * 2}

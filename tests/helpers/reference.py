@@ -1,4 +1,4 @@
-"""Segmentation-free guidance written out slowly: METHOD.md section 1 line by line, one arm and one picture at a time.
+"""Segmentation-free guidance written out slowly: method §1 line by line, one arm and one picture at a time.
 
 Shares no code with ``generation``: explicit softmax, explicit loops over heads and patches, a stock diffusers
 scheduler, one network call for each prediction.
@@ -91,7 +91,7 @@ def semantic_tokens(weights: np.ndarray, stop: int, per_head: bool) -> list[int]
 
 
 def scheduler_of(name: str, config: dict[str, Any]) -> Any:
-    """The stock scheduler with the settings that METHOD.md names."""
+    """The stock scheduler with the settings of method §1.8."""
     if name == "ddim":
         return DDIMScheduler.from_config(
             config, set_alpha_to_one=True, steps_offset=1, timestep_spacing="leading", clip_sample=False

@@ -28,5 +28,5 @@ def first_noise(seeds: Sequence[int]) -> torch.Tensor:
 
 
 def use_scheduler(stock: StableDiffusionPipeline, scheduler: str) -> None:
-    """Give a stock pipeline the scheduler with METHOD's settings."""
+    """Give a stock pipeline the scheduler with the settings of method §1.8."""
     stock.scheduler = scheduler_of(scheduler, dict(stock.scheduler.config))

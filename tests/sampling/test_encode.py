@@ -1,4 +1,4 @@
-"""Cut batches give what the full length gives (METHOD §3 step 2)."""
+"""Cut batches give what the full length gives (method §4.2)."""
 
 from __future__ import annotations
 

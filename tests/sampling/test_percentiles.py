@@ -1,4 +1,4 @@
-"""The final subset's ranks (METHOD §3 step 6)."""
+"""The final subset's ranks (method §4.7)."""
 
 from __future__ import annotations
 

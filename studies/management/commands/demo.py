@@ -201,7 +201,7 @@ def demo_configuration(options: dict[str, Any]) -> StudyConfiguration:
 
 
 def measurements(study: Study, timings: dict[str, float]) -> dict[str, Any]:
-    """Network evaluations against METHOD's formula, times and memory of this run."""
+    """Network evaluations against method §1.12's formula, times and memory of this run."""
     from evenhand.generation.plan import count_evaluations
     from evenhand.studies.drafts import configuration_of
 
