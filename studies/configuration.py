@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,9 @@ class StudyConfiguration(Procedure):
     )
 
     def __post_init__(self) -> None:
+        # Equal values have one form, so that they have one hash: a form gives 90.0 where a program gives 90.
+        object.__setattr__(self, "percentiles", tuple(map(_shortest, self.percentiles)))
+        object.__setattr__(self, "near_duplicate_cosine", float(self.near_duplicate_cosine))
         errors = {
             name: problem
             for name, problem in (
@@ -151,6 +155,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _shortest(value: float) -> float:
+    """The whole number where it is one."""
+    return int(value) if math.isfinite(value) and value == int(value) else float(value)
 
 
 def _too_long(value: str, limit: int) -> str:

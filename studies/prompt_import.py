@@ -1,6 +1,6 @@
-"""Prompt sets from files and texts: everything or nothing, under a name that is free.
+"""Import prompt sets from files and texts, whole or not at all, under a free name.
 
-Prompts are taken as a stream and written in chunks, so that a file of millions is never in memory as a whole.
+Prompts are read as a stream and written in chunks, so that a file of millions is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def import_file(
 ) -> PromptSet:
     """Import a prompt file, or its first ``limit`` prompts; ``source`` is its name where ``path`` has another.
 
-    ``PromptFileError`` or ``PromptImportError`` leave nothing behind.
+    Raises ``PromptFileError`` or ``PromptImportError``; then nothing is stored.
     """
     name = free_name(name)
     return store_prompts(stream_prompts(path, column, limit), name=name, source=source or Path(path).name)
 
 
 def import_texts(texts: Iterable[str], *, name: str, source: str) -> PromptSet:
-    """Import texts, trimmed as a file's; ``source`` says where they come from."""
+    """Import texts, trimmed as those of a file; ``source`` says where they come from."""
 
     def prompts() -> Iterator[SourcePrompt]:
         for index, text in enumerate(texts):
@@ -48,37 +48,37 @@ def import_texts(texts: Iterable[str], *, name: str, source: str) -> PromptSet:
 
 
 def free_name(name: str) -> str:
-    """The name, trimmed, if a new prompt set may have it; cheap, so that it fails before a long file is read."""
+    """Return the trimmed name if it is free, else raise ``PromptImportError``, before a long file is read."""
     name = name.strip()
     if not name:
         raise PromptImportError("a prompt set needs a name; the one given is empty")
-    _fits("name", name)
+    _check_length("name", name)
     if PromptSet.objects.filter(name=name).exists():
         raise PromptImportError(f"there is a prompt set named “{name}” already; prompt sets are never overwritten")
     return name
 
 
 def store_prompts(prompts: Iterable[SourcePrompt], *, name: str, source: str) -> PromptSet:
-    """Write down clean prompts, duplicates kept and counted, in one transaction."""
+    """Store clean prompts in one transaction; duplicates are kept and counted."""
     name = free_name(name)
-    _fits("source", source)
-    rest = iter(prompts)
-    first = list(islice(rest, CHUNK))  # most of what can be wrong with a file is wrong before the transaction begins
-    if not first:
+    _check_length("source", source)
+    iterator = iter(prompts)
+    chunk = list(islice(iterator, CHUNK))  # before the transaction begins, because most errors of a file show here
+    if not chunk:
         raise PromptImportError(f"{source or name}: holds no prompts")
     try:
         with transaction.atomic():
-            prompt_set = PromptSet.objects.create(name=name, source=source, sha256="", count=len(first))
-            _write(prompt_set, first, rest)
+            prompt_set = PromptSet.objects.create(name=name, source=source, sha256="", count=len(chunk))
+            _write(prompt_set, chunk, iterator)
     except IntegrityError:
-        free_name(name)  # somebody may have taken the name in between: then this is the error to show
+        free_name(name)  # raises the right error where somebody took the name meanwhile
         raise
     return prompt_set
 
 
-def _write(prompt_set: PromptSet, chunk: list[SourcePrompt], rest: Iterator[SourcePrompt]) -> None:
-    """Insert chunk after chunk, and then what is only known at the end: count, hash and duplicates."""
-    digest, seen, count = hashlib.sha256(), set(), 0
+def _write(prompt_set: PromptSet, chunk: list[SourcePrompt], iterator: Iterator[SourcePrompt]) -> None:
+    """Insert ``chunk`` and then the iterator's prompts; at the end store count, hash and duplicates."""
+    digest, line_hashes, count = hashlib.sha256(), set(), 0
     while chunk:
         rows = [
             Prompt(prompt_set=prompt_set, index=count + i, text=p.text, source_id=p.source_id, seed=p.seed)
@@ -88,17 +88,17 @@ def _write(prompt_set: PromptSet, chunk: list[SourcePrompt], rest: Iterator[Sour
         for prompt in chunk:
             line = prompt_line(prompt.text)
             digest.update(line)
-            seen.add(hashlib.blake2b(line, digest_size=16).digest())  # texts themselves would fill the memory
+            line_hashes.add(hashlib.blake2b(line, digest_size=16).digest())  # the texts would fill the memory
         count += len(chunk)
-        chunk = list(islice(rest, CHUNK))
-    prompt_set.sha256, prompt_set.count, prompt_set.duplicates = digest.hexdigest(), count, count - len(seen)
+        chunk = list(islice(iterator, CHUNK))
+    prompt_set.sha256, prompt_set.count, prompt_set.duplicates = digest.hexdigest(), count, count - len(line_hashes)
     prompt_set.save(update_fields=["sha256", "count", "duplicates"])
 
 
-def _fits(field: str, value: str) -> None:
+def _check_length(field: str, value: str) -> None:
     limit: int | None = getattr(PromptSet._meta.get_field(field), "max_length", None)
-    shown = value if len(value) <= 40 else f"{value[:40]}…"
+    excerpt = value if len(value) <= 40 else f"{value[:40]}…"
     if limit is not None and len(value) > limit:
-        raise PromptImportError(f"the {field} “{shown}” has {len(value)} characters, at most {limit} fit")
+        raise PromptImportError(f"the {field} “{excerpt}” has {len(value)} characters, at most {limit} fit")
     if "\0" in value:
-        raise PromptImportError(f"the {field} {shown!r} holds a NUL character")
+        raise PromptImportError(f"the {field} {excerpt!r} holds a NUL character")

@@ -1,6 +1,7 @@
-"""Changing what may change after a study was prepared: quota, texts, panel and lease. Each change is a new version.
+"""Change what may change after a study's preparation; each change makes a new version.
 
-Everything that decides what is shown or drawn stays frozen. Every rating names the version it was given under.
+Quota, texts, panel settings and lease may change. Everything that decides what is shown or drawn stays frozen. Every
+rating names the version it was given under.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ STATES = (Study.State.PREPARING, Study.State.READY, Study.State.COLLECTING, Stud
 
 
 class RevisionError(InputError):
-    """A change that cannot be made; the message says why, and nothing was changed."""
+    """A change that is not allowed; the message says why, and nothing was changed."""
 
 
 class StaleRevisionError(RevisionError):
-    """A study that was revised by somebody else since it was read; nothing was changed."""
+    """A change made from an outdated version, which somebody else has revised since; nothing was changed."""
 
 
 def revise(
     study: Study, *, actor: AbstractBaseUser | None = None, read_as: int | None = None, **changes: Any
 ) -> StudyVersion:
-    """A new version with some of ``REVISABLE`` changed, at once in force; the present one where nothing differs.
+    """Put a new version with some of ``REVISABLE`` changed in force; return the current one where nothing differs.
 
     ``read_as`` is the number of the version that the change was made from. Raises ``StaleRevisionError`` where another
     one is in force by now, ``RevisionError`` for another setting, a draft or a closed study, ``ConfigurationError`` for
@@ -50,29 +51,30 @@ def revise(
     frozen = sorted(set(changes) - set(REVISABLE))
     if frozen:
         raise RevisionError(f"{', '.join(frozen)}: frozen since “{study.name}” was prepared")
-    before = configuration_of(study)
-    present = study.current_version
-    assert present is not None  # configuration_of read it
-    if read_as is not None and read_as != present.number:
+    current_configuration = configuration_of(study)
+    current_version = study.current_version
+    assert current_version is not None  # configuration_of read it
+    if read_as is not None and read_as != current_version.number:
         raise StaleRevisionError(f"“{study.name}” was revised by somebody else since you opened this page")
-    configuration = replace(before, **changes)
-    if configuration == before:
-        return present
+    configuration = replace(current_configuration, **changes)
+    if configuration == current_configuration:
+        return current_version
     try:
-        version = _written(study, present, configuration, actor, sorted(changes))
+        version = _create_version(study, current_version, configuration, actor, sorted(changes))
     except IntegrityError as error:  # another revision took the same number at the same moment
         raise StaleRevisionError(f"“{study.name}” was revised by somebody else at the same moment") from error
     study.refresh_from_db(fields=["current_version"])
     return version
 
 
-def _written(
+def _create_version(
     study: Study,
-    present: StudyVersion,
+    current_version: StudyVersion,
     configuration: StudyConfiguration,
     actor: AbstractBaseUser | None,
-    changed: list[str],
+    settings: list[str],
 ) -> StudyVersion:
+    """Write a version and put it in force by a conditional update; ``settings`` are the names that changed."""
     with transaction.atomic():
         version = StudyVersion.objects.create(
             study=study,
@@ -80,11 +82,11 @@ def _written(
             configuration=configuration.to_json(),
             sha256=configuration.sha256,
         )
-        current = Study.objects.filter(pk=study.pk, state__in=STATES, current_version=present)
-        if not current.update(current_version=version):
+        row = Study.objects.filter(pk=study.pk, state__in=STATES, current_version=current_version)
+        if not row.update(current_version=version):
             study.refresh_from_db(fields=["state"])
             if study.state in STATES:
                 raise StaleRevisionError(f"“{study.name}” was revised by somebody else at the same moment")
             raise RevisionError(f"“{study.name}” is {study.state}; it cannot be revised")
-        audit.record(study, "revised", actor=actor, changed=changed, version_hash=version.sha256)
+        audit.record(study, "revised", actor=actor, changed=settings, version_hash=version.sha256)
     return version

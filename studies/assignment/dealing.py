@@ -80,13 +80,13 @@ class Colouring:
     def _free_colours(self, node: Node) -> set[int]:
         return set(range(len(self.members))) - self.at[node].keys()
 
-    def _path(self, node: Node, first: int, second: int) -> list[int]:
+    def _path(self, node: Node, first_colour: int, second_colour: int) -> list[int]:
         """Return the edges of the two colours by turns, from ``node`` to where the path ends."""
         path: list[int] = []
-        while (edge := self.at[node].get(first)) is not None:
+        while (edge := self.at[node].get(first_colour)) is not None:
             path.append(edge)
             one, other = self.edges[edge]
-            node, first, second = (other if node == one else one), second, first
+            node, first_colour, second_colour = (other if node == one else one), second_colour, first_colour
         return path
 
     def _odd_path(self, large: int, small: int) -> list[int]:
@@ -97,14 +97,14 @@ class Colouring:
                     return path
         raise AssertionError("a colour with more edges has a path with more of them")
 
-    def _swap(self, path: list[int], first: int, second: int) -> None:
-        colours = [(first, second)[i % 2] for i in range(len(path))]
+    def _swap(self, path: list[int], first_colour: int, second_colour: int) -> None:
+        colours = [(first_colour, second_colour)[i % 2] for i in range(len(path))]
         for edge, colour in zip(path, colours, strict=True):
             self.members[colour].discard(edge)
             for node in self.edges[edge]:
                 del self.at[node][colour]
         for edge, colour in zip(path, colours, strict=True):
-            self._put(edge, first + second - colour)
+            self._put(edge, first_colour + second_colour - colour)
 
     def _put(self, edge: int, colour: int) -> None:
         self.members[colour].add(edge)

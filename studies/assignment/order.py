@@ -40,8 +40,8 @@ def sequence(
     count = len(showings)
     items_at = [(float(i), Item(Trial.Kind.MAIN, showing)) for i, showing in enumerate(showings)]
     sides = _alternating(len(attention), rng)
-    for check, left in zip(attention, sides, strict=True):
-        items_at.append((rng.uniform(0.0, max(1, count - 1)), Item(Trial.Kind.ATTENTION, None, check, left)))
+    for check, on_left in zip(attention, sides, strict=True):
+        items_at.append((rng.uniform(0.0, max(1, count - 1)), Item(Trial.Kind.ATTENTION, None, check, on_left)))
     gap = min(GAP, count // 2)
     originals = rng.permutation(count - gap)[:repeats]
     for original in sorted(int(i) for i in originals):
@@ -51,8 +51,8 @@ def sequence(
         items_at.append((at, Item(Trial.Kind.REPEAT, opposite, repeats=original)))
     items_at.sort(key=lambda entry: entry[0])
     practice_items = [
-        Item(Trial.Kind.PRACTICE, None, check, left)
-        for check, left in zip(practice, _alternating(len(practice), rng), strict=True)
+        Item(Trial.Kind.PRACTICE, None, check, on_left)
+        for check, on_left in zip(practice, _alternating(len(practice), rng), strict=True)
     ]
     return _with_places([*practice_items, *(item for _, item in items_at)])
 

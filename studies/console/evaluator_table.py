@@ -72,7 +72,7 @@ def evaluators_context(study: Study, configuration: StudyConfiguration, number: 
         for person in page
     }
     _count_trials(lines)
-    suspect_checks, flagged = _count_answers(study, lines)
+    suspect_checks, flagged_count = _count_answers(study, lines)
     _mark_silent_and_excluded(study, lines)
     skips = Skip.objects.filter(trial__booklet__study=study)
     reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt", "trial__check_pair__prompt")
@@ -82,7 +82,7 @@ def evaluators_context(study: Study, configuration: StudyConfiguration, number: 
         "counts": _totals(evaluators, skips),
         "reports": reports.order_by("-pk")[:REPORTS_LISTED],
         "people_page": page,
-        "flagged_people": flagged,
+        "flagged_people": flagged_count,
         "suspect_checks": suspect_checks,
         "enrolment_link": link,
         "panel_link": f"{link}?{panel_query(configuration)}",
@@ -140,7 +140,7 @@ def _count_answers(study: Study, lines: dict[int, Line]) -> tuple[list[dict[str,
         if evaluator in lines:
             lines[evaluator].counts["rated"] += 1
     outcomes: dict[int, Counter[bool]] = defaultdict(Counter)  # by check pair; true: failed
-    flagged: set[int] = set()
+    flagged_evaluators: set[int] = set()
     for rating in ratings.filter(trial__kind__in=("attention", "repeat")):
         counts = lines[rating.evaluator_id].counts if rating.evaluator_id in lines else Counter()
         if rating.trial.kind == Trial.Kind.REPEAT:
@@ -151,8 +151,8 @@ def _count_answers(study: Study, lines: dict[int, Line]) -> tuple[list[dict[str,
         counts["failed"] += failed
         outcomes[rating.trial.check_pair_id or 0][failed] += 1
         if failed:
-            flagged.add(rating.evaluator_id)
-    return _suspect_checks(outcomes), len(flagged)
+            flagged_evaluators.add(rating.evaluator_id)
+    return _suspect_checks(outcomes), len(flagged_evaluators)
 
 
 def _count_repeat(rating: Rating, preferences: dict[tuple[int, int], int | None], counts: Counter[str]) -> None:

@@ -102,21 +102,21 @@ class SamplingForm(SamplingFields):
 
     def clean(self) -> dict[str, Any]:
         """Build the configuration, and refuse impossible sizes before a worker is notified."""
-        cleaned: dict[str, Any] = super().clean() or {}
+        values: dict[str, Any] = super().clean() or {}
         if self.errors:
-            return cleaned
+            return values
         try:
-            configuration = StudyConfiguration(checkpoint="demo", **cleaned)
+            configuration = StudyConfiguration(checkpoint="demo", **values)
         except ConfigurationError as error:
             for name, text in error.errors.items():
                 self.add_error(name if name in self.fields else None, text)
-            return cleaned
+            return values
         if configuration.subset_size > self.prompt_set.count:
             self.add_error("subset_size", f"“{self.prompt_set}” has {self.prompt_set.count} prompts.")
         minimum = minimum_prompts(configuration.percentiles, configuration.per_stratum)
         if configuration.subset_size < minimum:
             self.add_error("subset_size", f"These strata need a first subset of at least {minimum} prompts.")
-        return cleaned | {"configuration": configuration}
+        return values | {"configuration": configuration}
 
 
 class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
@@ -192,24 +192,24 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
 
     def clean(self) -> dict[str, Any]:
         """Build the configuration, and add its errors to the fields that they concern."""
-        cleaned: dict[str, Any] = super().clean() or {}
+        values: dict[str, Any] = super().clean() or {}
         if self.errors:
-            return cleaned
+            return values
         try:
-            cleaned["configuration"] = self._configuration(cleaned)
+            values["configuration"] = self._configuration(values)
         except ConfigurationError as error:
             for name, text in error.errors.items():
                 field = self.owners.get(name, name)
                 self.add_error(field if field in self.fields else None, text)
         except GuidanceError as error:
             self.add_error("scales", str(error))
-        return cleaned
+        return values
 
     def _configuration(self, values: dict[str, Any]) -> StudyConfiguration:
         names = {field.name for field in dataclasses.fields(StudyConfiguration)}
         settings = {name: value for name, value in values.items() if name in names}
-        stored, changed_fields = self.stored_configuration, set(self.changed_data)
-        baseline = changed_baseline(stored.baseline if stored else None, changed_fields, values)
+        configuration, changed_fields = self.stored_configuration, set(self.changed_data)
+        baseline = changed_baseline(configuration.baseline if configuration else None, changed_fields, values)
         opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
         default = SegmentationFree(values["scales"][0], values["sfg_strength"], values["switch_after"], opening=opening)
         changes: dict[str, Any] = {
@@ -217,9 +217,11 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         }
         if changed_fields & {"strength", "negative_prompt"}:
             changes["opening"] = opening
-        candidates = changed_candidates(stored.candidates if stored else (), values["scales"], changes, default)
+        candidates = changed_candidates(
+            configuration.candidates if configuration else (), values["scales"], changes, default
+        )
         settings |= {"baseline": baseline, "candidates": candidates}
-        return dataclasses.replace(stored, **settings) if stored else StudyConfiguration(**settings)
+        return dataclasses.replace(configuration, **settings) if configuration else StudyConfiguration(**settings)
 
     @classmethod
     def values_of(cls, study: Study, configuration: StudyConfiguration) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
     configuration = configuration_of(study)
     lines = {stage.name: _line(stage) for stage in study.stages.all()}
     failed_line = next((line for line in lines.values() if line.stage.state == Stage.State.FAILED), None)
-    prepared = study.state not in (Study.State.DRAFT, Study.State.PREPARING)
+    is_prepared = study.state not in (Study.State.DRAFT, Study.State.PREPARING)
     context: dict[str, Any] = {
         "configuration": configuration,
         "arms": [arm_label(guidance) for guidance in (configuration.baseline, *configuration.candidates)],
@@ -45,15 +45,15 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
         "picture_lines": _chapter(lines, "pictures"),
         "failed": failed_line,
         "moving": study.state == Study.State.PREPARING and failed_line is None,
-        "prepared": prepared,
+        "prepared": is_prepared,
         "unknown_words": study.events.filter(action="unknown_words").first(),
     }
-    if prepared:
-        flagged = safety_flags.flagged_images(study)
+    if is_prepared:
+        flagged_images = safety_flags.flagged_images(study)
         context |= {
             "examples": _examples(study, configuration),
-            "flagged": len(flagged),
-            "flagged_prompts": safety_flags.flagged_prompts(flagged),
+            "flagged": len(flagged_images),
+            "flagged_prompts": safety_flags.flagged_prompts(flagged_images),
             "screened": safety_flags.was_screened(study),
             "guarantees": [
                 *booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
@@ -61,7 +61,7 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
             ],
         }
         context |= evaluators_context(study, configuration, evaluators_page)
-    if prepared and study.state != Study.State.READY:
+    if is_prepared and study.state != Study.State.READY:
         context["report"] = study_report(study, population=population)
     return context
 

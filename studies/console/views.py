@@ -143,14 +143,14 @@ def pairs(request: HttpRequest, pk: int) -> HttpResponse:
     rows = Pair.objects.filter(comparison__study=study).select_related(
         "prompt", "comparison__baseline", "comparison__candidate", "baseline_image", "candidate_image"
     )
-    flagged = safety_flags.flagged_images(study)
+    flagged_images = safety_flags.flagged_images(study)
     only_flagged = "flagged" in request.GET
     if only_flagged:
-        rows = rows.filter(Q(baseline_image__in=flagged) | Q(candidate_image__in=flagged))
+        rows = rows.filter(Q(baseline_image__in=flagged_images) | Q(candidate_image__in=flagged_images))
     page = Paginator(rows.order_by("comparison__position", "stratum", "prompt__index"), PAIRS_PER_PAGE).get_page(
         request.GET.get("page")
     )
-    context = {"study": study, "page": page, "flagged": flagged, "filter": "&flagged=1" if only_flagged else ""}
+    context = {"study": study, "page": page, "flagged": flagged_images, "filter": "&flagged=1" if only_flagged else ""}
     return render(request, "console/pairs.html", context)
 
 

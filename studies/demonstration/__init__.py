@@ -1,1 +1,1 @@
-"""The demonstration: a worker process, a web server, progress in the terminal."""
+"""Run the demonstration's child processes, and show its progress in the terminal."""

@@ -1,4 +1,4 @@
-"""A Celery worker and a web server as child processes, started and stopped with the demonstration."""
+"""Start a Celery worker and a web server as child processes, and stop them with the demonstration."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from django.conf import settings
 
 
 class ProcessError(RuntimeError):
-    """A child process that did not come up; the message carries the end of its log."""
+    """A child process that did not start or that failed; the message carries the end of its log."""
 
 
 def worker_command(queues: str = "cpu,gpu") -> list[str]:
-    """One worker process for the embedded default: a solo pool keeps the models in the process that runs the tasks."""
+    """Return the command of one worker process; its solo pool keeps the models in the process that runs the tasks."""
     options = ["--pool=solo", f"--queues={queues}", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     return [sys.executable, "-m", "celery", "--app=evenhand.config", "worker", "--loglevel=WARNING", *options]
 
 
 def server_command(port: int) -> list[str]:
-    """gunicorn with one process and a few threads."""
+    """Return the command of gunicorn with one process and a few threads."""
     options = ["--bind", f"127.0.0.1:{port}", "--workers=1", "--threads=6", "--log-level=warning"]
     return [sys.executable, "-m", "gunicorn", "evenhand.config.wsgi:application", *options]
 
 
 def environment() -> dict[str, str]:
-    """The children's environment: this installation's folder, whatever it was named by."""
+    """Return the children's environment, with this installation's folder and settings."""
     return os.environ | {"EVENHAND_VAR": str(settings.VAR), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
 
 
 @contextmanager
 def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process, its output in ``log``; terminated, then killed, at the end."""
+    """Run a child process with its output in ``log``; at the end it is terminated, and killed where that fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
@@ -56,13 +56,13 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
+    """Return the last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
 
-def free_port(wanted: int) -> int:
-    """``wanted`` if nothing listens there, else a port that the system gives."""
-    for candidate in (wanted, 0):
+def free_port(preferred: int) -> int:
+    """Return ``preferred`` if nothing listens there, else a port that the system gives."""
+    for candidate in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

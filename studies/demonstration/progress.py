@@ -1,4 +1,4 @@
-"""A study's preparation as progress bars in the terminal, read from the database."""
+"""Show a study's preparation as progress bars in the terminal, read from the database."""
 
 from __future__ import annotations
 

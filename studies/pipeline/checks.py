@@ -81,8 +81,8 @@ def baseline_images_outside(study: Study, configuration: StudyConfiguration, rng
     minimum = max(2, configuration.checks_needed)
     if len(images) < minimum:
         raise InputError(
-            f"subset_size: practice and attention checks need {minimum} prompts outside the final subset, and the first "
-            f"subset of {configuration.subset_size} leaves {len(images)}"
+            f"subset_size: practice and attention checks need {minimum} prompts outside the final subset, and the "
+            f"first subset of {configuration.subset_size} leaves {len(images)}"
         )
     scores = dict(members.values_list("prompt", "clip_score"))
     images.sort(key=lambda image: (-(scores[image.prompt_id] or 0.0), image.prompt.index))

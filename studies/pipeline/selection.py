@@ -80,7 +80,7 @@ def _store_arms(study: Study, configuration: StudyConfiguration, recipe: Recipe)
 
 
 def _refuse_long_prompts(pipeline: StableDiffusionPipeline, study: Study, configuration: StudyConfiguration) -> None:
-    """Raise ``InputError`` for a prompt of which the model would read only the beginning, but evaluators all."""
+    """Refuse prompts that the model would read only in part, while evaluators read them whole."""
     from evenhand.generation.text import refuse_long_prompts
 
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)

@@ -111,7 +111,7 @@ def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: 
 
 def _store(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
     """Store the answer and mark the next trial as shown, in one transaction, so that the disk is waited for once."""
-    trials = open_trials(evaluator, answering=answer.trial_id)
+    trials = open_trials(evaluator, answered_id=answer.trial_id)
     in_turn = bool(trials) and trials[0].public_id == answer.trial_id
     if in_turn:
         trial = trials[0]

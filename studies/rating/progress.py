@@ -37,7 +37,7 @@ OPEN_TRIALS_QUERY = (
    AND NOT EXISTS (SELECT 1 FROM studies_rating own WHERE own.trial_id = trial.id AND NOT own.superseded)
    AND NOT EXISTS (SELECT 1 FROM studies_rating other WHERE other.slot = trial.slot AND NOT other.superseded)
    AND (trial.repeat_of_id IS NULL
-        OR trial.repeat_of_id = (SELECT now.id FROM studies_trial now WHERE now.public_id = %(answering)s)
+        OR trial.repeat_of_id = (SELECT now.id FROM studies_trial now WHERE now.public_id = %(answered)s)
         OR EXISTS (SELECT 1 FROM studies_rating own WHERE own.trial_id = trial.repeat_of_id AND NOT own.superseded))
  ORDER BY trial.position LIMIT %(most)s
 """
@@ -108,15 +108,15 @@ def state_without_trials(study: Study) -> State:
     return STATES_WITHOUT_TRIALS.get(Study.State(study.state), State.NOT_OPEN)
 
 
-def open_trials(evaluator: Evaluator, answering: uuid.UUID | None = None) -> list[Trial]:
+def open_trials(evaluator: Evaluator, answered_id: uuid.UUID | None = None) -> list[Trial]:
     """Return the evaluator's next few trials that are neither answered nor skipped, and whose slot is not filled.
 
     A repeat opens when its pair is answered: a pair that was skipped, or given to somebody else, is not repeated.
-    answering: the public id of a trial that counts as answered for the opening of its repeat.
+    answered_id: the public id of a trial that counts as answered for the opening of its repeat.
     """
     parameters = {
         "evaluator": evaluator.pk,
-        "answering": answering.hex if answering else None,
+        "answered": answered_id.hex if answered_id else None,
         "most": 1 + 1 + TRIALS_AHEAD,  # the one that is answered, the next one, and those behind it
     }
     return list(Trial.objects.raw(OPEN_TRIALS_QUERY, parameters))

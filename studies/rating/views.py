@@ -81,7 +81,7 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
             enrolment.consent(evaluator, language=language, age_confirmed=of_age)
         except enrolment.EnrolmentError as error:
             return refusal(request, 403, "full", str(error))
-    return accepted(request, evaluator, token, answers.after_change(evaluator))
+    return accepted(request, token, answers.after_change(evaluator))
 
 
 @for_evaluator
@@ -89,7 +89,7 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
 def leave_step(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Leave the instructions, or end a break."""
     introduction.leave_step(evaluator, progress_of(evaluator))
-    return accepted(request, evaluator, token, answers.after_change(evaluator))
+    return accepted(request, token, answers.after_change(evaluator))
 
 
 @for_evaluator
@@ -98,7 +98,7 @@ def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> Htt
     """Take one try of the questions about the instructions."""
     if progress_of(evaluator).state == State.COMPREHENSION:
         introduction.answer_comprehension(evaluator, request.POST.dict())
-    return accepted(request, evaluator, token, answers.after_change(evaluator))
+    return accepted(request, token, answers.after_change(evaluator))
 
 
 @for_evaluator
@@ -123,7 +123,7 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         )
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token, stored_answer.progress, stored_answer.rating)
+    return accepted(request, token, stored_answer.progress, stored_answer.rating)
 
 
 @for_evaluator
@@ -156,12 +156,10 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         answers.skip_trial(evaluator=evaluator, trial_id=fields["trial"], reason=fields["reason"], note=fields["note"])
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, evaluator, token, answers.after_change(evaluator))
+    return accepted(request, token, answers.after_change(evaluator))
 
 
-def accepted(
-    request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, rating: Rating | None = None
-) -> HttpResponseBase:
+def accepted(request: HttpRequest, token: str, progress: Progress, rating: Rating | None = None) -> HttpResponseBase:
     """Respond that what was sent is stored, with the evaluator's next step."""
     right = introduction.feedback_on(rating)
     if wants_json(request):

@@ -1,6 +1,6 @@
-"""Results: records into arrays, arrays into statistics, statistics into figures, files and words.
+"""Turn ratings into statistics, figures, files and text.
 
-``report`` holds the rule of which ratings count, ``figures`` draws what a report says, ``export`` writes every rating
-as CSV, ``artefacts`` puts all of it into a folder. Simulated ratings are never mixed with real ones unasked, and
-whatever shows them says so.
+``report`` holds the rule of which ratings count, ``figures`` draws a report, ``export`` writes every rating as CSV, and
+``artefacts`` writes all of it into a folder. Simulated ratings are mixed with real ones only on request, and every
+output of them is marked as simulated.
 """

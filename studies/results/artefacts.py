@@ -1,4 +1,4 @@
-"""A study's results as files in a folder, and as a histogram for the terminal."""
+"""Write a study's results as files in a folder, and as a histogram for the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIONS = ("much better", "slightly better", "no preference", "slightly better",
 
 
 def write(study: Study, folder: Path, *, population: str | None = None) -> list[Path]:
-    """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; returns their paths."""
+    """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; return their paths."""
     report = study_report(study, population=population)
     contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report)]}
     subset = study.subset
@@ -30,7 +30,7 @@ def write(study: Study, folder: Path, *, population: str | None = None) -> list[
 
 
 def _replace(path: Path, parts: Iterable[str]) -> Path:
-    """Write a file under another name first: nobody finds half of one."""
+    """Write a file under another name and rename it, so that nobody reads half of it."""
     partial = path.with_name(path.name + ".part")
     with partial.open("w", encoding="utf-8", newline="") as file:
         file.writelines(parts)
@@ -39,12 +39,12 @@ def _replace(path: Path, parts: Iterable[str]) -> Path:
 
 
 def terminal(study: Study, *, population: str | None = None) -> str:
-    """The histogram in text: bars, percentages, intervals, and the word SIMULATED wherever it is due."""
-    found = study_report(study, population=population)
-    mark = f"  [{found['mark'].upper()}]" if found["mark"] else ""
-    ratings, people = plural(found["n"], "rating"), plural(found["evaluators"]["rated"], "evaluator")
-    lines = [f"{found['study']}: {ratings} by {people}{mark}"]
-    for comparison in found["comparisons"]:
+    """Return the histogram as text: bars, percentages, intervals, and a mark where ratings are simulated."""
+    report = study_report(study, population=population)
+    mark = f"  [{report['mark'].upper()}]" if report["mark"] else ""
+    ratings, evaluators = plural(report["n"], "rating"), plural(report["evaluators"]["rated"], "evaluator")
+    lines = [f"{report['study']}: {ratings} by {evaluators}{mark}"]
+    for comparison in report["comparisons"]:
         lines += ["", *_comparison(comparison, mark)]
     return "\n".join(lines)
 
@@ -65,12 +65,12 @@ def _comparison(comparison: dict[str, Any], mark: str) -> list[str]:
 
 
 def _row(comparison: dict[str, Any], name: str) -> str:
-    each = comparison["intervals"][name]
-    low, high = f"{100 * each['low']:.0f}", f"{100 * each['high']:.0f}"
-    return f"{bar(each['estimate'])} {100 * each['estimate']:3.0f} %  ({low}–{high})"
+    interval = comparison["intervals"][name]
+    low, high = f"{100 * interval['low']:.0f}", f"{100 * interval['high']:.0f}"
+    return f"{bar(interval['estimate'])} {100 * interval['estimate']:3.0f} %  ({low}–{high})"
 
 
 def bar(share: float) -> str:
-    """A share as a bar of eighths of cells, padded to the width of 100 %."""
+    """Draw a share as a bar of eighths of cells, padded to the width of 100 %."""
     whole, eighths = divmod(round(8 * BAR * share), 8)
     return f"{'█' * whole}{' ▏▎▍▌▋▊▉'[eighths]}".rstrip().ljust(BAR)

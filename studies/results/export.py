@@ -1,7 +1,7 @@
-"""The ratings as CSV, and the codebook that says what its columns mean: both from the one list ``COLUMNS``.
+"""Export the ratings as CSV, and the codebook of its columns, both from the list ``COLUMNS``.
 
-One row a rating, of every kind of trial, superseded and uncounted ones too: the columns tell which count. Reports are
-made of the rows with ``trial_kind`` main, ``counted`` true, ``superseded`` false and ``excluded`` false.
+One row is one rating, of every kind of trial, superseded and uncounted ones too: the columns say which count. Reports
+use the rows with ``trial_kind`` main, ``counted`` true, ``superseded`` false and ``excluded`` false.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ LABELS = {
     2: "candidate_much_better",
 }
 WITHDRAWN = "withdrawn"
-# What spreadsheets take for the beginning of a formula (OWASP, CSV injection), behind any apostrophes.
+# What spreadsheets take for the beginning of a formula (OWASP, CSV injection), after any apostrophes.
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: what it means, and how it is computed from a row of ``_rows``."""
+    """A column: its meaning, and the function that computes it from a row of ``_rows``."""
 
     name: str
     kind: str  # type and unit
@@ -52,13 +52,8 @@ def _text(name: str) -> Callable[[Mapping[str, Any]], object]:
 
 
 def protected(text: str) -> str:
-    """Free text that no spreadsheet reads as a formula: one apostrophe in front where it could be one."""
+    """Put an apostrophe in front of text that a spreadsheet could read as a formula."""
     return f"'{text}" if FORMULA.match(text) else text
-
-
-def unprotected(cell: str) -> str:
-    """The text that ``protected`` was given."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def _preference(row: Mapping[str, Any]) -> int | None:
@@ -132,7 +127,7 @@ COLUMNS = (
 
 
 def csv_lines(study: Study) -> Iterator[str]:
-    """The CSV, a header and one record a rating, each ending in a line feed. The number of queries is constant."""
+    """Yield the CSV in a constant number of queries: a header and one record a rating, each ending in a line feed."""
     yield _record([column.name for column in COLUMNS])
     for row in _rows(study):
         yield _record([_cell(column.compute(row)) for column in COLUMNS])
@@ -176,7 +171,7 @@ SOURCES = {
 
 
 def _exclusions_in_force(study: Study) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """Reasons of the exclusions in force, by rating and by evaluator."""
+    """Return the reasons of the exclusions in force, by rating and by evaluator."""
     by_rating: dict[int, list[str]] = {}
     by_evaluator: dict[int, list[str]] = {}
     in_force = study.exclusions.filter(lifted_at=None).order_by("pk")
@@ -201,7 +196,7 @@ def _record(cells: list[Any]) -> str:
 
 
 def codebook() -> str:
-    """``docs/codebook.md``: the columns, in order."""
+    """Return ``docs/codebook.md``: the columns, in order."""
     rows = [f"| `{c.name}` | {c.kind} | {c.description} | {c.values} |" for c in COLUMNS]
     return "\n".join([CODEBOOK, "| column | type, unit | meaning | values |", "|---|---|---|---|", *rows, ""])
 

@@ -1,4 +1,4 @@
-"""The two figures, as SVG: the preference histogram (paper Fig. 11) and the Fréchet curve (Fig. 10), this also as PNG.
+"""Draw the paper's Fig. 11 (preference histogram) as SVG, and Fig. 10 (Fréchet curve) as SVG or PNG.
 
 Figures are drawn object by object, without pyplot's global state; matplotlib itself is not thread-safe, so one figure
 is drawn at a time. Text stays text, and the same numbers give the same bytes.
@@ -26,7 +26,7 @@ from evenhand.errors import InputError
 from evenhand.sampling.subset import FrechetCurve
 from evenhand.studies.results.report import plural
 
-# The SVG backend reads these from nowhere else. They are set once for the process and never changed.
+# The SVG backend reads these only from rcParams. They are set once for the process and never changed.
 mpl.rcParams["svg.fonttype"] = "none"
 mpl.rcParams["svg.hashsalt"] = "evenhand"
 
@@ -34,35 +34,35 @@ Floats = NDArray[np.float64]
 
 PALETTE = ("#B35806", "#F1A340", "#D8D8D8", "#998EC3", "#542788")  # baseline strong … candidate strong
 INK, QUIET = "#222222", "#5A5A5A"
-ACROSS = 2  # comparisons side by side
-_one_at_a_time = threading.Lock()
+COLUMNS = 2  # comparisons side by side
+_drawing = threading.Lock()  # one figure at a time
 
 
 def histogram(report: Mapping[str, Any]) -> str:
-    """Five bars a comparison, with percentages and interval whiskers; the finding is the title."""
+    """Draw five bars a comparison, with percentages and interval whiskers; the finding is the title."""
     comparisons = report["comparisons"]
     if not comparisons:
         raise InputError(f"“{report['study']}” has no comparisons yet: prepare it first")
-    columns = min(ACROSS, len(comparisons))
+    columns = min(COLUMNS, len(comparisons))
     rows = -(-len(comparisons) // columns)
-    highest = max((_top(each) for each in comparisons), default=0.0)
-    with _one_at_a_time:
+    top = max(100 * max(map(_highest_whisker, comparisons)), 10.0)
+    with _drawing:
         figure = Figure(figsize=(5.4 * columns + 0.6, 4.9 * rows), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.04)  # type: ignore[union-attr, call-arg]
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, comparison in zip(panels, comparisons, strict=False):
-            _bars(panel, comparison, max(100 * highest, 10.0), report["mark"])
+            _bars(panel, comparison, top, report["mark"])
         for panel in panels[len(comparisons) :]:
             panel.set_axis_off()
         return _svg(figure, report["finding"])
 
 
-def _top(comparison: Mapping[str, Any]) -> float:
+def _highest_whisker(comparison: Mapping[str, Any]) -> float:
     return max((comparison["intervals"][name]["high"] or 0.0) for name in CATEGORIES)
 
 
 def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> None:
-    """One comparison; ``top`` is the highest whisker of the whole figure, in percent."""
+    """Draw one comparison; ``top`` is the highest whisker of the whole figure, in percent."""
     shares = [100 * (comparison["shares"][name] or 0.0) for name in CATEGORIES]
     panel.bar(range(5), shares, width=0.82, color=PALETTE, edgecolor="#8A8A8A", linewidth=0.5)
     if comparison["n"]:
@@ -82,9 +82,9 @@ def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> 
             2, 1.29 * top, ratings.upper().replace(" ", "\n").replace("REAL\nAND", "REAL AND"), ha="center", va="top",
             size=9, weight="bold", color="#9B1C1C",
         )  # fmt: skip
-    rated = plural(comparison["n"], f"{mark} rating".strip())
-    given = f"n = {rated} of {plural(comparison['pairs'], 'pair')} by {plural(comparison['evaluators'], 'evaluator')}"
-    panel.set_xlabel(given, size=10, color=QUIET, labelpad=30)
+    count = plural(comparison["n"], f"{mark} rating".strip())
+    label = f"n = {count} of {plural(comparison['pairs'], 'pair')} by {plural(comparison['evaluators'], 'evaluator')}"
+    panel.set_xlabel(label, size=10, color=QUIET, labelpad=30)
     panel.set_ylabel(f"share of {ratings} (%)", size=10, color=QUIET)
     panel.set_ylim(0, 1.3 * top)
     panel.set_yticks(range(0, int(min(top, 100)) + 1, 10 if top <= 60 else 20))
@@ -103,7 +103,7 @@ def _whiskers(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
 
 
 def _sums(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
-    """Brackets over either side with its joint share."""
+    """Draw a line over either side with its joint share."""
     for place, side, colour in ((0.5, "baseline", PALETTE[0]), (3.5, "candidate", PALETTE[4])):
         panel.hlines(1.15 * top, place - 0.9, place + 0.9, color=colour, linewidth=2.0)
         text = f"{100 * comparison[f'{side}_share']:.0f} % in all"
@@ -111,51 +111,52 @@ def _sums(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
 
 
 def _two_lines(finding: str) -> str:
-    """A finding broken before its interval."""
+    """Break a finding into two lines before its interval."""
     head, comma, tail = finding.partition(", ")
     return f"{head}{comma.rstrip()}\n{tail}" if comma else finding
 
 
 def frechet_curve(
-    curve: Mapping[str, Any], chosen: int, *, draw: str = "random", threshold: float | None = None
+    data: Mapping[str, Any], chosen_size: int, *, draw: str = "random", threshold: float | None = None
 ) -> str:
-    """Distance of subsets to the whole set over their size, log–log, as SVG; ``curve`` is ``FrechetCurve.to_dict()``.
+    """Draw subsets' distance to the whole set over their size, log–log, as SVG; ``data``: ``FrechetCurve.to_dict()``.
 
-    The chosen size is marked on the curve of its ``draw``; a threshold is a line across.
+    The chosen size is marked on the curve of its ``draw``; a threshold is drawn as a horizontal line.
     """
-    drawn, title = FrechetCurve.from_dict(curve), _curve_title(FrechetCurve.from_dict(curve).family(draw), chosen, draw)
-    with _one_at_a_time:
-        return _svg(_curve_figure(drawn, chosen, title, draw, threshold), title.replace("\n", " "))
+    curve = FrechetCurve.from_dict(data)
+    title = _curve_title(curve.family(draw), chosen_size, draw)
+    with _drawing:
+        return _svg(_curve_figure(curve, chosen_size, title, draw, threshold), title.replace("\n", " "))
 
 
 def frechet_curve_png(
-    curve: Mapping[str, Any], chosen: int, *, draw: str = "random", threshold: float | None = None
+    data: Mapping[str, Any], chosen_size: int, *, draw: str = "random", threshold: float | None = None
 ) -> bytes:
-    """The same figure as PNG, 1440 pixels wide."""
-    drawn = FrechetCurve.from_dict(curve)
-    title = _curve_title(drawn.family(draw), chosen, draw)
-    with _one_at_a_time:
+    """Draw the same figure as PNG, 1440 pixels wide."""
+    curve = FrechetCurve.from_dict(data)
+    title = _curve_title(curve.family(draw), chosen_size, draw)
+    with _drawing:
         output = io.BytesIO()
-        figure = _curve_figure(drawn, chosen, title, draw, threshold)
+        figure = _curve_figure(curve, chosen_size, title, draw, threshold)
         figure.set_dpi(200)
         FigureCanvasAgg(figure).print_png(output, metadata={"Software": "Evenhand", "Title": title.replace("\n", " ")})
         return output.getvalue()
 
 
-def _curve_figure(drawn: FrechetCurve, chosen: int, title: str, draw: str, threshold: float | None) -> Figure:
-    distances = np.asarray(drawn.distances, float)
-    shown = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
-    if not shown.any():
+def _curve_figure(curve: FrechetCurve, chosen_size: int, title: str, draw: str, threshold: float | None) -> Figure:
+    distances = np.asarray(curve.distances, float)
+    positive = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
+    if not positive.any():
         return _statement(title)
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     panel = figure.subplots()
     panel.set_xscale("log")
     panel.set_yscale("log")
-    _curves(panel, drawn, shown)
+    _curves(panel, curve, positive)
     if threshold is not None:
         panel.axhline(threshold, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"threshold {threshold:g}")
-    _chosen(panel, drawn.family(draw), shown, chosen)
-    ticks = _spaced(drawn.sizes, chosen)
+    _mark_chosen_size(panel, curve.family(draw), positive, chosen_size)
+    ticks = _spaced(curve.sizes, chosen_size)
     panel.set_xticks(ticks, [_thousands(size) for size in ticks])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -169,34 +170,34 @@ def _curve_figure(drawn: FrechetCurve, chosen: int, title: str, draw: str, thres
 
 
 def _statement(text: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+    """Make a figure that says why there is nothing to draw."""
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     figure.text(0.5, 0.5, text, ha="center", va="center", size=12, color=INK, wrap=True)
     return figure
 
 
-def _curves(panel: Axes, curve: FrechetCurve, shown: NDArray[np.bool_]) -> None:
-    """Random draws with their range; below them representative draws; quiet, what a normal set would show."""
-    sizes = np.asarray(curve.sizes, float)[shown]
-    _family(panel, sizes, np.asarray(curve.distances)[shown], "", PALETTE[4], PALETTE[3], "o")
+def _curves(panel: Axes, curve: FrechetCurve, rows: NDArray[np.bool_]) -> None:
+    """Draw random draws with their range, representative draws, and what a normal set would show."""
+    sizes = np.asarray(curve.sizes, float)[rows]
+    _family(panel, sizes, np.asarray(curve.distances)[rows], "", PALETTE[4], PALETTE[3], "o")
     if curve.representative:
-        table = np.asarray(curve.representative)[shown]
+        table = np.asarray(curve.representative)[rows]
         _family(panel, sizes, table, " representative", PALETTE[0], PALETTE[1], "s")
     if curve.gaussian:
-        table = np.asarray(curve.gaussian)[shown].mean(axis=1)
-        positive = table > 0
+        table = np.asarray(curve.gaussian)[rows].mean(axis=1)
+        mask = table > 0
         label = "a normal set of the same mean and covariance"
-        panel.plot(sizes[positive], table[positive], color=QUIET, linewidth=1.2, linestyle="-.", label=label)
-    mean_term = np.asarray(curve.mean_term)[shown]
-    known = mean_term > 0
+        panel.plot(sizes[mask], table[mask], color=QUIET, linewidth=1.2, linestyle="-.", label=label)
+    mean_term = np.asarray(curve.mean_term)[rows]
+    mask = mean_term > 0
     label = "its mean term as expected, (1/n − 1/N) tr Σ"
-    panel.plot(sizes[known], mean_term[known], color=QUIET, linestyle=(0, (5, 3)), linewidth=1.2, label=label)
+    panel.plot(sizes[mask], mean_term[mask], color=QUIET, linestyle=(0, (5, 3)), linewidth=1.2, label=label)
 
 
 def _family(panel: Axes, sizes: Floats, table: Floats, kind: str, line: str, band: str, marker: str) -> None:
     draws = table.shape[1]
-    positive = np.all(table > 0, axis=1)
-    sizes, table = sizes[positive], table[positive]
+    mask = np.all(table > 0, axis=1)
+    sizes, table = sizes[mask], table[mask]
     if draws > 1:
         low, high = table.min(axis=1), table.max(axis=1)
         label = f"range of {draws}{kind} draws"
@@ -205,49 +206,49 @@ def _family(panel: Axes, sizes: Floats, table: Floats, kind: str, line: str, ban
     panel.plot(sizes, table.mean(axis=1), color=line, marker=marker, markersize=4, linewidth=1.5, label=label)
 
 
-def _chosen(panel: Axes, curve: FrechetCurve, shown: NDArray[np.bool_], chosen: int) -> None:
-    """A line from the axis up to the curve at the chosen size; the whole set, which lies at 0, is named alone."""
-    drawn = shown & (curve.mean > 0)
-    if not drawn.any():
+def _mark_chosen_size(panel: Axes, curve: FrechetCurve, positive: NDArray[np.bool_], chosen_size: int) -> None:
+    """Draw a line up to the curve at the chosen size; the whole set, which lies at 0, is only named."""
+    rows = positive & (curve.mean > 0)
+    if not rows.any():
         return
-    if chosen >= curve.count:
-        text = f"chosen: {_thousands(chosen)}, the whole set"
+    if chosen_size >= curve.count:
+        text = f"chosen: {_thousands(chosen_size)}, the whole set"
         panel.annotate(text, (1, 0.03), xycoords="axes fraction", ha="right", color=INK, size=10)
         return
-    sizes = np.log(np.asarray(curve.sizes, float)[drawn])
-    height = math.exp(np.interp(math.log(chosen), sizes, np.log(curve.mean[drawn])))
+    sizes = np.log(np.asarray(curve.sizes, float)[rows])
+    height = math.exp(np.interp(math.log(chosen_size), sizes, np.log(curve.mean[rows])))
     bottom = panel.get_ylim()[0]
-    panel.vlines(chosen, bottom, height, color=INK, linewidth=1.2, zorder=1)
-    panel.plot([chosen], [height], marker="o", markersize=8, color=INK, zorder=3)
+    panel.vlines(chosen_size, bottom, height, color=INK, linewidth=1.2, zorder=1)
+    panel.plot([chosen_size], [height], marker="o", markersize=8, color=INK, zorder=3)
     panel.set_ylim(bottom=bottom)
-    right = math.log(chosen) > (sizes[0] + sizes[-1]) / 2
+    in_right_half = math.log(chosen_size) > (sizes[0] + sizes[-1]) / 2
     panel.annotate(
-        f"chosen: {_thousands(chosen)}", (chosen, 0.03), xycoords=("data", "axes fraction"),
-        xytext=(-6 if right else 6, 0), textcoords="offset points", ha="right" if right else "left",
+        f"chosen: {_thousands(chosen_size)}", (chosen_size, 0.03), xycoords=("data", "axes fraction"),
+        xytext=(-6 if in_right_half else 6, 0), textcoords="offset points", ha="right" if in_right_half else "left",
         color=INK, size=10,
     )  # fmt: skip
 
 
-def _spaced(sizes: Sequence[int], chosen: int) -> list[int]:
-    """The sizes whose labels do not run into each other on the axis; the chosen one first of all."""
-    span = math.log(max(*sizes, chosen) / min(*sizes, chosen)) or 1.0
-    kept: list[int] = []
-    for size in (chosen, *sizes):
-        if all(abs(math.log(size / other)) > 0.055 * span for other in kept):
-            kept.append(size)
-    return sorted(kept)
+def _spaced(sizes: Sequence[int], chosen_size: int) -> list[int]:
+    """Return the sizes whose labels do not overlap on the axis; the chosen one is always among them."""
+    span = math.log(max(*sizes, chosen_size) / min(*sizes, chosen_size)) or 1.0
+    ticks: list[int] = []
+    for size in (chosen_size, *sizes):
+        if all(abs(math.log(size / other)) > 0.055 * span for other in ticks):
+            ticks.append(size)
+    return sorted(ticks)
 
 
-def _curve_title(curve: FrechetCurve, chosen: int, draw: str) -> str:
-    """What the curve says of the chosen size (of the largest, if that was not drawn) and of the smallest."""
-    size = chosen if chosen in curve.sizes else curve.sizes[-1]
+def _curve_title(curve: FrechetCurve, chosen_size: int, draw: str) -> str:
+    """State the distances at the chosen size (at the largest, if that was not drawn) and at the smallest."""
+    size = chosen_size if chosen_size in curve.sizes else curve.sizes[-1]
     distance = curve.mean[curve.sizes.index(size)]
     if size >= curve.count:
         return f"The subset of {_thousands(size)} prompts is the whole set:\nits distance is 0"
     subsets = f"{draw.capitalize()} subsets of {_thousands(size)} prompts"
-    found = f"{subsets} lie {distance:.3g} from all {_thousands(curve.count)}"
+    sentence = f"{subsets} lie {distance:.3g} from all {_thousands(curve.count)}"
     smallest = curve.sizes[0]
-    return found if smallest == size else f"{found},\nthose of {_thousands(smallest)} lie {curve.mean[0]:.3g}"
+    return sentence if smallest == size else f"{sentence},\nthose of {_thousands(smallest)} lie {curve.mean[0]:.3g}"
 
 
 def _thousands(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What a study has found: its records into arrays, the arrays through ``analysis``, the numbers into plain JSON."""
+"""Compute a study's results from its ratings, as plain JSON for pages, figures and files."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ LEVEL = 0.95
 
 
 class PopulationError(InputError):
-    """A kind of ratings that is none."""
+    """An unknown population of ratings."""
 
 
 def counting_ratings(study: Study) -> QuerySet[Rating]:
-    """The ratings that results count: of main trials, not superseded, under the cap, not excluded, not withdrawn."""
+    """Return the ratings that results count: of main trials, current, counted, neither excluded nor withdrawn."""
     return Rating.objects.filter(
         evaluator__study=study,
         evaluator__withdrawn_at=None,
@@ -64,12 +64,12 @@ class RatingsTable:
         return len(self.preference)
 
     def where(self, mask: NDArray[np.bool_]) -> RatingsTable:
-        """The rows that a mask picks."""
+        """Return the rows that a mask selects."""
         return replace(self, **{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
 
 def ratings_table(study: Study, *, population: str) -> RatingsTable:
-    """The counting ratings of a population, in one query."""
+    """Read the counting ratings of a population in one query."""
     if population not in POPULATIONS:
         raise PopulationError(f"population {population!r} is none of {', '.join(POPULATIONS)}")
     rows = counting_ratings(study)
@@ -85,8 +85,8 @@ def ratings_table(study: Study, *, population: str) -> RatingsTable:
         "trial__candidate_on_left",
         "elapsed_ms",
     )
-    read = list(zip(*rows.order_by("pk").values_list(*columns), strict=True)) or [()] * len(columns)
-    comparison, pair, prompt, stratum, evaluator, choice, on_left, elapsed = read
+    values = list(zip(*rows.order_by("pk").values_list(*columns), strict=True)) or [()] * len(columns)
+    comparison, pair, prompt, stratum, evaluator, choice, on_left, elapsed = values
     return RatingsTable(
         comparison=np.array(comparison, np.int64),
         pair=np.array(pair, np.int64),
@@ -99,54 +99,54 @@ def ratings_table(study: Study, *, population: str) -> RatingsTable:
 
 
 def study_report(study: Study, *, population: str | None = None) -> dict[str, Any]:
-    """Everything that pages, figures and files say about a study's ratings, as plain JSON (NaN is null).
+    """Return the statistics of a study's ratings as plain JSON (NaN is null).
 
     A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
     """
     kinds = dict(counting_ratings(study).values_list("evaluator__simulated").annotate(n=Count("pk")).order_by())
-    real, simulated = kinds.get(False, 0), kinds.get(True, 0)
+    real_count, simulated_count = kinds.get(False, 0), kinds.get(True, 0)
     if population is None:
-        population = "simulated" if simulated and not real else "real"
+        population = "simulated" if simulated_count and not real_count else "real"
     table = ratings_table(study, population=population)
     strata = [name for _, name in sorted(configuration_of(study).strata.items(), reverse=True)]
     comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
     names = short_names([arm for each in comparisons for arm in (each.baseline, each.candidate)])
-    mark = _mark(population, real, simulated)
-    found = [
+    mark = _mark(population, real_count, simulated_count)
+    results = [
         _comparison(each, table.where(table.comparison == each.position), strata, names, mark) for each in comparisons
     ]
     recipe, version = study.recipe, study.current_version
-    result = {
+    report = {
         "study": study.name,
         "version_hash": version.sha256 if version else None,
         "checkpoint": recipe.checkpoint if recipe else configuration_of(study).checkpoint,
         "checkpoint_revision": recipe.revision if recipe else None,
         "population": population,
         "mark": mark,
-        "ratings": {"real": real, "simulated": simulated},  # of those that count
+        "ratings": {"real": real_count, "simulated": simulated_count},  # of those that count
         "n": len(table),
         "level": LEVEL,
         "evaluators": _evaluators(study, population) | {"rated": len(np.unique(table.evaluator))},
         "mean_elapsed_ms": _mean(table.elapsed_ms),
-        "comparisons": found,
-        "finding": "; ".join(each["finding"] for each in found) if len(table) else "No ratings yet",
+        "comparisons": results,
+        "finding": "; ".join(result["finding"] for result in results) if len(table) else "No ratings yet",
     }
-    return _plain(result)
+    return _plain(report)
 
 
-def _mark(population: str, real: int, simulated: int) -> str:
-    """What must be said beside every number of a population; nothing where all ratings are real."""
-    if population == "real" or (population == "all" and not simulated):
+def _mark(population: str, real_count: int, simulated_count: int) -> str:
+    """Return the mark of a population's numbers; empty where all ratings are real."""
+    if population == "real" or (population == "all" and not simulated_count):
         return ""
-    return "real and simulated" if population == "all" and real else "simulated"
+    return "real and simulated" if population == "all" and real_count else "simulated"
 
 
 def _evaluators(study: Study, population: str) -> dict[str, int]:
-    """How many were invited and how many finished, of the same population."""
-    people = study.evaluators.all()
+    """Count who was invited and who finished, of the same population."""
+    evaluators = study.evaluators.all()
     if population != "all":
-        people = people.filter(simulated=population == "simulated")
-    return people.aggregate(invited=Count("pk"), finished=Count("pk", filter=Q(finished_at__isnull=False)))
+        evaluators = evaluators.filter(simulated=population == "simulated")
+    return evaluators.aggregate(invited=Count("pk"), finished=Count("pk", filter=Q(finished_at__isnull=False)))
 
 
 def _comparison(
@@ -154,7 +154,7 @@ def _comparison(
 ) -> dict[str, Any]:
     rng = np.random.default_rng([BOOTSTRAP_SEED, comparison.position])
     intervals = clustered_intervals(table.preference, table.evaluator, table.prompt, rng, level=LEVEL)
-    found = {
+    result = {
         "number": comparison.position + 1,
         "baseline": comparison.baseline.label,
         "candidate": comparison.candidate.label,
@@ -173,17 +173,17 @@ def _comparison(
             for name in [*strata, *sorted(set(table.stratum.tolist()) - set(strata))]
         },
     }
-    return found | {"finding": _marked(_finding(found), mark)}
+    return result | {"finding": _marked(_finding(result), mark)}
 
 
-def _shares(found: PreferenceShares) -> dict[str, Any]:
-    baseline_strong, baseline_slight, none, candidate_slight, candidate_strong = found.shares.tolist()
+def _shares(preferences: PreferenceShares) -> dict[str, Any]:
+    baseline_strong, baseline_slight, none, candidate_slight, candidate_strong = preferences.shares.tolist()
     return {
-        "n": found.n,
-        "counts": dict(zip(CATEGORIES, found.counts, strict=True)),
-        "shares": dict(zip(CATEGORIES, found.shares.tolist(), strict=True)),
-        "candidate_share": found.candidate,
-        "baseline_share": found.baseline,
+        "n": preferences.n,
+        "counts": dict(zip(CATEGORIES, preferences.counts, strict=True)),
+        "shares": dict(zip(CATEGORIES, preferences.shares.tolist(), strict=True)),
+        "candidate_share": preferences.candidate,
+        "baseline_share": preferences.baseline,
         "none_share": none,
         "strong": {"candidate": candidate_strong, "baseline": baseline_strong},
         "slight": {"candidate": candidate_slight, "baseline": baseline_slight},
@@ -191,32 +191,32 @@ def _shares(found: PreferenceShares) -> dict[str, Any]:
 
 
 def _agreement(table: RatingsTable) -> float:
-    """Krippendorff's α of preferences, ordinal; the units are pairs."""
+    """Compute Krippendorff's α of preferences, ordinal; the units are pairs."""
     if not len(table):
         return math.nan
     pairs, unit = np.unique(table.pair, return_inverse=True)
-    people, rater = np.unique(table.evaluator, return_inverse=True)
-    answers = np.full((len(pairs), len(people)), np.nan)
+    evaluators, rater = np.unique(table.evaluator, return_inverse=True)
+    answers = np.full((len(pairs), len(evaluators)), np.nan)
     answers[unit, rater] = table.preference
     return krippendorff_alpha(answers, "ordinal")
 
 
-def _finding(found: Mapping[str, Any]) -> str:
-    """The result in one sentence, from the side of whichever arm was preferred more often."""
-    candidate, baseline = found["candidate_name"], found["baseline_name"]
-    if not found["n"]:
+def _finding(result: Mapping[str, Any]) -> str:
+    """State a comparison's result in one sentence, about the arm that was preferred more often."""
+    candidate, baseline = result["candidate_name"], result["baseline_name"]
+    if not result["n"]:
         return f"{candidate} has no ratings yet"
-    share, other, ratings = found["candidate_share"], found["baseline_share"], plural(found["n"], "rating")
+    share, other, ratings = result["candidate_share"], result["baseline_share"], plural(result["n"], "rating")
     if share == other:
         return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {ratings}"
     winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
-    each = {name: f"{100 * value:.0f}" for name, value in found["intervals"][winner].items()}
-    interval = f"{100 * LEVEL:.0f} % interval {each['low']}–{each['high']}"
-    return f"{subject} preferred in {each['estimate']} % of {ratings}, {interval}"
+    percent = {name: f"{100 * value:.0f}" for name, value in result["intervals"][winner].items()}
+    interval = f"{100 * LEVEL:.0f} % interval {percent['low']}–{percent['high']}"
+    return f"{subject} preferred in {percent['estimate']} % of {ratings}, {interval}"
 
 
 def plural(number: int, noun: str) -> str:
-    """ "1 rating", "2 ratings"."""
+    """Return a number with its noun: “1 rating”, “2 ratings”."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -225,13 +225,13 @@ def _marked(text: str, mark: str) -> str:
 
 
 def short_names(arms: list[Arm]) -> dict[int, str]:
-    """Names for figures, "a = 10" for segmentation-free arms; the full label where two arms would share one."""
-    names = {arm.pk: _short(arm.to_guidance()) for arm in arms}
-    shared = Counter(names.values())
-    return {arm.pk: names[arm.pk] if shared[names[arm.pk]] == 1 else arm.label for arm in arms}
+    """Name arms for figures, "a = 10" for segmentation-free ones; by the full label where two would share a name."""
+    names = {arm.pk: _short_name(arm.to_guidance()) for arm in arms}
+    counts = Counter(names.values())
+    return {arm.pk: names[arm.pk] if counts[names[arm.pk]] == 1 else arm.label for arm in arms}
 
 
-def _short(guidance: Guidance) -> str:
+def _short_name(guidance: Guidance) -> str:
     if isinstance(guidance, ClassifierFree):
         return f"CFG w = {guidance.strength:g}"
     return f"a = {guidance.scale:g}"
@@ -243,7 +243,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """NaN as null: JSON knows none."""
+    """Replace NaN by None, because JSON has no NaN."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,1 +1,1 @@
-"""Simulated evaluators: they rate over HTTP as browsers do, and are always marked as simulated."""
+"""Simulate evaluators who rate over HTTP as browsers do, and are always marked as simulated."""

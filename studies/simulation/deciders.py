@@ -1,7 +1,7 @@
-"""How simulated evaluators decide: by what the pictures show, or by which of them is the candidate's.
+"""Decide for simulated evaluators: by what the pictures show, or by which one is the candidate's.
 
-Which side holds the candidate, and which of a check's pictures is the right one, is looked up in the database by the
-trial's id: it is never served.
+The candidate's side, and the right answer of a check, are looked up in the database by the trial's id, because the
+server never sends them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from evenhand.studies.models import Evaluator, Study, Trial
 from evenhand.studies.rating.enrolment import enrol
 from evenhand.studies.simulation.visits import SIDES, Visitor
 
-Quality = Callable[[NDArray[np.uint8], str], float]  # (picture, prompt) -> how good, 0–1
+Quality = Callable[[NDArray[np.uint8], str], float]  # (pixels, prompt) -> quality, 0–1
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Preference:
 
 @dataclass(frozen=True)
 class Population:
-    """What simulated evaluators are like.
+    """A kind of simulated evaluators.
 
-    judge      what they go by: the pictures' measured quality, or a chosen preference
+    judge      their criterion: the pictures' measured quality, or a chosen preference
     character  how a difference becomes a choice, with noise, side bias and lapses
     drop_out   share of them who leave before the end, each after a random share of the trials
     """
@@ -60,24 +60,25 @@ class Population:
             raise InputError(f"drop_out {self.drop_out} lies outside 0 … 1")
 
     def visitor(self, evaluator: Evaluator, rng: np.random.Generator, at_most: int | None = None) -> Visitor:
-        """One of them, with a random stream of their own."""
-        leaves, where = rng.random(2)
+        """Return one of them, with a random stream of its own."""
+        chance, share = rng.random(2)
         decider = RecordDecider(evaluator, self.judge, self.character, rng)
-        return Visitor(link_for(evaluator), decider, rng, where if leaves < self.drop_out else None, at_most)
+        return Visitor(link_for(evaluator), decider, rng, share if chance < self.drop_out else None, at_most)
 
     def visitors(self, evaluators: Sequence[Evaluator], seed: int, first: int = 0) -> list[Visitor]:
-        """All of them; ``first`` numbers the random streams."""
-        return [self.visitor(who, np.random.default_rng([seed, first + i])) for i, who in enumerate(evaluators)]
+        """Return all of them; ``first`` is the number of the first random stream."""
+        streams = [np.random.default_rng([seed, first + i]) for i in range(len(evaluators))]
+        return [self.visitor(evaluator, rng) for evaluator, rng in zip(evaluators, streams, strict=True)]
 
 
 def enrol_simulated(study: Study, count: int) -> list[Evaluator]:
-    """New simulated evaluators, marked so for good."""
+    """Enrol simulated evaluators; the mark is permanent."""
     return [enrol(study, simulated=True) for _ in range(count)]
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the record says of a trial beside what is served."""
+class TrialRecord:
+    """What the database holds of a trial and the server does not send."""
 
     expected: int | None  # sign of a check's right answer
     candidate_on_left: bool | None
@@ -86,41 +87,41 @@ class Known:
 
 @dataclass
 class RecordDecider:
-    """Decides for one evaluator, with the record at hand."""
+    """Decides for one evaluator, with the database's records of the trials."""
 
     evaluator: Evaluator
     judge: Quality | Preference
     character: SimulatedEvaluator
     rng: np.random.Generator
-    trials: dict[str, Known] = field(default_factory=dict)
+    records: dict[str, TrialRecord] = field(default_factory=dict)
 
     def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
-        """A choice: checks by which picture is right, pairs by the judge."""
-        known = self._known(trial["id"])
-        if known.expected is not None:
-            return answer_check(known.expected, self.character, self.rng)
+        """Return a choice: of checks by the right answer, of pairs by the judge."""
+        record = self._record(trial["id"])
+        if record.expected is not None:
+            return answer_check(record.expected, self.character, self.rng)
         if isinstance(self.judge, Preference):
-            assert known.comparison is not None  # a trial that is no check shows a pair
-            strength = self.judge.strengths[known.comparison]
-            left, right = (strength, 0.0) if known.candidate_on_left else (0.0, strength)
+            assert record.comparison is not None  # a trial that is no check shows a pair
+            strength = self.judge.strengths[record.comparison]
+            left, right = (strength, 0.0) if record.candidate_on_left else (0.0, strength)
         else:
-            left, right = (self.judge(_decoded(pictures[side]), trial["prompt"]) for side in SIDES)
+            left, right = (self.judge(_pixels(pictures[side]), trial["prompt"]) for side in SIDES)
         return choose(left, right, self.character, self.rng)
 
     def comprehension(self) -> dict[str, str]:
-        """The right option of every question, from the configuration."""
+        """Return the right option of every question, from the configuration."""
         questions = configuration_of(self.evaluator.study).comprehension
         return {f"q{i}": str(question.right) for i, question in enumerate(questions)}
 
-    def _known(self, trial: str) -> Known:
-        if trial not in self.trials:  # all of the booklet in one query: simulations should not load the database
+    def _record(self, trial: str) -> TrialRecord:
+        if trial not in self.records:  # all of the booklet in one query, so that simulations hardly load the database
             rows = Trial.objects.filter(booklet__evaluator=self.evaluator).values_list(
                 "public_id", "expected_choice", "candidate_on_left", "pair__comparison__position"
             )
-            self.trials = {str(row[0]): Known(*row[1:]) for row in rows}
-        return self.trials[str(uuid.UUID(trial))]
+            self.records = {str(row[0]): TrialRecord(*row[1:]) for row in rows}
+        return self.records[str(uuid.UUID(trial))]
 
 
-def _decoded(data: bytes) -> NDArray[np.uint8]:
-    with PillowImage.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+def _pixels(png: bytes) -> NDArray[np.uint8]:
+    with PillowImage.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)

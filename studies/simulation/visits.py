@@ -1,6 +1,6 @@
-"""Simulated visits over HTTP: from the link to the last page, through everything that a browser meets on the way.
+"""Visit a study over HTTP as a simulated evaluator, from the link to the last page.
 
-This module knows what the server sends, and nothing else; ``studies.simulation.deciders`` decides what is answered.
+This module only knows what the server sends; ``studies.simulation.deciders`` decides what is answered.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ SIDES = ("left", "right")
 
 
 class SimulationError(RuntimeError):
-    """An answer of the server that a browser would show as an error, or no answer at all."""
+    """A response that a browser would show as an error, or no response at all."""
 
 
 class Decider(Protocol):
-    """What decides for one evaluator."""
+    """An object that decides for one evaluator."""
 
     def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
-        """A choice −2 … +2 for a trial as the server sent it, with its two pictures by side."""
+        """Return a choice −2 … +2 for a trial as the server sent it, with its two pictures by side."""
 
     def comprehension(self) -> Mapping[str, str]:
-        """The fields of the comprehension check's form."""
+        """Return the fields of the comprehension check's form."""
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """One simulated evaluator: the link, what decides, a random stream, and when this person drops out.
+    """One simulated evaluator: the link, a decider, a random stream, and when the evaluator drops out.
 
-    ``leaves_at``: the share of the trials, 0 ≤ share < 1, after which the visitor is never seen again; None: stays.
+    ``leaves_at``: the share of the trials, 0 ≤ share < 1, after which the visitor leaves for good; None: stays.
     ``at_most``: ratings of this visit, practice among them; None: all.
     """
 
@@ -50,7 +50,7 @@ class Visitor:
     at_most: int | None = None
 
     def leaves(self, status: Mapping[str, Any], ratings: int) -> bool:
-        """Whether the visit ends in front of this status's trial. Nobody drops out in the practice, numbered apart."""
+        """Whether the visit ends before this status's trial. Nobody drops out in the practice."""
         if self.at_most is not None and ratings >= self.at_most:
             return True
         if self.leaves_at is None or status["state"] == "practice":
@@ -60,7 +60,7 @@ class Visitor:
 
 @dataclass(frozen=True)
 class Visit:
-    """What one simulated evaluator did. ``outcome``: left, full, or the state of the last page."""
+    """The result of a visit. ``outcome``: left, full, stopped, or the state of the last page."""
 
     outcome: str
     ratings: int = 0
@@ -69,16 +69,16 @@ class Visit:
 
 @dataclass
 class Walk:
-    """One visit on its way."""
+    """A visit in progress."""
 
     client: httpx.Client
     visitor: Visitor
-    fetch: bool = True  # whether pictures are fetched, as a browser does
+    fetch: bool = True  # the pictures, as a browser does
     stop: Event = field(default_factory=Event)
     ratings: int = 0
 
     def to_the_end(self) -> str:
-        """Go from page to page; returns the outcome."""
+        """Go from page to page; return the outcome."""
         status = self._body(self._send("GET", self.visitor.path))
         while not self.stop.is_set():
             state = status["state"]
@@ -112,7 +112,7 @@ class Walk:
         return status
 
     def _post(self, what: str, data: Mapping[str, str]) -> dict[str, Any]:
-        """Send a form; the status that follows. A study that is full, or was paused meanwhile, is no error."""
+        """Send a form and return the next status. A study that is full, or was paused meanwhile, is no error."""
         response = self._send("POST", f"{self.visitor.path}{what}", data)
         if response.status_code == 403:
             reason = response.json()["reason"]
@@ -121,8 +121,8 @@ class Walk:
             status = self._body(self._send("GET", self.visitor.path))
             if status["trial"] is None:
                 return status
-        following: dict[str, Any] = self._body(response)["next"]
-        return following
+        next_status: dict[str, Any] = self._body(response)["next"]
+        return next_status
 
     def _picture(self, path: str) -> bytes:
         response = self._send("GET", path, accept="image/*")
@@ -140,7 +140,7 @@ class Walk:
     def _send(
         self, method: str, path: str, data: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> httpx.Response:
-        """One request, repeated as the page does while there is no connection; a key makes an answer safe to repeat."""
+        """Send a request; repeat it while there is no connection, as the page does. An answer's key makes that safe."""
         for pause in (*RETRY_SECONDS, None):
             try:
                 return self.client.request(method, path, data=data, headers={"Accept": accept})
@@ -151,12 +151,12 @@ class Walk:
 
 
 def visit(base_url: str, visitor: Visitor, *, fetch: bool = True, stop: Event | None = None) -> Visit:
-    """Walk one visitor's link to its end, or to where the visitor leaves. ``SimulationError`` where it goes wrong."""
-    began = time.monotonic()
+    """Visit one visitor's link to its end, or to where the visitor leaves. Raises ``SimulationError``."""
+    start = time.monotonic()
     with httpx.Client(base_url=base_url, timeout=60, follow_redirects=False) as client:
         walk = Walk(client, visitor, fetch, stop or Event())
         outcome = walk.to_the_end()
-    return Visit(outcome, walk.ratings, time.monotonic() - began)
+    return Visit(outcome, walk.ratings, time.monotonic() - start)
 
 
 def visit_all(
@@ -165,21 +165,21 @@ def visit_all(
     *,
     threads: int = 4,
     fetch: bool = True,
-    finished: Callable[[Visit], None] = lambda visit: None,
+    on_finish: Callable[[Visit], None] = lambda _visit: None,
 ) -> list[Visit]:
-    """Several visitors at once; results in their order. The first error ends the others where they stand."""
+    """Visit for several visitors at once; results in their order. The first error stops the others."""
     stop = Event()
 
     def one(visitor: Visitor) -> Visit:
         try:
-            done = visit(base_url, visitor, fetch=fetch, stop=stop)
+            result = visit(base_url, visitor, fetch=fetch, stop=stop)
         except BaseException:
             stop.set()
             raise
         finally:
-            connections.close_all()  # this thread's own, which deciders looked trials up with
-        finished(done)
-        return done
+            connections.close_all()  # this thread's own, through which deciders read records
+        on_finish(result)
+        return result
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(one, visitors))

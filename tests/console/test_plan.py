@@ -76,6 +76,7 @@ def test_saving_a_plan_again_changes_nothing(console: Client, ada: User, changes
     before, values = stored(study), shown(console, study)
     assert console.post(plan_of(study), values).status_code == 302
     assert stored(study) == before
+    assert stored(study).sha256 == before.sha256
     assert console.post(plan_of(study), values | {"quota": "9"}).status_code == 302
     assert stored(study) == replace(before, quota=9)
 

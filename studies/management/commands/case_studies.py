@@ -1,4 +1,4 @@
-"""``manage.py case_studies``: the configurations of the paper's figures as contact sheets, for any checkpoint."""
+"""``manage.py case_studies``: make the paper's figures as contact sheets, for any checkpoint."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from evenhand.generation.trajectory import Generated
 
-STEPS = 20  # the paper's T; its switches are given for it
-SIDE = 256  # pixels of a small picture's longer side on the sheets
+STEPS = 20  # the paper's T, for which its switches are stated
+SIDE = 256  # least length in pixels of an image's longer side on the sheets
 
-# The demo model knows nothing but shapes: scenes with the same relations take the places of the paper's prompts.
+# The demo model knows only shapes, so scenes with the same relations replace the paper's prompts.
 SCENE_PROMPTS: Mapping[int, str] = {
     1: "a red circle above a blue square on a beige background",
     2: "a plain red circle next to a striped blue star on a white background",
@@ -43,7 +43,7 @@ SCENE_NEGATIVES = (
 
 
 class Command(BaseCommand):
-    """One sheet and one JSON file a figure; a figure whose sheet is there already is left alone."""
+    """Makes one sheet and one JSON file a figure; a figure that has a sheet already is skipped."""
 
     help = "Make the paper's Fig. 1 to 9 as contact sheets, with semantic maps, for any checkpoint."
 
@@ -63,9 +63,9 @@ class Command(BaseCommand):
         try:
             strengths = {name: options[name] for name in ("strength", "guided_strength")}
             cases = chosen_cases(options["checkpoint"], options["figure"], **strengths)
-            missing = [case for case in cases if options["again"] or not sheet_path(folder, case).exists()]
-            self.stdout.write(f"{len(cases) - len(missing)} of {len(cases)} sheets are in {folder} already")
-            if not missing:
+            remaining_cases = [case for case in cases if options["again"] or not sheet_path(folder, case).exists()]
+            self.stdout.write(f"{len(cases) - len(remaining_cases)} of {len(cases)} sheets are in {folder} already")
+            if not remaining_cases:
                 return
             pipeline = load_pipeline(
                 model_cache.checkpoint_location(options["checkpoint"]),
@@ -73,7 +73,7 @@ class Command(BaseCommand):
                 dtype=options["dtype"],
             )
             folder.mkdir(parents=True, exist_ok=True)
-            for case in missing:
+            for case in remaining_cases:
                 evaluations = make_sheet(pipeline, case, folder, options["checkpoint"])
                 self.stdout.write(f"Fig. {case.figure}: {sheet_path(folder, case)} ({evaluations} evaluations)")
         except (InputError, OSError) as error:
@@ -83,7 +83,7 @@ class Command(BaseCommand):
 def chosen_cases(
     checkpoint: str, figures: Sequence[int] | None, *, strength: float = 7.5, guided_strength: float = 2.5
 ) -> list[Case]:
-    """The figures asked for (all by default), with scene prompts for the demo model."""
+    """Return the cases of these figures (all by default), with scene prompts for the demo model."""
     scenes = checkpoint == model_cache.DEMO
     cases = paper_cases(
         SCENE_PROMPTS if scenes else None,
@@ -98,14 +98,13 @@ def chosen_cases(
 
 
 def sheet_path(folder: Path, case: Case) -> Path:
-    """Where a figure's sheet lies; its settings and provenance lie beside it as JSON."""
+    """Return the path of a figure's sheet; its settings and provenance lie beside it as JSON."""
     return folder / f"figure_{case.figure}.png"
 
 
 def make_sheet(pipeline: StableDiffusionPipeline, case: Case, folder: Path, checkpoint: str) -> int:
-    """One figure's sheet, maps and JSON; returns the network evaluations that they took."""
+    """Write one figure's sheet, maps and JSON; return the network evaluations that they took."""
     from evenhand.generation.images import encode_png, png_versions
-    from evenhand.generation.sheets import contact_sheet, enlarged
     from evenhand.generation.trajectory import generate
 
     result = generate(
@@ -118,13 +117,6 @@ def make_sheet(pipeline: StableDiffusionPipeline, case: Case, folder: Path, chec
         intermediates=case.after,
         semantic_maps=True,
         return_latents=True,
-    )
-    columns = columns_of(case, result)
-    sheet = contact_sheet(
-        [[enlarged(pictures[row], SIDE) for pictures in columns.values()] for row in range(len(case.seeds))],
-        columns=list(columns),
-        rows=[f"seed {seed}" for seed in case.seeds],
-        title=f"Fig. {case.figure}: {case.shows}. “{case.prompt}”",
     )
     path = sheet_path(folder, case)
     maps = {name: path.with_name(f"{path.stem}_map_{number}.png") for number, name in enumerate(guided_arms(case), 1)}
@@ -142,12 +134,25 @@ def make_sheet(pipeline: StableDiffusionPipeline, case: Case, folder: Path, chec
         "versions": result.provenance["versions"] | png_versions(),
     }
     path.with_suffix(".json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    path.write_bytes(encode_png(sheet))  # last: a sheet that is there is whole
+    path.write_bytes(encode_png(sheet_of(case, result)))  # last, so that a figure with a sheet is complete
     return result.evaluations
 
 
+def sheet_of(case: Case, result: Generated) -> Any:
+    """Lay out a figure's contact sheet: a row a seed, with the images and intermediates of each arm."""
+    from evenhand.generation.sheets import contact_sheet, enlarged
+
+    columns = columns_of(case, result)
+    return contact_sheet(
+        [[enlarged(images[row], SIDE) for images in columns.values()] for row in range(len(case.seeds))],
+        columns=list(columns),
+        rows=[f"seed {seed}" for seed in case.seeds],
+        title=f"Fig. {case.figure}: {case.shows}. “{case.prompt}”",
+    )
+
+
 def columns_of(case: Case, result: Generated) -> dict[str, Any]:
-    """The sheet's columns: each arm's intermediates, then its pictures, uint8 (seeds, H, W, 3)."""
+    """Return the sheet's columns: each arm's intermediates, then its images, uint8 (seeds, H, W, 3)."""
     columns = {}
     for name in case.arms:
         for k in case.after:
@@ -157,27 +162,27 @@ def columns_of(case: Case, result: Generated) -> dict[str, Any]:
 
 
 def guided_arms(case: Case) -> list[str]:
-    """The arms that have semantic maps."""
+    """Return the arms that have semantic maps."""
     from evenhand.generation.guidance import SegmentationFree
 
     return [name for name, guidance in case.arms.items() if isinstance(guidance, SegmentationFree)]
 
 
 def semantic_map(pipeline: StableDiffusionPipeline, case: Case, result: Generated, arm: str) -> Any:
-    """Two maps over the first seed's picture: how the plain network reads it, and the tokens that guidance used.
+    """Draw two maps over the first seed's image: how the plain network reads it, and the tokens that guidance used.
 
-    Both show what most of the finest maps of the iterations name at each patch.
+    Each shows at each patch the token that most of the iterations' finest maps name.
     """
     from evenhand.generation.reading import semantic_maps_of
     from evenhand.generation.semantics import finest_modules, maps_of, most_frequent, overlay, token_names
     from evenhand.generation.sheets import contact_sheet, padded
 
     assert result.latents is not None
-    read = semantic_maps_of(pipeline, result.latents[arm][:1], [case.prompt], case.seeds[:1], steps=STEPS)
+    reading = semantic_maps_of(pipeline, result.latents[arm][:1], [case.prompt], case.seeds[:1], steps=STEPS)
     names = token_names(pipeline.tokenizer, case.prompt)
     panels = [
-        overlay(result.images[arm][0], most_frequent(maps_of(recorded, 0, modules=finest_modules(recorded))), names)
-        for recorded in (read, result.semantic_maps[arm])
+        overlay(result.images[arm][0], most_frequent(maps_of(maps, 0, modules=finest_modules(maps))), names)
+        for maps in (reading, result.semantic_maps[arm])
     ]
     return contact_sheet(
         [padded(panels)],

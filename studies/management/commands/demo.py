@@ -1,4 +1,4 @@
-"""``manage.py demo``: the whole job on this machine, from prompts to the preference histogram, then serve it."""
+"""``manage.py demo``: run the whole job on this machine, from prompts to the histogram, then serve it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED = 11
 
 
 class Command(BaseCommand):
-    """Every step finds what an earlier run has done, and does the rest."""
+    """Continues where an earlier run has stopped: every step does only what is not done yet."""
 
     help = "Run the whole job with the embedded model and simulated evaluators, then serve the result."
 
@@ -42,14 +42,14 @@ class Command(BaseCommand):
         parser.add_argument("--evaluators", type=int, default=EVALUATORS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         output = Path(settings.VAR) / "demo"
         output.mkdir(parents=True, exist_ok=True)
         self._say("Preparing the database")
         call_command("migrate", verbosity=0)
         admin = self._admin()
         study = self._study(admin, options)
-        timings = {"setup": time.monotonic() - began}
+        timings = {"setup": time.monotonic() - start}
         try:
             self._prepare(study, output, timings)
             port = self._port(options["port"])
@@ -58,7 +58,7 @@ class Command(BaseCommand):
                 base_url = f"http://127.0.0.1:{port}"
                 processes.wait_until_it_answers(f"{base_url}/healthz", server, log)
                 self._rate(study, base_url, options["evaluators"], timings)
-                timings["total"] = time.monotonic() - began
+                timings["total"] = time.monotonic() - start
                 self._write_results(study, output, timings)
                 if not options["no_serve"]:
                     self._serve(study, base_url, server)
@@ -72,7 +72,7 @@ class Command(BaseCommand):
     # ------------------------------------------------------------------ records
 
     def _admin(self) -> AbstractBaseUser:
-        """The admin login; its random password is printed when it is made, and never again."""
+        """Return the admin login; its random password is printed only when the login is made."""
         users = get_user_model().objects
         admin = users.filter(username=ADMIN).first()
         if admin is None:
@@ -100,7 +100,7 @@ class Command(BaseCommand):
     def _prepare(self, study: Study, output: Path, timings: dict[str, float]) -> None:
         from evenhand.studies.pipeline import stages
 
-        began = time.monotonic()
+        start = time.monotonic()
         if study.state == Study.State.DRAFT:
             stages.prepare(study)
         elif study.state == Study.State.PREPARING:
@@ -114,7 +114,7 @@ class Command(BaseCommand):
         with processes.running(processes.worker_command(), log) as worker:
             watch_preparation(study, worker, log)
         study.refresh_from_db()
-        timings["preparation"] = time.monotonic() - began
+        timings["preparation"] = time.monotonic() - start
 
     # ------------------------------------------------------------------ simulated evaluators, over HTTP
 
@@ -124,20 +124,22 @@ class Command(BaseCommand):
         from evenhand.studies.simulation.deciders import Population, enrol_simulated
         from evenhand.studies.simulation.visits import visit_all
 
-        began = time.monotonic()
+        start = time.monotonic()
         if study.state == Study.State.READY:
             open_study(study)
             study.refresh_from_db()
         enrol_simulated(study, evaluators - study.evaluators.filter(simulated=True).count())
-        waiting = list(study.evaluators.filter(simulated=True, finished_at=None))
-        if not waiting:
+        raters = list(study.evaluators.filter(simulated=True, finished_at=None))
+        if not raters:
             return
-        self._say(f"{len(waiting)} simulated evaluators rate over HTTP, by what the pictures show of their prompts")
+        self._say(f"{len(raters)} simulated evaluators rate over HTTP, by what the pictures show of their prompts")
         with tqdm(
-            total=len(waiting), desc="Simulated evaluators", bar_format="{desc:32} |{bar:24}| {n_fmt}/{total_fmt}"
+            total=len(raters),
+            desc="Simulated evaluators",
+            bar_format="{desc:32} |{bar:24}| {n_fmt}/{total_fmt}",
         ) as bar:
-            visit_all(base_url, Population(quality).visitors(waiting, SEED), finished=lambda visit: bar.update())
-        timings["rating"] = time.monotonic() - began
+            visit_all(base_url, Population(quality).visitors(raters, SEED), on_finish=lambda _: bar.update())
+        timings["rating"] = time.monotonic() - start
 
     # ------------------------------------------------------------------ results
 
@@ -160,10 +162,10 @@ class Command(BaseCommand):
             )
         self._say(f"Written to {output}: {names}")
 
-    def _port(self, wanted: int) -> int:
-        port = processes.free_port(wanted)
-        if port != wanted:
-            self._say(f"Port {wanted} is in use; taking {port}")
+    def _port(self, preferred: int) -> int:
+        port = processes.free_port(preferred)
+        if port != preferred:
+            self._say(f"Port {preferred} is in use; taking {port}")
         return port
 
     def _serve(self, study: Study, base_url: str, server: Any) -> None:
@@ -183,47 +185,46 @@ class Command(BaseCommand):
 
 
 def demo_configuration(options: dict[str, Any]) -> StudyConfiguration:
-    """The demo's study: the guidance settings that the model card names, sizes for a few minutes' work."""
+    """Return the demo's study: the guidance settings of the model card, and sizes for a few minutes' work."""
     from evenhand.generation.guidance import from_dict
 
     settings_file = Path(settings.DEMO_CHECKPOINT) / "study.json"
-    chosen = json.loads(settings_file.read_text())
+    guidance = json.loads(settings_file.read_text())
     return StudyConfiguration(
         checkpoint="demo",
         subset_size=options["subset"],
         per_stratum=options["per_stratum"],
         curve_sizes=(20, 50, 100, 200, 600, 1200),
-        baseline=from_dict(chosen["baseline"]),
-        candidates=tuple(from_dict(candidate) for candidate in chosen["candidates"]),
+        baseline=from_dict(guidance["baseline"]),
+        candidates=tuple(from_dict(candidate) for candidate in guidance["candidates"]),
         trials_per_evaluator=30,
         quota=max(EVALUATORS, options["evaluators"]) + 3,
     )
 
 
 def measurements(study: Study, timings: dict[str, float]) -> dict[str, Any]:
-    """Network evaluations against method §1.12's formula, times and memory of this run."""
+    """Return this run's network evaluations beside method §1.12's formula, its times and its memory."""
     from evenhand.generation.plan import count_evaluations
     from evenhand.studies.drafts import configuration_of
 
     configuration = configuration_of(study)
     arms = {str(i): guidance for i, guidance in enumerate(configuration.candidates)}
-    made = {stage.name: stage for stage in study.stages.all()}
-    first, final = made["baseline"].total, made["arms"].total
+    stages = {stage.name: stage for stage in study.stages.all()}
     steps, scheduler = configuration.steps, configuration.scheduler
     return {
         "evaluations": {
-            "baseline": made["baseline"].evaluations,
+            "baseline": stages["baseline"].evaluations,
             "baseline_per_prompt": count_evaluations({"baseline": configuration.baseline}, steps, scheduler),
-            "arms": made["arms"].evaluations,
+            "arms": stages["arms"].evaluations,
             "arms_per_prompt": count_evaluations(arms, steps, scheduler),
             "naive_per_prompt": 2 * configuration.steps * (1 + len(arms)),
-            "first_subset": first,
-            "final_subset": final,
+            "first_subset": stages["baseline"].total,
+            "final_subset": stages["arms"].total,
         },
         "seconds": {name: round(value, 1) for name, value in timings.items()},
         "stage_seconds": {
             name: round((stage.finished_at - stage.started_at).total_seconds(), 1)
-            for name, stage in made.items()
+            for name, stage in stages.items()
             if stage.finished_at and stage.started_at
         },
         "peak_memory_gb": {

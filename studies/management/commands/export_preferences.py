@@ -1,4 +1,4 @@
-"""``manage.py export_preferences STUDY``: every rating of a study as CSV, on standard output."""
+"""``manage.py export_preferences STUDY``: write a study's ratings as CSV to standard output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evenhand.studies.results.export import codebook, csv_lines
 
 
 class Command(BaseCommand):
-    """Nothing but the CSV goes to standard output, so that it can be piped."""
+    """Writes only the CSV to standard output, so that it can be piped."""
 
     help = "Write a study's ratings as CSV to standard output; docs/codebook.md explains the columns."
 

@@ -1,4 +1,4 @@
-"""``manage.py import_prompts FILE --name NAME``: a prompt set from a table, JSON or plain text file."""
+"""``manage.py import_prompts FILE --name NAME``: import a prompt set from a table, JSON or plain text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evenhand.studies.prompt_import import PromptImportError, free_name, store_p
 
 
 class Command(BaseCommand):
-    """Stream a file into a new set: whole or not at all."""
+    """Imports a file as a new set, whole or not at all."""
 
     help = (
         "Import a prompt file as a new prompt set: .csv, .tsv, .jsonl, .json (COCO's annotations or a list), "
@@ -28,20 +28,20 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, metavar="N", help="take the first N prompts only")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        began = time.monotonic()
-        path, trimmed = options["file"], 0
+        start = time.monotonic()
+        path, trim_count = options["file"], 0
 
-        def counted() -> Iterator[SourcePrompt]:
-            nonlocal trimmed
+        def prompts() -> Iterator[SourcePrompt]:
+            nonlocal trim_count
             for prompt in stream_prompts(path, options["column"], options["limit"]):
-                trimmed += prompt.trimmed
+                trim_count += prompt.trimmed
                 yield prompt
 
         try:
-            prompt_set = store_prompts(counted(), name=free_name(options["name"]), source=path.name)
+            prompt_set = store_prompts(prompts(), name=free_name(options["name"]), source=path.name)
         except (PromptFileError, PromptImportError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
-            f"Imported “{prompt_set.name}” from {path}: {prompt_set.count} prompts, {trimmed} trimmed, "
-            f"{prompt_set.duplicates} duplicates (kept), {time.monotonic() - began:.1f} seconds"
+            f"Imported “{prompt_set.name}” from {path}: {prompt_set.count} prompts, {trim_count} trimmed, "
+            f"{prompt_set.duplicates} duplicates (kept), {time.monotonic() - start:.1f} seconds"
         )

@@ -1,4 +1,4 @@
-"""``manage.py regenerate IMAGE``: make an image again from its row alone, and say whether the bytes are equal."""
+"""``manage.py regenerate IMAGE``: make an image again from its record, and compare the bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Image
 from evenhand.studies.pipeline import model_cache
 
-NEEDED = ("prompt", "seed", "guidance", "checkpoint", "revision", "scheduler", "size", "rows", "dtype", "versions")
+ENTRIES = ("prompt", "seed", "guidance", "checkpoint", "revision", "scheduler", "size", "rows", "dtype", "versions")
 SAME_RECIPE = ("prompt", "seed", "guidance", "checkpoint", "revision", "batch_size_asked")  # taken from the record
-ABSENT = "nothing"
+NO_ENTRY = "nothing"
 
 
 class Command(BaseCommand):
-    """Three things are compared: the row's hash, the stored file, and the picture made now."""
+    """Compares three things: the record's hash, the stored file, and the image made now."""
 
     help = "Make an image again from what its row records; fails where the bytes differ or the stored file was changed."
 
@@ -37,29 +37,29 @@ class Command(BaseCommand):
         if output is not None and output.exists():
             raise CommandError(f"{output} is there already, and is not overwritten")
         try:
-            made = remake(image.provenance)
+            new_image = remake(image.provenance)
         except (InputError, RuntimeError) as error:
             raise CommandError(f"{image} cannot be made again: {error}") from error
         if output is not None:
-            output.write_bytes(made.data)
+            output.write_bytes(new_image.data)
         self.stdout.write(f"{image}: recorded {image.sha256}")
-        self.stdout.write(f"made now: {sha256_of(made.data)}")
-        problems = [problem for problem in (file_problem(image), picture_problem(image, made)) if problem]
+        self.stdout.write(f"made now: {sha256_of(new_image.data)}")
+        problems = [problem for problem in (file_problem(image), image_problem(image, new_image)) if problem]
         if problems:
             raise CommandError("\n".join(problems))
         self.stdout.write("The bytes are equal: record, stored file and the picture made now.")
 
 
 @dataclass(frozen=True)
-class Remade:
-    """A picture made again. provenance: as it would be stored now."""
+class NewImage:
+    """An image made again: the bytes of its file, and the provenance that would be stored now."""
 
     data: bytes
     provenance: dict[str, Any]
 
 
 def find_image(name: str) -> Image:
-    """An image that was generated, by number or hash; ``CommandError`` otherwise."""
+    """Return a generated image by number or hash; raise ``CommandError`` where there is none."""
     number = name.isdigit() and len(name) < 19  # what the database can hold
     image = (Image.objects.filter(pk=int(name)) if number else Image.objects.filter(sha256=name)).first()
     if image is None:
@@ -69,12 +69,12 @@ def find_image(name: str) -> Image:
     return image
 
 
-def remake(record: Mapping[str, Any]) -> Remade:
-    """The picture that a provenance describes, from calls of the same shape, on as many threads.
+def remake(record: Mapping[str, Any]) -> NewImage:
+    """Make the image that a provenance describes, in calls of the same shape, on as many threads.
 
-    Raises ValueError for a record that lacks something or a checkpoint that is not the one recorded.
+    Raises ``InputError`` for a record that lacks an entry, or for another checkpoint than the recorded one.
     """
-    missing = [name for name in NEEDED if name not in record]
+    missing = [name for name in ENTRIES if name not in record]
     if missing or not isinstance(record["scheduler"], Mapping):
         raise InputError(f"its record lacks {', '.join(missing) or 'the scheduler configuration'}")
     import torch
@@ -84,8 +84,8 @@ def remake(record: Mapping[str, Any]) -> Remade:
     from evenhand.generation.trajectory import generate
 
     pipeline = model_cache.pipeline_of(record["checkpoint"], record["revision"], record["dtype"])
-    before = torch.get_num_threads()
-    torch.set_num_threads(record.get("threads", before))
+    thread_count = torch.get_num_threads()
+    torch.set_num_threads(record.get("threads", thread_count))
     try:
         result = generate(
             pipeline,
@@ -98,53 +98,56 @@ def remake(record: Mapping[str, Any]) -> Remade:
             **record["size"],
         )
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(thread_count)
     run = result.provenance | {"versions": result.provenance["versions"] | png_versions()}
-    return Remade(encode_png(result.images["image"][0]), run)
+    return NewImage(encode_png(result.images["image"][0]), run)
 
 
 def file_problem(image: Image) -> str:
-    """What is wrong with the stored file; empty if its bytes are the recorded ones."""
+    """Say what is wrong with the stored file; empty if its bytes are the recorded ones."""
     from evenhand.generation.images import sha256_of
 
     path = image_path(image.sha256)
     if not path.exists():
         return f"The stored file is not there: {path}"
-    found = sha256_of(path.read_bytes())
-    return "" if found == image.sha256 else f"The stored file was changed: {path} now holds {found}"
+    sha256 = sha256_of(path.read_bytes())
+    return "" if sha256 == image.sha256 else f"The stored file was changed: {path} now holds {sha256}"
 
 
-def picture_problem(image: Image, made: Remade) -> str:
-    """How the picture made now differs from the recorded one, and what differs in how they were made."""
+def image_problem(image: Image, new_image: NewImage) -> str:
+    """Say how the image made now differs from the recorded one, and what differs in how they were made."""
     from evenhand.generation.images import decode_png, sha256_of
 
-    if sha256_of(made.data) == image.sha256:
+    if sha256_of(new_image.data) == image.sha256:
         return ""
     lines = ["The picture made now has other bytes than the recorded one."]
     if not file_problem(image):
-        then, now = (decode_png(data) for data in (image_path(image.sha256).read_bytes(), made.data))
+        then, now = (decode_png(data) for data in (image_path(image.sha256).read_bytes(), new_image.data))
         lines.append(how_far_apart(then, now))
-    different = list(differences(image.provenance, made.provenance))
-    lines += different or ["Nothing recorded differs: something that is not recorded does."]
+    lines += list(differences(image.provenance, new_image.provenance)) or [
+        "Nothing recorded differs: something that is not recorded does."
+    ]
     return "\n".join(lines)
 
 
 def how_far_apart(then: np.ndarray, now: np.ndarray) -> str:
-    """The difference of two pictures in words."""
+    """Describe the difference of two images."""
     if then.shape != now.shape:
         return f"Its size was {then.shape[1]}×{then.shape[0]}, now it is {now.shape[1]}×{now.shape[0]}."
-    apart = np.abs(then.astype(int) - now)
-    if not apart.any():
+    difference = np.abs(then.astype(int) - now)
+    if not difference.any():
         return "The pixels are equal: the encoding differs."
-    return f"{(apart.max(axis=-1) > 0).mean():.1%} of the pixels differ, by at most {apart.max()} grey levels of 255."
+    share = (difference.max(axis=-1) > 0).mean()
+    return f"{share:.1%} of the pixels differ, by at most {difference.max()} grey levels of 255."
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """The entries in which two records of how a picture was made differ, one line each."""
+    """Yield the entries in which two records of how an image was made differ, one line each."""
     old, new = (dict(_entries(record)) for record in (then, now))
     for name in sorted(old.keys() | new.keys()):
-        if name.partition(".")[0] not in SAME_RECIPE and old.get(name, ABSENT) != new.get(name, ABSENT):
-            yield f"  {name}: {old.get(name, ABSENT)} then, {new.get(name, ABSENT)} now"
+        before, after = (entries.get(name, NO_ENTRY) for entries in (old, new))
+        if name.partition(".")[0] not in SAME_RECIPE and before != after:
+            yield f"  {name}: {before} then, {after} now"
 
 
 def _entries(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from evenhand.studies.pipeline import stages
 
 
 class Command(BaseCommand):
-    """Prepare a draft, or go on with a preparation, working through its batches here."""
+    """Prepares a draft, or continues a preparation, by running its batches in this process."""
 
     help = "Prepare a study in this process; several of these may run at once."
 
@@ -30,17 +30,17 @@ class Command(BaseCommand):
                 stages.advance(study)
         except InputError as error:
             raise CommandError(str(error)) from error
-        finished = stages.work_through()
+        count = stages.work_through()
         study.refresh_from_db()
         for stage in study.stages.all():
             self.stdout.write(f"{stage.name:10} {stage.state:8} {stage.done}/{stage.total} {stage.error}".rstrip())
-        self.stdout.write(f"{finished} batches done; the study is {study.state}.")
+        self.stdout.write(f"{count} batches done; the study is {study.state}.")
         if study.stages.filter(state=Stage.State.FAILED).exists():
             raise CommandError("a stage failed; its error stands above")
 
 
 def find_study(name: str) -> Study:
-    """A study by name or number; ``CommandError`` that lists the names otherwise."""
+    """Return a study by name or number; raise ``CommandError`` with the existing names where there is none."""
     study = Study.objects.filter(name=name).first()
     if study is None and name.isdigit():
         study = Study.objects.filter(pk=int(name)).first()

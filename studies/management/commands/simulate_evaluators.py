@@ -1,4 +1,4 @@
-"""``manage.py simulate_evaluators STUDY``: simulated evaluators rate a collecting study over HTTP, in parallel."""
+"""``manage.py simulate_evaluators STUDY``: let simulated evaluators rate a study over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JUDGES = ("preference", "pictures")
 
 
 class Command(BaseCommand):
-    """Bad values are named before anybody is enrolled."""
+    """Checks all options before anybody is enrolled."""
 
     help = (
         "Let simulated evaluators rate a study over HTTP; their ratings are marked as simulated for good. "
@@ -57,35 +57,35 @@ class Command(BaseCommand):
         study = find_study(options["study"])
         population = self._population(study, options)
         self._check(study, options)
-        already = study.evaluators.filter(simulated=True).count()  # a second run draws other random numbers
-        people = enrol_simulated(study, options["evaluators"])
-        began = time.monotonic()
-        with tqdm(total=len(people), desc="Simulated evaluators", disable=options["verbosity"] == 0) as bar:
+        first_stream = study.evaluators.filter(simulated=True).count()  # so a second run draws other random numbers
+        evaluators = enrol_simulated(study, options["evaluators"])
+        start = time.monotonic()
+        with tqdm(total=len(evaluators), desc="Simulated evaluators", disable=options["verbosity"] == 0) as bar:
             try:
                 visits = visit_all(
                     options["url"],
-                    population.visitors(people, options["seed"], first=already),
+                    population.visitors(evaluators, options["seed"], first=first_stream),
                     threads=options["threads"],
                     fetch=not options["no_pictures"],
-                    finished=lambda visit: bar.update(),
+                    on_finish=lambda _: bar.update(),
                 )
             except SimulationError as error:
                 raise CommandError(f"stopped: {error}") from error
-        self._report(visits, time.monotonic() - began)
+        self._report(visits, time.monotonic() - start)
 
     def _population(self, study: Study, options: dict[str, Any]) -> Population:
         for name in ("lapse_rate", "drop_out_rate"):
             if not 0 <= options[name] <= 1:
                 raise CommandError(f"--{name.replace('_', '-')} is a share, 0 to 1, not {options[name]:g}")
-        measured = options["judge"] == "pictures"
+        by_pictures = options["judge"] == "pictures"
         try:
             character = SimulatedEvaluator(
-                sensitivity=SimulatedEvaluator.sensitivity if measured else 1.0,
+                sensitivity=SimulatedEvaluator.sensitivity if by_pictures else 1.0,
                 noise=options["noise"],
                 side_bias=options["side_bias"],
                 lapse_rate=options["lapse_rate"],
             )
-            judge = _measured() if measured else Preference(_strengths(study, options["preference"]))
+            judge = _picture_quality() if by_pictures else Preference(_strengths(study, options["preference"]))
             return Population(judge, character, options["drop_out_rate"])
         except InputError as error:
             raise CommandError(str(error)) from error
@@ -103,7 +103,7 @@ class Command(BaseCommand):
         self._check_server(study, options["url"])
 
     def _check_server(self, study: Study, url: str) -> None:
-        """Whether the server knows the study's enrolment page; looking at it changes nothing."""
+        """Raise ``CommandError`` unless the server shows the study's enrolment page; the request changes nothing."""
         try:
             response = httpx.get(f"{url.rstrip('/')}{enrolment_link(study)}", timeout=10)
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -117,18 +117,18 @@ class Command(BaseCommand):
     def _report(self, visits: list[Visit], seconds: float) -> None:
         ratings = sum(visit.ratings for visit in visits)
         outcomes = Counter(visit.outcome for visit in visits)
-        told = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in outcomes.most_common())
-        self.stdout.write(f"{len(visits)} SIMULATED evaluators ({told}) gave {ratings} ratings in {seconds:.1f} s.")
+        summary = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in outcomes.most_common())
+        self.stdout.write(f"{len(visits)} SIMULATED evaluators ({summary}) gave {ratings} ratings in {seconds:.1f} s.")
 
 
-def _strengths(study: Study, given: list[float]) -> tuple[float, ...]:
+def _strengths(study: Study, strengths: list[float]) -> tuple[float, ...]:
     comparisons = study.comparisons.count()
-    if len(given) not in (1, comparisons):
-        raise InputError(f"--preference takes one strength or {comparisons}, one a comparison, not {len(given)}")
-    return tuple(given * comparisons if len(given) == 1 else given)
+    if len(strengths) not in (1, comparisons):
+        raise InputError(f"--preference takes one strength or {comparisons}, one a comparison, not {len(strengths)}")
+    return tuple(strengths * comparisons if len(strengths) == 1 else strengths)
 
 
-def _measured() -> Any:
+def _picture_quality() -> Any:
     from evenhand.demo.judge import quality
 
     return quality

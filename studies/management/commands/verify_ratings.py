@@ -1,4 +1,4 @@
-"""``manage.py verify_ratings STUDY``: check every evaluator's chain of ratings, and the root of a closed study."""
+"""``manage.py verify_ratings STUDY``: check the hash chains of a study's ratings, and its closing root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evenhand.studies.rating import chain
 
 
 class Command(BaseCommand):
-    """Says each fault on a line of its own and ends with status 1; silence is not an answer, so it prints the root."""
+    """Prints each fault on a line and ends with status 1; without faults it prints the count and the root."""
 
     help = "Check that a study's ratings are as they were written."
 
@@ -21,15 +21,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         study = find_study(options["study"])
-        found = [str(fault) for fault in chain.faults(study)]
+        faults = [str(fault) for fault in chain.faults(study)]
         root = chain.root(study)
         if study.ratings_root and study.ratings_root != root:
-            found.append(f"the root is {root}, when the study was closed it was {study.ratings_root}")
-        for fault in found:
+            faults.append(f"the root is {root}, when the study was closed it was {study.ratings_root}")
+        for fault in faults:
             self.stderr.write(fault)
-        if found:
-            raise CommandError(f"{len(found)} faults in the ratings of “{study.name}”")
-        rows = Rating.objects.filter(evaluator__study=study)
-        deleted = rows.exclude(deleted_at=None).count()
-        self.stdout.write(f"{rows.count()} ratings, {deleted} of them deleted on request: every chain holds.")
+        if faults:
+            raise CommandError(f"{len(faults)} faults in the ratings of “{study.name}”")
+        ratings = Rating.objects.filter(evaluator__study=study)
+        deleted = ratings.exclude(deleted_at=None).count()
+        self.stdout.write(f"{ratings.count()} ratings, {deleted} of them deleted on request: every chain holds.")
         self.stdout.write(f"root {root}{' (as at closing)' if study.ratings_root else ' (the study is not closed)'}")
