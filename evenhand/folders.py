@@ -1,7 +1,7 @@
 """In a checkout, let a folder's own name lead to the package's module: ``generation`` is ``evenhand.generation``.
 
-Scripts, notebooks and service files that say ``generation.guidance`` or ``config.wsgi`` then get the same modules. Without
-this they would get a second copy of each, whose classes are not those of the first.
+Scripts, notebooks and service files that say ``generation.guidance`` or ``config.wsgi`` then get the same modules.
+Without this they would get a second copy of each, whose classes are not those of the first.
 """
 
 from __future__ import annotations

@@ -124,6 +124,11 @@ class StudyConfiguration(Procedure):
             return dict(zip(sorted(self.percentiles, reverse=True), STRATA, strict=True))
         return {p: f"p{p:g}" for p in self.percentiles}
 
+    @property
+    def encoder_name(self) -> str:
+        """The encoder with its weights, as records name it: ``ViT-g-14/laion2b_s12b_b42k``."""
+        return "/".join(part for part in (self.encoder, self.encoder_pretrained) if part)
+
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no spaces, one form for equal values."""
         fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}

@@ -96,11 +96,6 @@ def image_size(pipeline: StableDiffusionPipeline, configuration: StudyConfigurat
 # ------------------------------------------------------------------------------ CLIP
 
 
-def encoder_name(configuration: StudyConfiguration) -> str:
-    """Return an encoder's name for records, e.g. ``ViT-g-14/laion2b_s12b_b42k``."""
-    return "/".join(part for part in (configuration.encoder, configuration.encoder_pretrained) if part)
-
-
 def _encoder_location(configuration: StudyConfiguration) -> tuple[str, str | None]:
     if configuration.encoder == DEMO:
         return str(Path(settings.DEMO_CHECKPOINT) / "clip"), None
@@ -141,3 +136,9 @@ def features_folder() -> Path:
     folder = Path(settings.FEATURE_CACHE)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def forget_models() -> None:
+    """Let go of every model, so that the next use loads it again."""
+    for cache in (_pipeline, _safety_screen, _clip):
+        cache.cache_clear()

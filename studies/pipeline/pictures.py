@@ -164,7 +164,7 @@ def score(context: Context) -> None:
 
     study, configuration = context.study, context.configuration
     baseline, _ = _arms(study)
-    metric = f"clip:{model_cache.encoder_name(configuration)}"
+    metric = f"clip:{configuration.encoder_name}"
     prompts = {prompt.pk: prompt for prompt in Prompt.objects.filter(pk__in=context.items)}
     images = {
         (image.prompt_id, image.seed): image

@@ -127,7 +127,7 @@ def curve(context: Context) -> None:
         "frechet_curve": result.to_dict(),
         "distance": prompt_pool.distance_of(result, configuration),
         "prompt_set": study.prompt_set,
-        "encoder": model_cache.encoder_name(configuration),
+        "encoder": configuration.encoder_name,
         "size": configuration.subset_size,
         "seed": configuration.seed,
         "percentiles": list(configuration.percentiles),

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evenhand.generation.checkpoint import checkpoint_fingerprint
 from evenhand.generation.network import is_compiled
-from evenhand.studies.pipeline import model_cache
-from tests.helpers.factories import small_configuration
+from evenhand.studies.pipeline import model_cache, prompt_pool
+from tests.helpers.factories import make_prompt_set, small_configuration
 from tests.helpers.tiny_models import tiny_pipeline
 
 
@@ -28,9 +29,9 @@ def _nothing_loaded(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[
     settings.MODEL_DEVICE = "cpu"
     monkeypatch.setitem(os.environ, "TORCHINDUCTOR_CACHE_DIR", "")  # put back afterwards, whatever a test makes of it
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    model_cache._pipeline.cache_clear()
+    model_cache.forget_models()
     yield
-    model_cache._pipeline.cache_clear()
+    model_cache.forget_models()
 
 
 def test_a_model_stays_loaded(checkpoint: Path) -> None:
@@ -70,3 +71,28 @@ def test_an_encoders_key_follows_what_its_weights_hold(tmp_path: Path) -> None:
     assert keys[1] == keys[3]
     assert len(set(keys)) == 3
     assert all(len(key) == 16 for key in keys)
+
+
+@pytest.mark.django_db
+def test_one_copy_of_clip_encodes_prompts_and_scores_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ViT-g-14 takes 5.5 GB: a worker that runs the encode and the score stage must hold it once."""
+    from evenhand.metrics import clip
+
+    loaded: list[object] = []
+    used: list[object] = []
+
+    def load(*arguments: object, **options: object) -> object:
+        loaded.append(arguments)
+        return object()
+
+    def encode(texts: list[str], model: object, progress: object = None) -> np.ndarray:
+        used.append(model)
+        return np.zeros((len(texts), 2), np.float32)
+
+    monkeypatch.setattr(clip, "load_clip", load)
+    monkeypatch.setattr("evenhand.sampling.encode.encode_prompts", encode)
+    configuration, prompts = small_configuration(), make_prompt_set()
+    monkeypatch.setattr(prompt_pool.model_cache, "features_folder", lambda: tmp_path)
+    prompt_pool.features_of(prompts, configuration)
+    assert used == [model_cache.clip(configuration)]
+    assert len(loaded) == 1

@@ -27,7 +27,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     made = make_ready_study(owner=make_admin("ada"))
     tiny_checker(tmp_path)
     monkeypatch.setattr(model_cache, "checkpoint_location", lambda name: str(tmp_path))
-    model_cache._safety_screen.cache_clear()
+    model_cache.forget_models()
     return made
 
 
