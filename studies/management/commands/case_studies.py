@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evenhand.generation.trajectory import Generated
 
 STEPS = 20  # the paper's T, for which its switches are stated
-SIDE = 256  # least length in pixels of an image's longer side on the sheets
+SIDE = 256  # pixels near which an enlarged image's longer side comes on the sheets
 
 # The demo model knows only shapes, so scenes with the same relations replace the paper's prompts.
 SCENE_PROMPTS: Mapping[int, str] = {
