@@ -85,7 +85,7 @@ def fit_davidson(
     _check_connected(names, won + won.T + tied)
     with_ties = bool(tied.any())
     counts, design = _outcomes(won, tied, anchor, with_ties)
-    _check_bounded(names, counts, design, anchor, with_ties)
+    _check_bounded(names, counts, design, anchor)
     parameters, log_likelihood, information = _maximum(counts, design)
     strengths = np.insert(parameters[: len(names) - 1], anchor, 0.0)
     free = [i for i in range(len(names)) if i != anchor] + ([len(names)] if with_ties else [])
@@ -154,7 +154,7 @@ def _outcomes(won: Floats, tied: Floats, anchor: int, with_ties: bool) -> tuple[
     return (counts, design) if with_ties else (counts[:, :2], design[:, :2, :-1])
 
 
-def _check_bounded(items: tuple[Hashable, ...], counts: Floats, design: Floats, anchor: int, with_ties: bool) -> None:
+def _check_bounded(items: tuple[Hashable, ...], counts: Floats, design: Floats, anchor: int) -> None:
     """``DavidsonError`` if the likelihood never falls along some direction (the data are separated).
 
     Along such a direction no logit of a pair grows faster than the logit of any outcome that was seen: the direction

@@ -169,17 +169,6 @@ def measure_ratings(url: str) -> dict[str, Any]:
     }
 
 
-def invited(study: Study, count: int) -> list[str]:
-    """Links of people who have consented and stand before their first trial."""
-    from evenhand.studies.access import link_for
-    from evenhand.studies.rating.enrolment import consent, enrol
-
-    people = [enrol(study, simulated=True) for _ in range(count)]
-    for person in people:
-        consent(person)
-    return [link_for(person) for person in people]
-
-
 def knock(line: Line, count: int) -> None:
     for _ in range(count):
         line.send("GET", "/healthz")

@@ -71,7 +71,7 @@ def measure_browser(url: str) -> dict[str, Any]:
 
 def prepare(people: int) -> tuple[list[str], list[int]]:
     """Links of people before their first trial, and the pictures' sizes in bytes."""
-    from benchmarks.rating import invited
+    from benchmarks.invitations import invited
     from evenhand.studies.image_store import image_path
     from evenhand.studies.lifecycle import open_study
     from evenhand.studies.models import Image

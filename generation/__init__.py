@@ -1,4 +1,4 @@
-"""Classifier-free and segmentation-free guidance for Stable Diffusion: prompts and seeds in, pictures out.
+"""Generate pictures with Stable Diffusion under classifier-free and segmentation-free guidance.
 
 ``guidance`` and ``plan`` are plain Python and may be imported where torch is not installed; ``images`` needs Pillow
 and numpy; ``trajectory``, ``checkpoint`` and the modules under them need torch and diffusers.

@@ -1,9 +1,9 @@
-"""Cross-attention in which the semantic token of each patch is weighted by −a (paper eq. 9 and 10).
+"""Multiply the attention weight of each patch's semantic token by −a (paper eq. 9 and 10).
 
 Every attention module of the UNet gets one processor that computes what diffusers' ``AttnProcessor2_0`` computes. Rows
-of a batch that a ``Perturbation`` names are then corrected: out' = out − (1+a)·A[p,s]·V[s], so the other rows stay as
-stock attention made them, bit for bit. The perturbation is data and travels as a cross-attention keyword argument,
-which all processors accept (self-attention's ignores it), so arms differ in tensors and never in code.
+of a batch that a ``Perturbation`` names are then corrected: out' = out − (1+a)·A[p,s]·V[s]. The other rows keep the
+result of stock attention, bit for bit. The perturbation is passed as a cross-attention keyword argument, which all
+processors accept (self-attention's ignores it), so that all arms run the same code with different tensors.
 """
 
 from __future__ import annotations
@@ -32,51 +32,53 @@ class Perturbation(NamedTuple):
 
     rows: slice | torch.Tensor | None  # a run of the batch, or positions (n,) int64; None: every row, n = B
     coefficient: torch.Tensor  # (n, 1, 1, 1), 1 + a
-    barred: torch.Tensor  # (n, 1, 1, tokens) bool, tokens that may not be the semantic one
+    barred_tokens: torch.Tensor  # (n, 1, 1, tokens) bool, tokens that may not be the semantic one
     per_head: torch.Tensor | None  # (n, 1, 1, 1) bool; None where every row takes the mean over heads
 
 
 @dataclass(frozen=True)
 class RowChange:
-    """The change to one row. scale: eq. 10's a; allowed: bool (tokens,); per_head: one token for each head."""
+    """The change to one row. scale: eq. 10's a; allowed_tokens: bool (tokens,); per_head: one token for each head."""
 
     scale: float
-    allowed: torch.Tensor
+    allowed_tokens: torch.Tensor
     per_head: bool = False
 
 
 def perturbation(
     changes: Sequence[RowChange | None], *, device: torch.device, dtype: torch.dtype
 ) -> Perturbation | None:
-    """The perturbation of a batch with one entry a row (None: a plain row); None where all rows are plain.
+    """Return the perturbation of a batch, one entry a row (None: a plain row); None where all rows are plain.
 
     dtype: the network's; coefficients are kept in the dtype in which attention weights are computed.
     """
     rows = [row for row, change in enumerate(changes) if change is not None]
-    chosen = [change for change in changes if change is not None]
-    if not chosen:
+    row_changes = [change for change in changes if change is not None]
+    if not row_changes:
         return None
-    run = slice(rows[0], rows[-1] + 1)  # needs no copies
-    positions = run if run.stop - run.start == len(rows) else torch.tensor(rows).to(device)
-    sparse = _as_tensors(chosen, device, dtype)._replace(rows=positions)
-    return sparse if any(change.per_head for change in chosen) else sparse._replace(per_head=None)
+    span = slice(rows[0], rows[-1] + 1)  # a slice needs no copies
+    positions = span if span.stop - span.start == len(rows) else torch.tensor(rows).to(device)
+    tensors = _as_tensors(row_changes, device, dtype)._replace(rows=positions)
+    return tensors if any(change.per_head for change in row_changes) else tensors._replace(per_head=None)
 
 
 def dense_perturbation(
     changes: Sequence[RowChange | None], *, tokens: int, device: torch.device, dtype: torch.dtype
 ) -> Perturbation:
-    """The same with a coefficient for every row: shapes follow from the batch alone, so that one compiled graph serves
-    all arms. Plain rows have the coefficient 0, which is a = −1: they stay as stock attention makes them."""
+    """Return the perturbation with a coefficient for every row, so that one compiled graph serves all arms.
+
+    Shapes depend on the batch alone. Plain rows have the coefficient 0 (a = −1) and keep stock attention's result.
+    """
     plain = RowChange(-1.0, after_first(tokens))
     return _as_tensors([change or plain for change in changes], device, dtype)
 
 
 def _as_tensors(changes: Sequence[RowChange], device: torch.device, dtype: torch.dtype) -> Perturbation:
-    scales = torch.tensor([1.0 + change.scale for change in changes], dtype=_working(dtype))
+    scales = torch.tensor([1.0 + change.scale for change in changes], dtype=_working_dtype(dtype))
     return Perturbation(
         rows=None,
         coefficient=scales.view(-1, 1, 1, 1).to(device),
-        barred=~torch.stack([change.allowed for change in changes])[:, None, None, :].to(device),
+        barred_tokens=~torch.stack([change.allowed_tokens for change in changes])[:, None, None, :].to(device),
         per_head=torch.tensor([change.per_head for change in changes]).view(-1, 1, 1, 1).to(device),
     )
 
@@ -89,7 +91,7 @@ def after_first(tokens: int) -> torch.Tensor:
 class GuidedAttention:
     """Stock scaled-dot-product attention, plus the correction on perturbed rows of cross-attention modules.
 
-    name: the module's, under which semantic maps are recorded. Without a perturbation, and in self-attention, this is
+    name: the module's name, under which semantic maps are recorded. Without a perturbation, and in self-attention, this is
     ``AttnProcessor2_0`` itself.
     """
 
@@ -110,7 +112,7 @@ class GuidedAttention:
     ) -> torch.Tensor:
         """Attention output (B, patches, channels) for hidden states of that shape and text (B, tokens, width).
 
-        text_projections: what ``project_text`` made of the same text; the text itself is then not read.
+        text_projections: the result of ``project_text`` for the same text, which is then not read.
         """
         if encoder_hidden_states is None or (perturbation is None and text_projections is None):
             return self._stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
@@ -118,23 +120,25 @@ class GuidedAttention:
             raise AttentionError(f"{self.name}: segmentation-free guidance takes no cross-attention mask")
         query = _heads(attn.to_q(hidden_states), attn.heads)
         key, value = text_projections[self.name] if text_projections else _projected(attn, encoder_hidden_states)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        head_outputs = F.scaled_dot_product_attention(query, key, value)
         if perturbation is not None:
-            attended, semantic = _corrected(attended, query, key, value, perturbation)
+            head_outputs, token_index = _corrected(head_outputs, query, key, value, perturbation)
             if semantic_maps is not None:
-                semantic_maps[self.name] = semantic
-        merged = attended.transpose(1, 2).flatten(2).to(query.dtype)
+                semantic_maps[self.name] = token_index
+        merged = head_outputs.transpose(1, 2).flatten(2).to(query.dtype)
         output: torch.Tensor = attn.to_out[1](attn.to_out[0](merged))
         return output if attn.rescale_output_factor == 1 else output / attn.rescale_output_factor
 
 
 def guide_attention(unet: UNet2DConditionModel) -> None:
-    """Give every attention module of the UNet the guided processor, once; without a perturbation nothing changes.
+    """Set the guided processor on every attention module of the UNet; a second call does nothing.
+
+    The network's output changes only in calls with a perturbation.
 
     Raises AttentionError where the UNet has no cross-attention, where a module has another processor than diffusers'
     default (fused projections, IP-Adapter, xFormers), or a cross-attention module is of a kind not handled.
     """
-    unet = getattr(unet, "_orig_mod", unet)  # torch.compile's wrapper knows its modules by other names
+    unet = getattr(unet, "_orig_mod", unet)  # torch.compile's wrapper prefixes its modules' names
     processors: dict[str, Any] = dict(unet.attn_processors)
     if all(isinstance(processor, GuidedAttention) for processor in processors.values()) and processors:
         return
@@ -150,9 +154,9 @@ def guide_attention(unet: UNet2DConditionModel) -> None:
 
 
 def project_text(unet: UNet2DConditionModel, text: torch.Tensor) -> TextProjections:
-    """The keys and values that every cross-attention module makes of text states (B, tokens, width).
+    """Compute the keys and values of text states (B, tokens, width) for every cross-attention module.
 
-    They are the same at every iteration, and with the same rows bit for bit what the module itself would make.
+    They are the same at every iteration, and for the same rows equal the module's own, bit for bit.
     """
     unet = getattr(unet, "_orig_mod", unet)
     states = unet.process_encoder_hidden_states(encoder_hidden_states=text, added_cond_kwargs=None)
@@ -160,7 +164,7 @@ def project_text(unet: UNet2DConditionModel, text: torch.Tensor) -> TextProjecti
 
 
 def cross_attention_modules(unet: UNet2DConditionModel) -> list[str]:
-    """The names of the UNet's cross-attention modules, in order. Raises AttentionError where it has none."""
+    """List the names of the UNet's cross-attention modules, in order. Raises AttentionError where it has none."""
     names = [
         name for name, module in unet.named_modules() if isinstance(module, Attention) and module.is_cross_attention
     ]
@@ -170,31 +174,32 @@ def cross_attention_modules(unet: UNet2DConditionModel) -> list[str]:
 
 
 def _corrected(
-    attended: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, change: Perturbation
+    head_outputs: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, change: Perturbation
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``attended`` (B, heads, patches, d) with out − (1+a)·A[p,s]·V[s] on the rows named; s (n, heads|1, patches)."""
-    working = _working(query.dtype)
-    weights = _attention_weights(_rows(query, change), _rows(key, change), working)
-    semantic = _semantic_token(weights, change)  # (n, heads or 1, patches)
-    index = semantic.expand(-1, weights.shape[1], -1).unsqueeze(-1)  # (n, heads, patches, 1)
-    chosen = _rows(value, change).gather(2, index.expand(-1, -1, -1, value.shape[-1]))
-    correction = change.coefficient * weights.gather(3, index) * chosen.to(working)
-    changed = (_rows(attended, change).to(working) - correction).to(attended.dtype)
+    """out (B, heads, patches, d) with out − (1+a)·A[p,s]·V[s] on the perturbed rows; s (n, heads or 1, patches)."""
+    working_dtype = _working_dtype(query.dtype)
+    weights = _attention_weights(_rows(query, change), _rows(key, change), working_dtype)
+    token_index = _semantic_token(weights, change)  # (n, heads or 1, patches)
+    index = token_index.expand(-1, weights.shape[1], -1).unsqueeze(-1)  # (n, heads, patches, 1)
+    token_values = _rows(value, change).gather(2, index.expand(-1, -1, -1, value.shape[-1]))
+    correction = change.coefficient * weights.gather(3, index) * token_values.to(working_dtype)
+    new_rows = (_rows(head_outputs, change).to(working_dtype) - correction).to(head_outputs.dtype)
     if change.rows is None:
-        return changed, semantic
-    attended = attended.clone() if attended.requires_grad else attended  # stock attention keeps it for its gradient
-    attended[change.rows] = changed
-    return attended, semantic
+        return new_rows, token_index
+    if head_outputs.requires_grad:  # autograd still needs stock attention's result
+        head_outputs = head_outputs.clone()
+    head_outputs[change.rows] = new_rows
+    return head_outputs, token_index
 
 
 def _rows(batch: torch.Tensor, change: Perturbation) -> torch.Tensor:
     return batch if change.rows is None else batch[change.rows]
 
 
-def _attention_weights(query: torch.Tensor, key: torch.Tensor, working: torch.dtype) -> torch.Tensor:
+def _attention_weights(query: torch.Tensor, key: torch.Tensor, working_dtype: torch.dtype) -> torch.Tensor:
     """softmax(QKᵀ/√d) in at least float32: (n, heads, patches, tokens)."""
-    scaled = query.to(working) * query.shape[-1] ** -0.5
-    return (scaled @ key.to(working).transpose(-1, -2)).softmax(dim=-1)
+    scaled = query.to(working_dtype) * query.shape[-1] ** -0.5
+    return (scaled @ key.to(working_dtype).transpose(-1, -2)).softmax(dim=-1)
 
 
 def _semantic_token(weights: torch.Tensor, change: Perturbation) -> torch.Tensor:
@@ -202,10 +207,10 @@ def _semantic_token(weights: torch.Tensor, change: Perturbation) -> torch.Tensor
     scores = weights.mean(dim=1, keepdim=True)
     if change.per_head is not None:
         scores = torch.where(change.per_head, weights, scores)
-    return scores.masked_fill(change.barred, -1.0).argmax(dim=-1)
+    return scores.masked_fill(change.barred_tokens, -1.0).argmax(dim=-1)
 
 
-def _working(dtype: torch.dtype) -> torch.dtype:
+def _working_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -221,7 +226,7 @@ def _heads(projected: torch.Tensor, heads: int) -> torch.Tensor:
 
 def _check_module(name: str, module: torch.nn.Module) -> None:
     assert isinstance(module, Attention)
-    unusual = {
+    unsupported_parts = {
         "spatial normalisation": module.spatial_norm,
         "group normalisation": module.group_norm,
         "text normalisation": module.norm_cross,
@@ -229,6 +234,6 @@ def _check_module(name: str, module: torch.nn.Module) -> None:
         "key normalisation": module.norm_k,
         "a residual connection": module.residual_connection,
     }
-    for what, present in unusual.items():
-        if present is not None and present is not False:
-            raise AttentionError(f"{name} has {what}, which segmentation-free guidance does not handle")
+    for part, value in unsupported_parts.items():
+        if value is not None and value is not False:
+            raise AttentionError(f"{name} has {part}, which segmentation-free guidance does not handle")

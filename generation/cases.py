@@ -1,4 +1,4 @@
-"""The configurations of the paper's Fig. 1 to 9 (method §2.1), as data. Plain Python."""
+"""Define the configurations of the paper's Fig. 1 to 9 (method §2.1) as data, in plain Python."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def paper_cases(
     strength: float = 7.5,
     guided_strength: float = 2.5,
 ) -> dict[int, Case]:
-    """The figures by number, with the paper's prompts and strengths or, where given, others in their places.
+    """Return the figures by number, with the paper's prompts and strengths where no others are passed.
 
     prompts: by figure. negatives: Fig. 1's negative prompts. strength: w, and five thirds of it (12.5) where Fig. 7
-    and 8 have a larger one. guided_strength: w̄. The paper names no seed but for Fig. 6, and there 1 to 3.
+    and 8 have a larger one. guided_strength: w̄. The paper gives seeds for Fig. 6 alone (1 to 3).
     """
     texts = {**PAPER_PROMPTS, **(prompts or {})}
-    strong = strength * 5 / 3
+    large_strength = strength * 5 / 3
     cfg = ClassifierFree(strength)
 
-    def guided(a: float = 10, *, t_s: int | None = None, w: float = strength) -> SegmentationFree:
+    def segmentation_free(a: float = 10, *, t_s: int | None = None, w: float = strength) -> SegmentationFree:
         return SegmentationFree(a, guided_strength, t_s, ClassifierFree(w))
 
-    def switching(*iterations: int, w: float = strength) -> dict[str, Guidance]:
-        return {f"t_s = {t_s}": guided(t_s=t_s, w=w) for t_s in iterations}
+    def arms_by_switch(*iterations: int, w: float = strength) -> dict[str, Guidance]:
+        return {f"t_s = {t_s}": segmentation_free(t_s=t_s, w=w) for t_s in iterations}
 
     cases = (
         Case(
@@ -72,30 +72,33 @@ def paper_cases(
                 for text in negatives or PAPER_NEGATIVES
             },
         ),
-        Case(2, "segmentation-free guidance beside classifier-free", texts[2], {"CFG": cfg} | switching(5)),
+        Case(2, "segmentation-free guidance beside classifier-free", texts[2], {"CFG": cfg} | arms_by_switch(5)),
         Case(
             3,
             "the scale a: 0 is ineffective, beyond 20 there are artifacts",
             texts[3],
-            {"CFG": cfg} | {f"a = {a}": guided(a) for a in (0, 10, 20, 50)},
+            {"CFG": cfg} | {f"a = {a}": segmentation_free(a) for a in (0, 10, 20, 50)},
         ),
-        Case(4, "switching too early spoils the composition", texts[4], {"CFG": cfg} | switching(10, 1)),
-        Case(5, "switching early skips aspects of the prompt", texts[5], {"CFG": cfg} | switching(10, 5)),
+        Case(4, "switching too early spoils the composition", texts[4], {"CFG": cfg} | arms_by_switch(10, 1)),
+        Case(5, "switching early skips aspects of the prompt", texts[5], {"CFG": cfg} | arms_by_switch(10, 5)),
         Case(6, "classifier-free guidance alone", texts[6], {"CFG": cfg}, seeds=(1, 2, 3)),
         Case(
             7,
             "a larger strength w needs an earlier switch",
             texts[7],
-            {f"CFG w = {strength:g}": cfg, f"CFG w = {strong:.3g}": ClassifierFree(strong)}
-            | {f"w = {strong:.3g}, {name}": arm for name, arm in switching(10, 5, w=strong).items()},
+            {f"CFG w = {strength:g}": cfg, f"CFG w = {large_strength:.3g}": ClassifierFree(large_strength)}
+            | {
+                f"w = {large_strength:.3g}, {name}": arm
+                for name, arm in arms_by_switch(10, 5, w=large_strength).items()
+            },
         ),
         Case(
             8,
             "the noisy latent after 5 iterations, decoded, and the picture",
             texts[8],
-            {f"w = {strong:.3g}, t_s = 5": guided(t_s=5, w=strong)},
+            {f"w = {large_strength:.3g}, t_s = 5": segmentation_free(t_s=5, w=large_strength)},
             after=(5,),
         ),
-        Case(9, "a limitation", texts[9], {"CFG": cfg} | switching(10, 5)),
+        Case(9, "a limitation", texts[9], {"CFG": cfg} | arms_by_switch(10, 5)),
     )
     return {case.figure: case for case in cases}

@@ -1,4 +1,4 @@
-"""Loading a Stable Diffusion checkpoint, from a folder or a hub id, and naming its exact content."""
+"""Load a Stable Diffusion checkpoint from a folder or a hub id, and fingerprint its content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = ("StableDiffusionPipeline", "SegmentationFreeStableDiffusionPipeline")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 
-# Settings of a UNet that asks for more than a text, and what it then asks for.
+# Settings of a UNet that needs inputs beside the text, and the name of each input in the error message.
 _FURTHER_CONDITIONS = {
     "addition_embed_type": "added conditions, as Stable Diffusion XL has them",
     "class_embed_type": "class labels",
@@ -39,7 +39,7 @@ class CheckpointError(InputError):
 
 
 class DeviceError(InputError):
-    """A device or dtype that is not there; the message names it."""
+    """A device or dtype that this machine or torch does not offer; the message names it."""
 
 
 def load_pipeline(
@@ -50,29 +50,29 @@ def load_pipeline(
     channels_last: bool = False,
     compiled: bool = False,
 ) -> StableDiffusionPipeline:
-    """A Stable Diffusion pipeline on ``device``, without its safety checker.
+    """Load a Stable Diffusion pipeline on ``device``, without its safety checker.
 
     name_or_path: a diffusers folder, or a hub id ``owner/name`` where there is no such folder.
     dtype: a torch dtype or its name; float16 on a GPU and float32 on a CPU by default.
     channels_last: convolutions' memory layout in UNet and VAE; faster on a GPU with tensor cores.
     compiled: compile UNet and VAE decoder, which takes minutes at the first call of each shape and pays on a GPU in
         long runs. A compiled UNet runs one graph for all perturbed calls, whatever their arms, and one for plain calls.
-    The last two change a picture's last bits; they stand in its provenance.
+    ``channels_last`` and ``compiled`` change a picture's last bits; both are recorded in its provenance.
     Raises CheckpointError (not a checkpoint, parts missing, another class, no cross-attention) and DeviceError.
     """
     device = _device(device)
     dtype = _dtype(dtype, device)
-    declared = _check_declaration(str(name_or_path))
-    without = {"safety_checker": None, "feature_extractor": None}
+    model_index = _check_declaration(str(name_or_path))
+    omitted_parts = {"safety_checker": None, "feature_extractor": None}
     try:
-        there = Path(name_or_path).is_dir()
-        folder = name_or_path if there else StableDiffusionPipeline.download(str(name_or_path), **without)
+        is_folder = Path(name_or_path).is_dir()
+        folder = name_or_path if is_folder else StableDiffusionPipeline.download(str(name_or_path), **omitted_parts)
         pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(
             str(folder),
-            text_encoder=_text_encoder(str(name_or_path), Path(folder), declared, dtype),
+            text_encoder=_text_encoder(str(name_or_path), Path(folder), model_index, dtype),
             dtype=dtype,
             requires_safety_checker=False,
-            **without,
+            **omitted_parts,
         )
     except CheckpointError:
         raise
@@ -92,7 +92,7 @@ def load_pipeline(
 
 
 def checkpoint_fingerprint(name_or_path: str | Path) -> str:
-    """The exact content of a checkpoint.
+    """Return a fingerprint of a checkpoint's exact content.
 
     For a folder SHA-256 (64 hex digits) over the sorted lines ``<sha256 of the file> <relative name>`` of its files,
     hidden ones left out. For a hub id the commit (40 hex digits) that is in the local cache and that loading uses.
@@ -102,10 +102,10 @@ def checkpoint_fingerprint(name_or_path: str | Path) -> str:
     if folder.is_dir():
         return _folder_fingerprint(folder)
     name = str(name_or_path)
-    cached = try_to_load_from_cache(name, "model_index.json") if _HUB_ID.fullmatch(name) else None
-    if not isinstance(cached, str):
+    index_file = try_to_load_from_cache(name, "model_index.json") if _HUB_ID.fullmatch(name) else None
+    if not isinstance(index_file, str):
         raise CheckpointError(f"checkpoint {name} is neither a folder nor a hub id in the local cache")
-    return Path(cached).parent.name  # …/snapshots/<commit>/model_index.json
+    return Path(index_file).parent.name  # …/snapshots/<commit>/model_index.json
 
 
 def _folder_fingerprint(folder: Path) -> str:
@@ -122,42 +122,42 @@ def _folder_fingerprint(folder: Path) -> str:
 
 def _device(device: str | torch.device) -> torch.device:
     try:
-        wanted = torch.device(device)
+        torch_device = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise DeviceError(f"device {device!r} is not one that torch knows") from error
-    if wanted.type == "cuda":
-        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (wanted.index or 0) >= present:
-            raise DeviceError(f"device {str(device)!r} was asked for, but this machine offers {present} CUDA GPUs")
+    if torch_device.type == "cuda":
+        device_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (torch_device.index or 0) >= device_count:
+            raise DeviceError(f"device {str(device)!r} was asked for, but this machine offers {device_count} CUDA GPUs")
     try:
-        torch.ones(1, device=wanted).item()
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        torch.ones(1, device=torch_device).item()
+    except (RuntimeError, AssertionError) as error:  # torch raises AssertionError where it was built without the device
         raise DeviceError(f"device {str(device)!r} cannot compute on this machine: {error}") from error
-    return wanted
+    return torch_device
 
 
 def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
     if dtype is None:
         return torch.float16 if device.type == "cuda" else torch.float32
-    wanted = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if wanted not in _DTYPES.values():
+    torch_dtype = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if torch_dtype not in _DTYPES.values():
         raise DeviceError(f"dtype must be one of {', '.join(_DTYPES)}, not {dtype!r}")
-    assert isinstance(wanted, torch.dtype)
-    return wanted
+    assert isinstance(torch_dtype, torch.dtype)
+    return torch_dtype
 
 
-def _text_encoder(name: str, folder: Path, declared: dict[str, Any], dtype: torch.dtype) -> Any:
-    """The text encoder, loaded apart: transformers fills a tensor that it does not find at random, and only says so."""
-    library, kind = declared.get("text_encoder") or (None, None)
+def _text_encoder(name: str, folder: Path, model_index: dict[str, Any], dtype: torch.dtype) -> Any:
+    """Load the text encoder by itself: transformers gives a missing tensor random values and only reports it."""
+    library, kind = model_index.get("text_encoder") or (None, None)
     if kind is None:
         raise CheckpointError(f"checkpoint {name} has no text_encoder")
     if library != "transformers" or not hasattr(transformers, kind):
         raise CheckpointError(f"checkpoint {name}: its text_encoder is {library}.{kind}, which transformers has not")
-    encoder, found = getattr(transformers, kind).from_pretrained(
+    encoder, loading_info = getattr(transformers, kind).from_pretrained(
         folder / "text_encoder", dtype=dtype, output_loading_info=True
     )
-    if found["missing_keys"]:
-        raise _lacking(name, "text_encoder", sorted(found["missing_keys"]))
+    if loading_info["missing_keys"]:
+        raise _lacking(name, "text_encoder", sorted(loading_info["missing_keys"]))
     return encoder
 
 
@@ -166,54 +166,54 @@ def _lacking(name: str, part: str, tensors: list[str]) -> CheckpointError:
 
 
 def _check_declaration(name: str) -> dict[str, Any]:
-    """The index, after the cheap failures: is it there, what does it call itself, does it have its parts."""
+    """Return the model index, after checking that the checkpoint exists and has the right class and all parts."""
     if not name:
         raise CheckpointError("a checkpoint must be named, and the name is empty")
     if Path(name).is_file():
         raise CheckpointError(f"checkpoint {name} is a file, not a folder")
     if Path(name).is_dir():
-        declared = _read_index(Path(name))
+        model_index = _read_index(Path(name))
     elif _HUB_ID.fullmatch(name) and not name.startswith("."):
-        declared = _hub_index(name)
+        model_index = _hub_index(name)
     else:
         raise CheckpointError(f"checkpoint folder {name} does not exist")
-    if declared.get("_class_name") not in CLASSES:
-        raise CheckpointError(f"checkpoint {name} is a {declared.get('_class_name')}, not a {CLASSES[0]}")
-    return declared
+    if model_index.get("_class_name") not in CLASSES:
+        raise CheckpointError(f"checkpoint {name} is a {model_index.get('_class_name')}, not a {CLASSES[0]}")
+    return model_index
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
-    index = folder / "model_index.json"
-    if not index.is_file():
+    index_file = folder / "model_index.json"
+    if not index_file.is_file():
         raise CheckpointError(f"checkpoint folder {folder} has no model_index.json: it is no diffusers checkpoint")
     try:
-        declared: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+        model_index: dict[str, Any] = json.loads(index_file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"checkpoint file {index} is not JSON: {error}") from error
-    if not isinstance(declared, dict):
-        raise CheckpointError(f"checkpoint file {index} holds no object")
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing and declared.get("_class_name") in CLASSES:
-        raise CheckpointError(f"checkpoint folder {folder} lacks {', '.join(f'{part}/' for part in missing)}")
-    return declared
+        raise CheckpointError(f"checkpoint file {index_file} is not JSON: {error}") from error
+    if not isinstance(model_index, dict):
+        raise CheckpointError(f"checkpoint file {index_file} holds no object")
+    missing_parts = [part for part in PARTS if not (folder / part).is_dir()]
+    if missing_parts and model_index.get("_class_name") in CLASSES:
+        raise CheckpointError(f"checkpoint folder {folder} lacks {', '.join(f'{part}/' for part in missing_parts)}")
+    return model_index
 
 
 def _hub_index(name: str) -> dict[str, Any]:
     try:
-        declared: dict[str, Any] = DiffusionPipeline.load_config(name)
+        model_index: dict[str, Any] = DiffusionPipeline.load_config(name)
     except OSError as error:
         raise CheckpointError(f"checkpoint {name} is no folder here, and the hub did not give it: {error}") from error
-    return declared
+    return model_index
 
 
 def _check_weights(name: str, pipeline: StableDiffusionPipeline) -> None:
     for part in PARTS:
         if getattr(pipeline, part) is None:
             raise CheckpointError(f"checkpoint {name} has no {part}")
-    for part in ("unet", "vae"):  # diffusers leaves a tensor that it does not find without storage
-        empty = [key for key, tensor in getattr(pipeline, part).state_dict().items() if tensor.is_meta]
-        if empty:
-            raise _lacking(name, part, empty)
+    for part in ("unet", "vae"):  # diffusers leaves a missing tensor on the meta device, without storage
+        missing_tensors = [key for key, tensor in getattr(pipeline, part).state_dict().items() if tensor.is_meta]
+        if missing_tensors:
+            raise _lacking(name, part, missing_tensors)
 
 
 def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
@@ -234,11 +234,13 @@ def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
             f"checkpoint {name} is no text-to-image model: its network takes {unet.config.in_channels} channels,"
             f" its latents have {vae.config.latent_channels}"
         )
-    widths, given = unet.config.cross_attention_dim, pipeline.text_encoder.config.hidden_size
-    if unet.config.encoder_hid_dim is None and {given} != set(widths if isinstance(widths, list | tuple) else [widths]):
+    widths, text_width = unet.config.cross_attention_dim, pipeline.text_encoder.config.hidden_size
+    if unet.config.encoder_hid_dim is None and {text_width} != set(
+        widths if isinstance(widths, list | tuple) else [widths]
+    ):
         raise CheckpointError(
             f"checkpoint {name} does not fit together: its network reads texts of width {widths},"
-            f" its text encoder gives {given}"
+            f" its text encoder gives {text_width}"
         )
     if unet.config.time_cond_proj_dim is not None:
         raise CheckpointError(f"checkpoint {name} has its guidance distilled in, and cannot be guided again")

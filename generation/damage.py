@@ -1,4 +1,4 @@
-"""A picture plainly damaged, for attention checks. numpy only."""
+"""Make a visibly damaged copy of a picture, for attention checks. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NOISE = 60.0  # standard deviation of the added noise, grey levels
 
 
 def damaged(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The picture's blocks in a random order, under strong noise: uint8 (H, W, 3), nobody takes it for the better one.
+    """Shuffle the picture's blocks and add strong noise, so that it is clearly the worse one: uint8 (H, W, 3).
 
-    What does not divide into blocks, at the lower and right edges, keeps its place.
+    Pixels beyond the last whole block, at the lower and right edges, keep their places.
     """
     height, width = (side // BLOCKS for side in picture.shape[:2])
     if min(height, width) == 0:

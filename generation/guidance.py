@@ -1,4 +1,7 @@
-"""The two guidances as settings and as arithmetic (paper sections 3 and 4). Imports neither torch nor numpy."""
+"""Define the settings and the arithmetic of the two guidances (paper sections 3 and 4).
+
+Imports neither torch nor numpy.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,7 @@ Guidance = ClassifierFree | SegmentationFree
 
 
 def from_dict(data: Mapping[str, Any]) -> Guidance:
-    """The guidance that ``to_dict`` wrote. Fields left out take their defaults.
+    """Read a guidance from the settings that ``to_dict`` wrote. Missing fields take their defaults.
 
     Raises GuidanceError for an unknown method, an unknown field, or a value that the guidance refuses.
     """
@@ -127,9 +130,10 @@ def from_dict(data: Mapping[str, Any]) -> Guidance:
     if not isinstance(method, str) or method not in kinds:
         raise GuidanceError(f"method must be one of {', '.join(kinds)}, not {method!r}")
     values = {name: value for name, value in data.items() if name != "method"}
-    unknown = sorted(set(values) - {each.name for each in fields(kinds[method])})
-    if unknown:
-        raise GuidanceError(f"{method} has no field {unknown[0]!r} (its value: {values[unknown[0]]!r})")
+    unknown_fields = sorted(set(values) - {each.name for each in fields(kinds[method])})
+    if unknown_fields:
+        name = unknown_fields[0]
+        raise GuidanceError(f"{method} has no field {name!r} (its value: {values[name]!r})")
     if isinstance(values.get("opening"), Mapping):
         values["opening"] = from_dict(values["opening"])
     return kinds[method](**values)
@@ -160,7 +164,7 @@ def _finite(name: str, value: object) -> float:
         number = math.inf
     if not math.isfinite(number):
         raise GuidanceError(f"{name} must be a finite number, not {value!r}")
-    return number + 0.0  # −0.0 becomes 0.0: equal settings, one fingerprint
+    return number + 0.0  # turns −0.0 into 0.0, so that equal settings have one fingerprint
 
 
 def _count(name: str, value: object) -> int:

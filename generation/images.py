@@ -1,4 +1,4 @@
-"""Pictures as PNG bytes and back, one by one or in threads. Pillow and numpy only."""
+"""Encode pictures as PNG bytes, one by one or in threads, and decode them. Needs only Pillow and numpy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from evenhand.errors import InputError
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
-COMPRESSION = 3  # 512×512 in about a quarter of the default level's time, a few per cent larger
+COMPRESSION = 3  # takes about a quarter of the default level's time at 512×512; files are a few per cent larger
 
 
 class ImageError(InputError):
-    """Bytes or an array that are not a picture of the kind asked for; the message says what they are."""
+    """Bytes or an array that are not a picture of the required kind; the message says what they are."""
 
 
 def encode_png(array: NDArray[np.uint8]) -> bytes:
-    """PNG bytes of a picture, uint8 (H, W, 3), without metadata: equal pixels give equal bytes with one Pillow build.
+    """Encode a picture, uint8 (H, W, 3), as PNG bytes without metadata; one Pillow build gives equal pixels equal bytes.
 
     Raises ImageError for another dtype or shape.
     """
@@ -40,15 +40,15 @@ def encode_png(array: NDArray[np.uint8]) -> bytes:
 
 
 class EncodingThreads(Generic[Key, Result]):
-    """Encodes pictures in threads while others are still being made: zlib leaves Python, and the GPU, free.
+    """Encode pictures in threads while the next ones are generated; zlib releases Python's lock.
 
-    use: what to do with a picture's PNG bytes, in the thread as well. Leaving the context waits for all pictures.
+    use: called with a picture's PNG bytes, in the same thread. Leaving the context waits for all pictures.
     """
 
     def __init__(self, use: Callable[[bytes], Result]) -> None:
         self._use = use
         self._threads = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
-        self._running: dict[Key, Future[Result]] = {}
+        self._futures: dict[Key, Future[Result]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -57,21 +57,21 @@ class EncodingThreads(Generic[Key, Result]):
         self._threads.shutdown()
 
     def add(self, key: Key, picture: NDArray[np.uint8]) -> None:
-        """Encode the picture; another one of the same key takes its place."""
-        self._running[key] = self._threads.submit(lambda: self._use(encode_png(picture)))
+        """Start encoding the picture; a later picture of the same key replaces it."""
+        self._futures[key] = self._threads.submit(lambda: self._use(encode_png(picture)))
 
     def results(self) -> dict[Key, Result]:
-        """``use`` of each picture, once all are done. Raises the first picture's error, if any."""
-        return {key: running.result() for key, running in self._running.items()}
+        """Wait for all pictures and return what ``use`` returned for each. Raises the first picture's error, if any."""
+        return {key: future.result() for key, future in self._futures.items()}
 
 
 def png_versions() -> dict[str, str]:
-    """What a PNG's bytes depend on beside its pixels: Pillow, and the zlib that it was built with."""
+    """Return the versions that a PNG's bytes depend on: Pillow, and the zlib that it was built with."""
     return {"pillow": PIL.__version__, "zlib": str(features.version("zlib"))}
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """The picture in PNG bytes, uint8 (H, W, 3); other colour modes are converted to RGB.
+    """Decode PNG bytes to a picture, uint8 (H, W, 3); other colour modes are converted to RGB.
 
     Raises ImageError where the bytes are no PNG or end early.
     """
@@ -83,5 +83,5 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
 
 
 def sha256_of(data: bytes) -> str:
-    """SHA-256 of the bytes, 64 hex digits: the name that a picture is stored under."""
+    """Return the SHA-256 of the bytes, 64 hex digits, under which a picture is stored."""
     return hashlib.sha256(data).hexdigest()

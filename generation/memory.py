@@ -1,4 +1,4 @@
-"""Going on with smaller batches where a GPU's memory is too small for the ones asked for."""
+"""Generate pictures in smaller batches where the GPU's memory is too small for the requested size."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from evenhand.generation.trajectory import Arms, Generated, generate
 
 logger = logging.getLogger(__name__)
 
-# What fitted before, by picture size: without it every later call would run out of memory again first.
-_fitting: WeakKeyDictionary[StableDiffusionPipeline, dict[tuple[int | None, int | None], int]] = WeakKeyDictionary()
+# The batch size that fitted, by picture size. Without it, every later call would first run out of memory again.
+_batch_sizes: WeakKeyDictionary[StableDiffusionPipeline, dict[tuple[int | None, int | None], int]] = WeakKeyDictionary()
 
 
 class MemoryTooSmall(RuntimeError):
-    """Not even one picture fits; the message says what was tried."""
+    """Not even one picture fits; the message names the device and torch's reason."""
 
 
 def generate_within_memory(
@@ -34,28 +34,28 @@ def generate_within_memory(
     width: int | None = None,
     **options: Any,
 ) -> Generated:
-    """``generate``, with the batch size halved, and all begun again, for as long as the GPU runs out of memory.
+    """Call ``generate``; whenever the GPU runs out of memory, halve the batch size and start again.
 
-    The shape of its calls belongs to what a picture's last bits depend on: ``provenance["rows"]`` is the shape that was
-    used, and where it is not the one asked for, ``provenance["batch_size_asked"]`` says what was. Later calls with this
+    A picture's last bits depend on the shape of the network calls: ``provenance["rows"]`` is the shape that was used,
+    and ``provenance["batch_size_asked"]`` is the requested batch size where it was not used. Later calls with this
     pipeline and picture size begin with the size that fitted. Raises MemoryTooSmall where one picture does not fit.
     """
     arms = dict(arms)
-    fitting = _fitting.setdefault(pipeline, {})
-    size = min(batch_size, fitting.get((height, width), batch_size))
+    batch_sizes = _batch_sizes.setdefault(pipeline, {})
+    size = min(batch_size, batch_sizes.get((height, width), batch_size))
     while True:
         try:
             result = generate(pipeline, prompts, seeds, arms, batch_size=size, height=height, width=width, **options)
             break
         except torch.OutOfMemoryError as error:
             reason = str(error).partition("\n")[0]
-        # Outside of the handler, where the failed call's tensors are free.
+        # Outside of the handler, because inside it the error still holds the failed call's tensors.
         if size == 1:
             raise MemoryTooSmall(f"one picture a batch does not fit into the memory of {pipeline.device}: {reason}")
-        said = "out of memory on %s with %d pictures a batch, going on with %d: %s"
-        logger.warning(said, pipeline.device, size, size // 2, reason)
+        message = "out of memory on %s with %d pictures a batch, going on with %d: %s"
+        logger.warning(message, pipeline.device, size, size // 2, reason)
         size //= 2
-        fitting[height, width] = size
+        batch_sizes[height, width] = size
         gc.collect()
         torch.cuda.empty_cache()
     if size != batch_size:

@@ -83,7 +83,7 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
         try:
             if self._switch.at == 0:
                 prompt, usual = None, self._switched_from_the_start(prompt, usual)
-            return super().__call__(prompt, **usual | self._switch.callbacks(usual))
+            return super().__call__(prompt, **usual | self._switch.callbacks())
         finally:
             self._switch = None
 
@@ -158,7 +158,7 @@ class _Switch:
     callback: Any  # a function, diffusers' PipelineCallback or several of them, or None
     inputs: tuple[str, ...]
 
-    def callbacks(self, usual: dict[str, Any]) -> dict[str, Any]:
+    def callbacks(self) -> dict[str, Any]:
         """The parent's callback arguments: the caller's, and the switch after it where one is due."""
         if self.at in (0, self.steps):
             return {}

@@ -29,7 +29,7 @@ def known_words(tokenizer_folder: str | Path) -> frozenset[str] | None:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, changed: int) -> frozenset[str]:
+def _read(path: Path, _changed_at: int) -> frozenset[str]:
     return frozenset(path.read_text(encoding="utf-8").split())
 
 

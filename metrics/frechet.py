@@ -264,11 +264,6 @@ def _gram(rows: Floats) -> Floats:
     return rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
 
 
-def trace_of_root(rows: Floats) -> tuple[float, float]:
-    """Sum of the singular values of centred (n, d) rows from the smaller Gram matrix, and a bound on its error."""
-    return _root_of(_gram(rows), wide=len(rows) <= rows.shape[1])
-
-
 def _root_of(gram: Floats, *, wide: bool) -> tuple[float, float]:
     """tr G^½ of a Gram matrix, and a bound on its error; ``wide``: of rows that sum to zero, one a dimension of G.
 

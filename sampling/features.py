@@ -111,7 +111,7 @@ class FeatureCache:
         if len(given) != stop - start:
             raise CacheError(f"prompts {start} to {stop - 1} were asked for, {len(given)} are there")
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, _total: int) -> None:
             if progress is not None:
                 progress(start + done, self.count)
 

@@ -78,7 +78,7 @@ class Recorder:
         attn: Attention,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,  # noqa: ARG002  (diffusers hands it over)
     ) -> torch.Tensor:
         """Plain softmax attention, written out so that its weights can be read."""
         query = attn.head_to_batch_dim(attn.to_q(hidden_states), out_dim=4)

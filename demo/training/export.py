@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -41,8 +42,19 @@ def export(work: Path, output: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for config in (folder / "config.json", output / "text_encoder" / "config.json"):
+        declare_float32(config)
     save_file(open_clip_state(model), folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(len(tokenizer)), indent=2) + "\n")
+
+
+def declare_float32(config: Path) -> None:
+    """Let a model be loaded in float32 where no dtype is asked for, as diffusers loads its own parts.
+
+    transformers otherwise takes the dtype of the files, and the parts of the pipeline would not fit together.
+    """
+    declared = re.sub(r'"dtype": "float16"', '"dtype": "float32"', config.read_text())
+    config.write_text(declared)
 
 
 def _text_encoder(model: CLIPModel) -> CLIPTextModel:

@@ -102,3 +102,12 @@ def test_the_demo_study_compares_two_segmentation_free_arms_with_its_baseline() 
     candidates = [from_dict(data) for data in STUDY["candidates"]]
     assert len(candidates) == 2
     assert all(isinstance(c, SegmentationFree) and c.opening == from_dict(STUDY["baseline"]) for c in candidates)
+
+
+def test_all_parts_are_loaded_in_one_precision() -> None:
+    """transformers goes by what a configuration declares, diffusers loads in float32: they must agree."""
+    declared = [
+        json.loads(path.read_text()).get("dtype")
+        for path in (CHECKPOINT / "text_encoder" / "config.json", CHECKPOINT / "clip" / "config.json")
+    ]
+    assert declared == ["float32", "float32"]
