@@ -54,6 +54,7 @@ class Procedure:
     trials_per_evaluator: int = 30
     quota: int = 17
     allow_correction: bool = True  # of the last answer; both answers are kept, the later one counts
+    options_delay_ms: int = 400  # how long the options stay shut after both pictures are visible
     confirm_answers: bool = False  # an option is marked first and taken with Enter
     introduction: bool = False  # a page of instructions with an example, after the consent
     practice_trials: int = 0  # with feedback, before the first trial
@@ -83,6 +84,7 @@ class Procedure:
             "attention_checks": between(self.attention_checks, 0, min(100, trials)),
             "repeats": between(self.repeats, 0, trials // 2),
             "break_every": between(self.break_every, 0, 10_000),
+            "options_delay_ms": between(self.options_delay_ms, 0, 10_000),
             "lease_minutes": between(self.lease_minutes, 1, 525_600),
             "minimum_age": between(self.minimum_age, 0, 120),
             "options": ""

@@ -61,6 +61,11 @@ class ProcedureFields(forms.Form):
     confirm_answers = forms.BooleanField(
         required=False, label="Ask for confirmation", help_text="An option is marked first, and taken with Enter."
     )
+    options_delay_ms = forms.IntegerField(
+        label="Options stay shut for, milliseconds",
+        initial=400,
+        help_text="After both pictures are visible: a press that was meant for the pair before is not taken.",
+    )
     lease_minutes = forms.IntegerField(
         initial=180,
         label="Lease, minutes",
@@ -125,6 +130,7 @@ class ProcedureFields(forms.Form):
                 "options",
                 "allow_correction",
                 "confirm_answers",
+                "options_delay_ms",
                 "lease_minutes",
             ),
         ),

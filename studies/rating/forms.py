@@ -35,11 +35,12 @@ class AnswerForm(NamedProblems):
     elapsed_ms = forms.IntegerField(required=False, min_value=0, max_value=LONGEST_MS)
     key = forms.UUIDField()
     corrects = forms.UUIDField(required=False)
+    hidden_ms = forms.IntegerField(required=False, min_value=0, max_value=LONGEST_MS)
     viewport_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
     viewport_height = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
     picture_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
 
     def viewport(self) -> dict[str, int]:
-        """Return the window's and the displayed pictures' size in CSS pixels, as far as the page sent them."""
-        names = ("viewport_width", "viewport_height", "picture_width")
+        """Return hidden time, and the window's and the pictures' size in CSS pixels, as far as the page sent them."""
+        names = ("hidden_ms", "viewport_width", "viewport_height", "picture_width")
         return {name: value for name in names if (value := self.cleaned_data.get(name)) is not None}

@@ -84,6 +84,7 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     look("trial")
     themed.get_by_text("Skip or report").click()
     look("skip")
+    themed.keyboard.press("Escape")
     themed.keyboard.press("1")
     expect(themed.get_by_role("heading", name="Time for a break")).to_be_visible()
     look("break")

@@ -210,11 +210,13 @@ def test_a_confirmed_answer_takes_two_presses(page: Page, live_server: LiveServe
     page.keyboard.press("4")
     expect(page.get_by_role("button", name="Right is slightly better")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("button", name="Left is slightly better")).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(450)  # a second press that comes sooner may be half of a double click
     page.keyboard.press("Enter")
     expect(page.get_by_text("2 of 12")).to_be_visible()
     ready(page)
     option = page.get_by_role("button", name="No preference")
     option.click()
+    page.wait_for_timeout(450)
     option.click()
     expect(page.get_by_text("3 of 12")).to_be_visible()
     assert list(Rating.objects.order_by("sequence").values_list("choice", flat=True)) == [1, 0]

@@ -30,7 +30,9 @@ changes = st.lists(
     | st.builds(
         RowChange,
         scale=scales,
-        allowed=st.integers(2, TOKENS).map(lambda stop: (torch.arange(TOKENS) > 0) & (torch.arange(TOKENS) < stop)),
+        allowed_tokens=st.integers(2, TOKENS).map(
+            lambda stop: (torch.arange(TOKENS) > 0) & (torch.arange(TOKENS) < stop)
+        ),
         per_head=st.booleans(),
     ),
     min_size=1,
@@ -66,7 +68,7 @@ def explicit(module: Attention, patches: torch.Tensor, text: torch.Tensor, chang
         weights /= weights.sum(axis=1, keepdims=True)
         for head in range(HEADS):
             scores = weights[head] if change.per_head else weights.mean(axis=0)
-            token = max((i for i in range(TOKENS) if change.allowed[i]), key=lambda i: scores[i])
+            token = max((i for i in range(TOKENS) if change.allowed_tokens[i]), key=lambda i: scores[i])
             changed = weights[head].copy()
             changed[token] *= -change.scale
             merged[patch, head] = changed @ value[:, head]
