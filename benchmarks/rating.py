@@ -34,6 +34,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from benchmarks.invitations import invited
+
 if TYPE_CHECKING:
     from evenhand.studies.models import Study
 
