@@ -1,4 +1,4 @@
-"""Krippendorff's α: do evaluators agree more than chance would have them? (Krippendorff 2004, chapter 11)"""
+"""Compute Krippendorff's α, the agreement of evaluators beyond chance (Krippendorff 2004, chapter 11)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LEVELS = ("nominal", "ordinal", "interval", "ratio")
 
 
 class AgreementError(InputError):
-    """Ratings that agreement cannot be computed of."""
+    """Agreement of the ratings cannot be computed; the message says why."""
 
 
 def krippendorff_alpha(ratings: ArrayLike, level: str = "ordinal") -> float:
-    """α of ratings (units, raters) with NaN for missing ones.
+    """Compute α of ratings (units, raters) with NaN for missing ones.
 
-    1 is perfect agreement, 0 what chance gives. NaN where no unit has two ratings, or where all ratings are one value
-    (nothing could then disagree). Raises ``AgreementError`` for an unknown level or infinite ratings.
+    1 is perfect agreement, 0 agreement by chance. NaN if no unit has two ratings, or if all ratings are equal (no
+    disagreement is then possible). Raises ``AgreementError`` for an unknown level or infinite ratings.
     """
     if level not in LEVELS:
         raise AgreementError(f"level {level!r} is none of {', '.join(LEVELS)}")
@@ -42,14 +42,14 @@ def krippendorff_alpha(ratings: ArrayLike, level: str = "ordinal") -> float:
 
 
 def _coincidences(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pairs of values within units, each unit of m ratings weighted by 1/(m−1); (values, values)."""
+    """Count pairs of values within units, each unit of m ratings weighted by 1/(m−1); (values, values)."""
     weights = 1.0 / (counts.sum(axis=1) - 1.0)
     pairs = np.einsum("uc,uk,u->ck", counts, counts, weights)
     return pairs - np.diag((counts * weights[:, None]).sum(axis=0))
 
 
 def _distance(values: NDArray[np.float64], totals: NDArray[np.float64], level: str) -> NDArray[np.float64]:
-    """Squared differences of values at a level of measurement, (values, values)."""
+    """Compute squared differences of values at a level of measurement, (values, values)."""
     if level == "nominal":
         return 1.0 - np.eye(len(values))
     difference = values[:, None] - values[None, :]
@@ -59,5 +59,5 @@ def _distance(values: NDArray[np.float64], totals: NDArray[np.float64], level: s
         total = values[:, None] + values[None, :]
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(total == 0, 0.0, difference / total) ** 2
-    running = np.cumsum(totals) - totals / 2.0  # mid-ranks: Σ_{g=c}^{k} n_g − (n_c + n_k)/2 is their difference
-    return (running[:, None] - running[None, :]) ** 2
+    mid_ranks = np.cumsum(totals) - totals / 2.0  # Σ_{g=c}^{k} n_g − (n_c + n_k)/2 is their difference
+    return (mid_ranks[:, None] - mid_ranks[None, :]) ** 2

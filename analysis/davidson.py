@@ -1,15 +1,16 @@
-"""Davidson's model of paired comparisons with ties (Davidson 1970): one strength an item, one parameter for ties.
+"""Fit Davidson's model of paired comparisons with ties (Davidson 1970).
 
+Each item has a strength π, and one parameter ν governs ties:
 ``P(i beats j) = π_i / (π_i + π_j + ν √(π_i π_j))``, ``P(tie) = ν √(π_i π_j) / (…)``, with θ = log π. The log-likelihood
-is concave in (θ, log ν), so Newton's method with step halving finds its one maximum, where there is one.
+is concave in (θ, log ν), so Newton's method with step halving finds its only maximum, if it has one.
 
-Degenerate data, decided:
+Degenerate data:
 
-- no comparisons, or items that no chain of comparisons connects: ``DavidsonError``, as they have no contrast;
-- no tie at all: log ν is −∞ and the strengths are those of Bradley and Terry, to which the likelihood tends;
-- only ties, or items whose lead nothing in the data bounds (one that never lost, say): ``DavidsonError`` that names
-  them, as the likelihood grows without end. An item that never lost may still have a finite strength: its ties bound
-  it, if other pairs' losses bound ν. Whether a maximum exists is therefore decided exactly, by a linear programme.
+- no comparisons, or items that no chain of comparisons connects: ``DavidsonError``, as their contrast is undefined;
+- no ties: log ν is −∞ and the strengths are those of the Bradley-Terry model, the limit of the likelihood;
+- only ties, or items whose lead the data do not bound (for example one that never lost): ``DavidsonError`` that names
+  them, as the likelihood has no maximum. An item that never lost may still have a finite strength: its ties bound it,
+  if losses of other pairs bound ν. A linear programme therefore decides exactly whether a maximum exists.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class DavidsonError(InputError):
-    """Comparisons that the model cannot be fitted to; the message says why."""
+    """The model cannot be fitted to the comparisons; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,26 +46,26 @@ class DavidsonFit:
 
     @property
     def standard_errors(self) -> Floats:
-        """Of the strengths, (k,); 0 for the reference."""
+        """Standard errors of the strengths, (k,); 0 for the reference."""
         errors: Floats = np.sqrt(np.diag(self.covariance)[:-1])
         return errors
 
     @property
     def log_nu_standard_error(self) -> float:
-        """Of log ν; NaN where that is −∞."""
+        """Standard error of log ν; NaN if log ν is −∞."""
         return float(np.sqrt(self.covariance[-1, -1]))
 
     def relative_to(self, item: Any) -> DavidsonFit:
-        """The same fit with another item as the reference."""
+        """Return the same fit with another item as the reference."""
         index = _index(self.items, item)
         shift = np.eye(len(self.items) + 1)
         shift[:-1, index] -= 1.0
-        known = np.where(np.isnan(self.covariance), 0.0, self.covariance)
-        covariance = np.where(np.isnan(self.covariance), np.nan, shift @ known @ shift.T)
+        finite_covariance = np.where(np.isnan(self.covariance), 0.0, self.covariance)
+        covariance = np.where(np.isnan(self.covariance), np.nan, shift @ finite_covariance @ shift.T)
         return replace(self, reference=item, strengths=self.strengths - self.strengths[index], covariance=covariance)
 
     def probabilities(self, item: Any, other: Any) -> tuple[float, float, float]:
-        """That ``item`` wins, ties with, loses to ``other``."""
+        """Compute the probabilities that ``item`` wins, ties with and loses to ``other``."""
         first, second = (self.strengths[_index(self.items, each)] for each in (item, other))
         logits = np.array([first, self.log_nu + (first + second) / 2.0, second])
         win, tie, loss = np.exp(logits - np.logaddexp.reduce(logits))
@@ -74,23 +75,23 @@ class DavidsonFit:
 def fit_davidson(
     items: Sequence[Hashable], wins: ArrayLike, ties: ArrayLike, *, reference: Hashable | None = None
 ) -> DavidsonFit:
-    """Maximum likelihood from ``wins`` (k, k), row over column, and symmetric ``ties`` (k, k).
+    """Fit by maximum likelihood to ``wins`` (k, k), row over column, and symmetric ``ties`` (k, k).
 
     Strengths are relative to ``reference``, by default the last item. Counts may be weights, so they need not be whole.
-    Raises ``DavidsonError`` for tables that are none, and where no maximum exists (see above).
+    Raises ``DavidsonError`` for invalid tables, and if no maximum exists (see the module's docstring).
     """
     names = tuple(items)
-    won, tied = _checked(names, wins, ties)
+    win_counts, tie_counts = _checked(names, wins, ties)
     anchor = _index(names, names[-1] if reference is None else reference)
-    _check_connected(names, won + won.T + tied)
-    with_ties = bool(tied.any())
-    counts, design = _outcomes(won, tied, anchor, with_ties)
+    _check_connected(names, win_counts + win_counts.T + tie_counts)
+    with_ties = bool(tie_counts.any())
+    counts, design = _outcomes(win_counts, tie_counts, anchor, with_ties)
     _check_bounded(names, counts, design, anchor)
     parameters, log_likelihood, information = _maximum(counts, design)
     strengths = np.insert(parameters[: len(names) - 1], anchor, 0.0)
-    free = [i for i in range(len(names)) if i != anchor] + ([len(names)] if with_ties else [])
+    free_indices = [i for i in range(len(names)) if i != anchor] + ([len(names)] if with_ties else [])
     covariance = np.zeros((len(names) + 1, len(names) + 1))
-    covariance[np.ix_(free, free)] = np.linalg.inv(information)
+    covariance[np.ix_(free_indices, free_indices)] = np.linalg.inv(information)
     if not with_ties:
         covariance[-1, :] = covariance[:, -1] = np.nan
     return DavidsonFit(
@@ -112,9 +113,9 @@ def _checked(items: tuple[Hashable, ...], wins: ArrayLike, ties: ArrayLike) -> t
         array = np.asarray(table, dtype=np.float64)
         if array.shape != (len(items), len(items)):
             raise DavidsonError(f"{name} must be a table of {len(items)} × {len(items)}, not of shape {array.shape}")
-        bad = np.argwhere(~(np.isfinite(array) & (array >= 0)))
-        if len(bad):
-            i, j = bad[0]
+        bad_positions = np.argwhere(~(np.isfinite(array) & (array >= 0)))
+        if len(bad_positions):
+            i, j = bad_positions[0]
             raise DavidsonError(f"{name} of {items[i]!r} and {items[j]!r} must be a count, not {array[i, j]}")
         if np.diag(array).any():
             raise DavidsonError(f"{name}: {items[int(np.diag(array).argmax())]!r} is compared with itself")
@@ -131,21 +132,21 @@ def _index(items: tuple[Hashable, ...], item: Hashable) -> int:
     return items.index(item)
 
 
-def _check_connected(items: tuple[Hashable, ...], compared: Floats) -> None:
-    if not compared.any():
+def _check_connected(items: tuple[Hashable, ...], comparison_counts: Floats) -> None:
+    if not comparison_counts.any():
         raise DavidsonError("there are no comparisons")
-    groups, label = sparse.csgraph.connected_components(sparse.csr_array(compared), directed=False)
+    groups, label = sparse.csgraph.connected_components(sparse.csr_array(comparison_counts), directed=False)
     if groups > 1:
-        inside = [item for item, group in zip(items, label, strict=True) if group == label[0]]
-        outside = [item for item, group in zip(items, label, strict=True) if group != label[0]]
-        raise DavidsonError(f"no chain of comparisons connects {_named(inside)} with {_named(outside)}")
+        first_group = [item for item, group in zip(items, label, strict=True) if group == label[0]]
+        other_items = [item for item, group in zip(items, label, strict=True) if group != label[0]]
+        raise DavidsonError(f"no chain of comparisons connects {_joined(first_group)} with {_joined(other_items)}")
 
 
-def _outcomes(won: Floats, tied: Floats, anchor: int, with_ties: bool) -> tuple[Floats, Floats]:
-    """Outcomes of the compared pairs, (m, 3), and their logits' linear map (m, 3, p); two outcomes without ties."""
-    k = len(won)
-    first, second = np.nonzero(np.triu(won + won.T + tied))
-    counts = np.column_stack([won[first, second], won[second, first], tied[first, second]])
+def _outcomes(win_counts: Floats, tie_counts: Floats, anchor: int, with_ties: bool) -> tuple[Floats, Floats]:
+    """Return outcome counts of the compared pairs, (m, 3), and the design of their logits (m, 3, p); 2 if no ties."""
+    k = len(win_counts)
+    first, second = np.nonzero(np.triu(win_counts + win_counts.T + tie_counts))
+    counts = np.column_stack([win_counts[first, second], win_counts[second, first], tie_counts[first, second]])
     design = np.zeros((len(first), 3, k + 1))
     rows = np.arange(len(first))
     design[rows, 0, first] = design[rows, 1, second] = design[rows, 2, k] = 1.0
@@ -155,31 +156,31 @@ def _outcomes(won: Floats, tied: Floats, anchor: int, with_ties: bool) -> tuple[
 
 
 def _check_bounded(items: tuple[Hashable, ...], counts: Floats, design: Floats, anchor: int) -> None:
-    """``DavidsonError`` if the likelihood never falls along some direction (the data are separated).
+    """Raise ``DavidsonError`` if the likelihood never falls along some direction (the data are separated).
 
-    Along such a direction no logit of a pair grows faster than the logit of any outcome that was seen: the direction
-    with the largest sum of these leads solves a linear programme, and the sum is 0 only where a maximum exists.
+    Along such a direction no logit of a pair grows faster than the logit of any observed outcome. A linear programme
+    finds the direction with the largest sum of these leads; the sum is 0 only if a maximum exists.
     """
-    pairs, seen = np.nonzero(counts)
-    leads = np.concatenate([design[pairs, seen] - design[pairs, other] for other in range(counts.shape[1])])
-    found = optimize.linprog(-leads.sum(axis=0), A_ub=-leads, b_ub=np.zeros(len(leads)), bounds=(-1, 1))
-    if -found.fun < 1e-7:
+    pairs, outcomes = np.nonzero(counts)
+    leads = np.concatenate([design[pairs, outcomes] - design[pairs, other] for other in range(counts.shape[1])])
+    solution = optimize.linprog(-leads.sum(axis=0), A_ub=-leads, b_ub=np.zeros(len(leads)), bounds=(-1, 1))
+    if -solution.fun < 1e-7:
         return
     if not counts[:, :2].any():
         raise DavidsonError("every comparison is a tie: nothing bounds ν, and the strengths cannot be told apart")
-    direction = np.insert(found.x[: len(items) - 1], anchor, 0.0)
-    top = [item for item, d in zip(items, direction, strict=True) if d > direction.max() - 1e-7]
-    rest = [item for item, d in zip(items, direction, strict=True) if d <= direction.max() - 1e-7]
-    lead = f"the lead of {_named(top)} over {_named(rest)}"
+    direction = np.insert(solution.x[: len(items) - 1], anchor, 0.0)
+    leaders = [item for item, d in zip(items, direction, strict=True) if d > direction.max() - 1e-7]
+    other_items = [item for item, d in zip(items, direction, strict=True) if d <= direction.max() - 1e-7]
+    lead = f"the lead of {_joined(leaders)} over {_joined(other_items)}"
     raise DavidsonError(f"no finite estimate exists: nothing in the data bounds {lead}")
 
 
-def _named(items: Sequence[Hashable]) -> str:
+def _joined(items: Sequence[Hashable]) -> str:
     return ", ".join(repr(item) for item in items)
 
 
 def _maximum(counts: Floats, design: Floats, *, tolerance: float = 1e-10) -> tuple[Floats, float, Floats]:
-    """Newton's method with step halving: parameters (p,), log-likelihood, information (p, p)."""
+    """Maximise by Newton's method with step halving: parameters (p,), log-likelihood, information (p, p)."""
     parameters = np.zeros(design.shape[2])
     value, gradient, information = _likelihood(parameters, counts, design)
     for _ in range(200):
@@ -188,18 +189,18 @@ def _maximum(counts: Floats, design: Floats, *, tolerance: float = 1e-10) -> tup
             return parameters, value, information
         size = 1.0
         while True:
-            trial = _likelihood(parameters + size * step, counts, design)
-            # near the maximum the gain drowns in rounding, and the full step is right
-            if trial[0] >= value - 1e-12 * abs(value) or size < 1e-8:
+            candidate = _likelihood(parameters + size * step, counts, design)
+            # near the maximum the gain is smaller than the rounding error, and the full step is right
+            if candidate[0] >= value - 1e-12 * abs(value) or size < 1e-8:
                 break
             size /= 2.0
         parameters = parameters + size * step
-        value, gradient, information = trial
+        value, gradient, information = candidate
     raise DavidsonError("the likelihood has no maximum that Newton's method finds: the data are almost separated")
 
 
 def _likelihood(parameters: Floats, counts: Floats, design: Floats) -> tuple[float, Floats, Floats]:
-    """Log-likelihood, its gradient and the information (the negative Hessian)."""
+    """Compute the log-likelihood, its gradient and the information (the negative Hessian)."""
     logits = design @ parameters  # (m, outcomes)
     logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     chances, totals = np.exp(logs), counts.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Preference shares and their uncertainty (paper Fig. 11, method §5.2).
+"""Compute preference shares and their uncertainty (paper Fig. 11, method §5.2).
 
 A preference is −2 … +2 towards the candidate. Categories run from *baseline strongly* to *candidate strongly*.
 """
@@ -17,17 +17,19 @@ CATEGORIES = ("baseline_strong", "baseline_slight", "none", "candidate_slight", 
 
 
 class PreferenceError(InputError):
-    """Values that are no preferences."""
+    """Values are not preferences; the message names the first."""
 
 
 def checked(preference: ArrayLike) -> NDArray[np.int64]:
-    """Preferences as int64 (N,); ``PreferenceError`` names the first that is none of −2 … +2."""
+    """Return preferences as int64 (N,); ``PreferenceError`` names the first outside −2 … +2."""
     values = np.asarray(preference)
     if values.ndim != 1:
         raise PreferenceError(f"preferences must be one-dimensional, not of shape {values.shape}")
-    bad = ~np.isin(values, (-2, -1, 0, 1, 2))
-    if bad.any():
-        raise PreferenceError(f"preference {int(bad.argmax())} is {values[bad][0]}, which is none of −2 … +2")
+    is_invalid = ~np.isin(values, (-2, -1, 0, 1, 2))
+    if is_invalid.any():
+        raise PreferenceError(
+            f"preference {int(is_invalid.argmax())} is {values[is_invalid][0]}, which is none of −2 … +2"
+        )
     return values.astype(np.int64)
 
 
@@ -63,12 +65,12 @@ class PreferenceShares:
         return self.candidate - self.baseline
 
     def interval(self, categories: tuple[int, ...], level: float = 0.95) -> tuple[float, float]:
-        """Wilson interval of the joint share of some categories; it treats ratings as independent."""
+        """Compute the Wilson interval of the joint share of some categories, which treats ratings as independent."""
         if not self.n:
             return (float("nan"), float("nan"))
         hits = sum(self.counts[c] for c in categories)
-        found = stats.binomtest(hits, self.n).proportion_ci(level, method="wilson")
-        return (float(found.low), float(found.high))
+        limits = stats.binomtest(hits, self.n).proportion_ci(level, method="wilson")
+        return (float(limits.low), float(limits.high))
 
 
 def preference_shares(preference: ArrayLike) -> PreferenceShares:
@@ -79,7 +81,7 @@ def preference_shares(preference: ArrayLike) -> PreferenceShares:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval; NaN where there is nothing to estimate from."""
+    """An estimate with its interval; NaN if there are no data."""
 
     estimate: float
     low: float
@@ -95,26 +97,28 @@ def clustered_intervals(
     level: float = 0.95,
     resamples: int = 2000,
 ) -> dict[str, Interval]:
-    """Intervals of the five shares and of candidate, baseline and net share that respect both kinds of clusters.
+    """Compute intervals of the five shares and of candidate, baseline and net share, clustered in two ways.
 
-    Ratings of one evaluator, and of one prompt, resemble each other. Evaluators and prompts are resampled with
-    replacement, independently, and a rating weighs the product of its evaluator's and its prompt's counts (the
-    pigeonhole bootstrap, Owen 2007); percentiles of the weighted shares are the limits. With a single evaluator or
-    prompt that factor cannot be resampled and keeps weight one, so the interval is then too narrow in that direction.
+    Ratings of one evaluator, and of one prompt, are correlated. Evaluators and prompts are resampled with replacement,
+    independently, and the weight of a rating is the product of its evaluator's and its prompt's counts (the pigeonhole
+    bootstrap, Owen 2007); the limits are percentiles of the weighted shares. A single evaluator or prompt cannot be
+    resampled and keeps weight one, so the interval is then too narrow.
     """
     values = checked(preference)
     names = (*CATEGORIES, "baseline", "candidate", "net")
     if len(values) == 0:
         return {name: Interval(float("nan"), float("nan"), float("nan")) for name in names}
-    onehot = np.eye(5)[values + 2]  # (N, 5)
+    category_rows = np.eye(5)[values + 2]  # (N, 5)
     tables = np.empty((resamples, 5))
-    by_evaluator, by_prompt = _cluster_index(evaluators, values), _cluster_index(prompts, values)
+    evaluator_index, prompt_index = _cluster_index(evaluators, values), _cluster_index(prompts, values)
     for r in range(resamples):
-        weights = _resampled(by_evaluator, rng)[by_evaluator] * _resampled(by_prompt, rng)[by_prompt]
+        weights = (
+            _resample_counts(evaluator_index, rng)[evaluator_index] * _resample_counts(prompt_index, rng)[prompt_index]
+        )
         total = weights.sum()
-        tables[r] = weights @ onehot / total if total else np.nan
-    draws = _with_sums(tables[~np.isnan(tables[:, 0])])
-    point = _with_sums(onehot.mean(axis=0, keepdims=True))[0]
+        tables[r] = weights @ category_rows / total if total else np.nan
+    draws = _add_sums(tables[~np.isnan(tables[:, 0])])
+    point = _add_sums(category_rows.mean(axis=0, keepdims=True))[0]
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
     return {name: Interval(float(point[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
@@ -128,23 +132,23 @@ def _cluster_index(labels: ArrayLike, values: NDArray[np.int64]) -> NDArray[np.i
     return index
 
 
-def _resampled(index: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:
-    """How often each cluster is drawn in one resample, (clusters,)."""
+def _resample_counts(index: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw how often each cluster occurs in one resample, (clusters,)."""
     clusters = int(index.max()) + 1
     if clusters == 1:
         return np.ones(1)
     return np.bincount(rng.integers(clusters, size=clusters), minlength=clusters).astype(np.float64)
 
 
-def _with_sums(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _add_sums(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     baseline, candidate = shares[:, :2].sum(axis=1), shares[:, 3:].sum(axis=1)
     return np.column_stack([shares, baseline, candidate, candidate - baseline])
 
 
 def sign_test(preference: ArrayLike) -> float:
-    """Two-sided exact binomial p-value that candidate and baseline are preferred equally often; ties are left out.
+    """Compute the two-sided exact binomial p-value of equal preference for candidate and baseline, without ties.
 
-    1.0 where nobody prefers either. It treats ratings as independent: read it beside the clustered interval.
+    1.0 if there are only ties. The test treats ratings as independent; the clustered interval does not.
     """
     values = checked(preference)
     wins, losses = int((values > 0).sum()), int((values < 0).sum())

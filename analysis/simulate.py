@@ -1,4 +1,4 @@
-"""Simulated choices: two measured qualities in, one of five options out. Always marked as simulated by the caller."""
+"""Simulate choices: two measured qualities in, one of five options out; callers label them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evenhand.errors import InputError
 
 @dataclass(frozen=True)
 class SimulatedEvaluator:
-    """How a simulated evaluator turns a difference of quality (−1 … 1, right minus left) into a choice.
+    """Parameters by which a simulated evaluator turns a difference of quality (−1 … 1, right minus left) into a choice.
 
     sensitivity  latent units per unit of quality
     noise        standard deviation of the latent noise
@@ -38,16 +38,16 @@ class SimulatedEvaluator:
 
 
 def choose(left: float, right: float, person: SimulatedEvaluator, rng: np.random.Generator) -> int:
-    """A choice −2 (left much better) … +2 (right much better) from the qualities of the two pictures."""
-    lapse, anything, noise = rng.random(), int(rng.integers(-2, 3)), rng.normal()
-    if lapse < person.lapse_rate:
-        return anything
+    """Choose −2 (left much better) … +2 (right much better) from the qualities of the two pictures."""
+    lapse_draw, random_choice, noise = rng.random(), int(rng.integers(-2, 3)), rng.normal()
+    if lapse_draw < person.lapse_rate:
+        return random_choice
     latent = person.sensitivity * (right - left) + person.side_bias + person.noise * noise
     strength = int(abs(latent) > person.slight) + int(abs(latent) > person.much)
     return strength if latent > 0 else -strength
 
 
 def answer_check(expected: int, person: SimulatedEvaluator, rng: np.random.Generator) -> int:
-    """A choice where one is right (``expected`` is its sign): much better on that side, except for lapses."""
-    lapse, anything = rng.random(), int(rng.integers(-2, 3))
-    return anything if lapse < person.lapse_rate else 2 * expected
+    """Answer an attention check (``expected``: sign of the right side): much better on that side, except for lapses."""
+    lapse_draw, random_choice = rng.random(), int(rng.integers(-2, 3))
+    return random_choice if lapse_draw < person.lapse_rate else 2 * expected

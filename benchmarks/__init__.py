@@ -1,1 +1,1 @@
-"""Measurements beside plain ways of doing the same; run one with ``python -m benchmarks.NAME``."""
+"""Benchmarks beside plain ways of doing the same; run one with ``python -m benchmarks.NAME``."""

@@ -1,9 +1,12 @@
-"""What the shared trajectory saves: ``python -m benchmarks.generation [--prompts 8] [--json FILE]``.
+"""Measure what the shared trajectory saves over separate runs.
+
+    python -m benchmarks.generation [--prompts 8] [--json FILE]
 
 A triple of pictures (CFG, a = 5, a = 10; T = 20, t_s = 10) of every prompt is made twice on the CPU: by ``generate``,
 and by three runs as one would write them without it: the stock pipeline for CFG, and for each scale the stock loop
-with explicit cross-attention (after the switch only, which flatters it). Each side lives in a process of its own, which
-gives it its own peak memory, and they take turns, so that a busy machine slows both. They must make the same pictures.
+with explicit cross-attention (after the switch only, which makes it faster). Each side has a process of its own, so
+that its peak memory is its own. The sides take turns, so that other work on the machine slows both. The table shows
+the largest difference of their final latents.
 """
 
 from __future__ import annotations
@@ -38,14 +41,14 @@ STEPS, SWITCH, BATCH = 20, 10, 8
 STRENGTH, SFG_STRENGTH = 7.5, 2.5
 SCALES = (5.0, 10.0)
 SIDES = ("shared", "naive")
-# glibc gives large freed blocks back to the system and asks for them again, thousands of times an iteration. What that
-# costs is a fifth of the time or nothing, by the heap's layout: luck, so both sides are told to keep them.
+# glibc returns large freed blocks to the system and requests them again, thousands of times an iteration. Depending on
+# the heap's layout this costs nothing or a fifth of the time, so both sides keep their freed blocks.
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What both sides do. checkpoint: None for the tiny pipeline with random weights."""
+    """The work of both sides. checkpoint: None for the tiny pipeline with random weights."""
 
     checkpoint: str | None
     prompts: tuple[str, ...]
@@ -70,7 +73,7 @@ SECONDS: dict[str, Callable[[Round], float]] = {
 
 
 def prompts_of(count: int) -> tuple[str, ...]:
-    """Prompts whose words the demo model and the tiny one both know."""
+    """Return prompts whose words the demo model and the tiny one both know."""
     colours, shapes = ("red", "blue", "green"), ("circle", "square", "star")
     things = [f"a {colour} {shape}" for colour, shape in product(colours, shapes)]
     pairs = [f"{one} {place} {other}" for one, other in product(things, things) for place in ("above", "left of")]
@@ -78,18 +81,18 @@ def prompts_of(count: int) -> tuple[str, ...]:
 
 
 def run_shared(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
-    """The triple from one trajectory."""
+    """Generate the triples in one trajectory."""
     arms = {"cfg": ClassifierFree(STRENGTH)} | {
         f"a{scale:g}": SegmentationFree(scale, SFG_STRENGTH, SWITCH, ClassifierFree(STRENGTH)) for scale in SCALES
     }
-    size = min(BATCH, len(prompts))  # a batch that is not full is padded, at full cost
+    size = min(BATCH, len(prompts))  # a batch that is not full is padded and costs as much as a full one
     result = generate(pipeline, prompts, range(len(prompts)), arms, steps=STEPS, batch_size=size, return_latents=True)
     assert result.latents is not None
     return result.latents, result.evaluations
 
 
 def run_naive(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
-    """The triple from three separate runs, in batches of the same size."""
+    """Generate the triples in three separate runs, in batches of the same size."""
     arms: dict[str, list[np.ndarray]] = {name: [] for name in ("cfg", *(f"a{scale:g}" for scale in SCALES))}
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
@@ -103,11 +106,11 @@ def run_naive(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> tupl
 def stock_classifier_free(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int]
 ) -> np.ndarray:
-    """diffusers' own pipeline; its final latents are kept on the way to the pictures."""
-    kept: dict[str, torch.Tensor] = {}
+    """Run diffusers' own pipeline, pictures included, and return its final latents."""
+    final_values: dict[str, torch.Tensor] = {}
 
-    def keep(_: object, __: int, ___: object, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        kept.update(values)
+    def store(_: object, __: int, ___: object, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        final_values.update(values)
         return values
 
     pipeline.scheduler = new_scheduler(pipeline)
@@ -116,31 +119,33 @@ def stock_classifier_free(
         num_inference_steps=STEPS,
         guidance_scale=1.0 + STRENGTH,
         latents=first_noise(pipeline, seeds),
-        callback_on_step_end=keep,
+        callback_on_step_end=store,
         output_type="np",
     )
-    return kept["latents"].float().cpu().numpy()
+    return final_values["latents"].float().cpu().numpy()
 
 
 @torch.no_grad()
 def explicit_segmentation_free(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], scale: float
 ) -> np.ndarray:
-    """The stock loop with a second kind of guidance after the switch, and the pictures of its latents."""
+    """Run the stock loop with segmentation-free guidance after the switch, pictures included; return its latents."""
     unet, scheduler = pipeline.unet, new_scheduler(pipeline)
-    explicit = ExplicitAttention(scale, len(prompts))
-    stock = AttnProcessor2_0()
-    unet.set_attn_processor({name: explicit if "attn2" in name else stock for name in unet.attn_processors})
-    text, empty = pipeline.encode_prompt(list(prompts), pipeline.device, 1, True)
+    explicit_attention = ExplicitAttention(scale, len(prompts))
+    stock_attention = AttnProcessor2_0()
+    unet.set_attn_processor(
+        {name: explicit_attention if "attn2" in name else stock_attention for name in unet.attn_processors}
+    )
+    text, empty_text = pipeline.encode_prompt(list(prompts), pipeline.device, 1, True)
     scheduler.set_timesteps(STEPS)
     latents = first_noise(pipeline, seeds) * scheduler.init_noise_sigma
     for iteration, timestep in enumerate(scheduler.timesteps):
-        explicit.active = iteration >= SWITCH
-        strength = SFG_STRENGTH if explicit.active else STRENGTH
-        states = torch.cat([text if explicit.active else empty, text])
+        explicit_attention.active = iteration >= SWITCH
+        strength = SFG_STRENGTH if explicit_attention.active else STRENGTH
+        states = torch.cat([text if explicit_attention.active else empty_text, text])
         subtracted, predicted = unet(torch.cat([latents] * 2), timestep, states).sample.chunk(2)
         latents = scheduler.step(subtracted + (1 + strength) * (predicted - subtracted), timestep, latents).prev_sample
-    unet.set_attn_processor(stock)
+    unet.set_attn_processor(stock_attention)
     pipeline.image_processor.postprocess(
         pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample, output_type="np"
     )
@@ -162,9 +167,9 @@ class ExplicitAttention:
         query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         key, value = (attn.head_to_batch_dim(part(encoder_hidden_states)) for part in (attn.to_k, attn.to_v))
         weights = attn.get_attention_scores(query, key).unflatten(0, (-1, attn.heads))  # (B, heads, patches, tokens)
-        changed = weights[: self.rows]
-        semantic = changed[..., 1:].mean(dim=1, keepdim=True).argmax(dim=-1, keepdim=True) + 1
-        changed *= torch.ones_like(changed).scatter_(-1, semantic.expand(-1, attn.heads, -1, -1), -self.scale)
+        first_rows = weights[: self.rows]  # a view: changed in place
+        token_index = first_rows[..., 1:].mean(dim=1, keepdim=True).argmax(dim=-1, keepdim=True) + 1
+        first_rows *= torch.ones_like(first_rows).scatter_(-1, token_index.expand(-1, attn.heads, -1, -1), -self.scale)
         merged = attn.batch_to_head_dim(weights.flatten(0, 1) @ value)
         return attn.to_out[1](attn.to_out[0](merged)) / attn.rescale_output_factor
 
@@ -179,15 +184,15 @@ def first_noise(pipeline: StableDiffusionPipeline, seeds: Sequence[int]) -> torc
     """(B, C, h, w), each row from its own seed, on the pipeline's device."""
     side, channels = pipeline.unet.config.sample_size, pipeline.unet.config.in_channels
     shape = (1, channels, side, side)
-    drawn = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-    return drawn.to(pipeline.device, pipeline.unet.dtype)
+    noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    return noise.to(pipeline.device, pipeline.unet.dtype)
 
 
 def iteration_ratio(pipeline: StableDiffusionPipeline, prompts: Sequence[str], rounds: int, steps: int = 4) -> float:
-    """Seconds of a segmentation-free iteration over those of a classifier-free one: runs of one kind alone, in turn."""
+    """Measure the seconds of a segmentation-free iteration over those of a classifier-free one, in separate runs."""
     kinds: dict[str, Guidance] = {"cfg": ClassifierFree(STRENGTH), "sfg": SegmentationFree(SCALES[0], SFG_STRENGTH, 0)}
-    spent: dict[str, list[float]] = {name: [] for name in kinds}
-    for measured in range(rounds + 1):
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    for round_number in range(rounds + 1):
         for name, guidance in kinds.items():
             marks: list[float] = []
             generate(
@@ -199,20 +204,20 @@ def iteration_ratio(pipeline: StableDiffusionPipeline, prompts: Sequence[str], r
                 batch_size=len(prompts),
                 progress=lambda *_, marks=marks: marks.append(now(pipeline)),
             )
-            if measured:  # the first round warms up
-                spent[name].append(marks[-1] - marks[0])  # without text encoding, the first iteration and decoding
-    return statistics.median(spent["sfg"]) / statistics.median(spent["cfg"])
+            if round_number:  # the first round warms up
+                seconds[name].append(marks[-1] - marks[0])  # without text encoding, the first iteration and decoding
+    return statistics.median(seconds["sfg"]) / statistics.median(seconds["cfg"])
 
 
 def now(pipeline: StableDiffusionPipeline) -> float:
-    """Seconds, once the device has done what it was told."""
+    """Return the time in seconds, after the device has finished its work."""
     if pipeline.device.type == "cuda":
         torch.cuda.synchronize(pipeline.device)
     return time.perf_counter()
 
 
 def measure_iteration_ratio(work: Work, rounds: int) -> float:
-    """``iteration_ratio`` in the process of the shared side."""
+    """Run ``iteration_ratio`` in the process of the shared side."""
     return iteration_ratio(pipeline_of(work.checkpoint), work.prompts[:BATCH], rounds)
 
 
@@ -221,7 +226,7 @@ def measure_iteration_ratio(work: Work, rounds: int) -> float:
 
 @lru_cache(maxsize=1)
 def pipeline_of(checkpoint: str | None) -> StableDiffusionPipeline:
-    """Loaded once in the process of each side."""
+    """Load the pipeline, once in the process of each side."""
     if checkpoint is not None:
         return load_pipeline(checkpoint, device="cpu", dtype=torch.float32)
     from tests.helpers.tiny_models import tiny_pipeline
@@ -230,7 +235,7 @@ def pipeline_of(checkpoint: str | None) -> StableDiffusionPipeline:
 
 
 def measure(side: str, work: Work) -> Round:
-    """One round of one side, in that side's process."""
+    """Run one round of one side, in that side's process."""
     pipeline = pipeline_of(work.checkpoint)
     run: Callable[..., tuple[dict[str, np.ndarray], int]] = {"shared": run_shared, "naive": run_naive}[side]
     rows = 0
@@ -250,8 +255,8 @@ def measure(side: str, work: Work) -> Round:
 
 @contextmanager
 def decoding_time(pipeline: StableDiffusionPipeline) -> Iterator[list[float]]:
-    """Seconds of each call of the VAE's decoder, as they come."""
-    spent: list[float] = []
+    """Collect the seconds of each call of the VAE's decoder."""
+    seconds: list[float] = []
     decode = pipeline.vae.decode
 
     def timed(*args: Any, **keywords: Any) -> Any:
@@ -259,50 +264,53 @@ def decoding_time(pipeline: StableDiffusionPipeline) -> Iterator[list[float]]:
         try:
             return decode(*args, **keywords)
         finally:
-            spent.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start)
 
     pipeline.vae.decode = timed
     try:
-        yield spent
+        yield seconds
     finally:
         del pipeline.vae.decode
 
 
 def compare(work: Work, pairs: int, rounds: int) -> dict[str, Any]:
-    """Rounds of both sides in turn, in several pairs of fresh processes.
+    """Run rounds of both sides in turn, in several pairs of fresh processes.
 
-    A ratio of times is the median over all rounds of naive/shared within a round: what else the machine does comes and
-    goes over minutes and slows the two halves of a round alike. How the memory of a process happens to lie makes it up
-    to a quarter slower for its whole life, which is why one pair of processes is not enough.
+    A ratio of times is the median over all rounds of naive/shared within a round, because other work on the machine
+    changes over minutes and slows both halves of a round alike. A process may be up to a quarter slower for its whole
+    life, depending on its memory's layout, so one pair of processes is not enough.
     """
     os.environ |= KEEP_FREED_MEMORY
-    measured: dict[str, list[Round]] = {side: [] for side in SIDES}
-    iterations = []
+    rounds_by_side: dict[str, list[Round]] = {side: [] for side in SIDES}
+    iteration_ratios = []
     for _ in range(pairs):
         with worker_of("shared", work) as shared, worker_of("naive", work) as naive:
             workers = {"shared": shared, "naive": naive}
             for number in range(rounds):
                 for side in SIDES if number % 2 else reversed(SIDES):
-                    measured[side].append(workers[side].submit(measure, side, work).result())
-            iterations.append(shared.submit(measure_iteration_ratio, work, rounds).result())
-    sides = {side: summary(done) for side, done in measured.items()}
-    by_round = {name: [at(naive) / at(shared) for naive, shared in paired(measured)] for name, at in SECONDS.items()}
-    latents, naive_latents = (measured[side][0].latents for side in SIDES)
+                    rounds_by_side[side].append(workers[side].submit(measure, side, work).result())
+            iteration_ratios.append(shared.submit(measure_iteration_ratio, work, rounds).result())
+    sides = {side: summary(side_rounds) for side, side_rounds in rounds_by_side.items()}
+    ratios_by_round = {
+        name: [seconds(naive) / seconds(shared) for naive, shared in paired(rounds_by_side)]
+        for name, seconds in SECONDS.items()
+    }
+    latents, naive_latents = (rounds_by_side[side][0].latents for side in SIDES)
     return {
         "work": described(work) | {"pairs": pairs, "rounds": rounds},
         "machine": machine(),
         **sides,
-        "iteration_ratio": statistics.median(iterations),
-        "iteration_ratio_by_process": iterations,
+        "iteration_ratio": statistics.median(iteration_ratios),
+        "iteration_ratio_by_process": iteration_ratios,
         "ratios": {name: sides["naive"][name] / value for name, value in sides["shared"].items()}
-        | {name: statistics.median(ratios) for name, ratios in by_round.items()},
-        "ratios_by_round": by_round,
+        | {name: statistics.median(ratios) for name, ratios in ratios_by_round.items()},
+        "ratios_by_round": ratios_by_round,
         "largest_difference": {name: float(np.abs(latents[name] - naive_latents[name]).max()) for name in latents},
     }
 
 
 def described(work: Work) -> dict[str, Any]:
-    """What was done, as JSON; of the checkpoint's path the end, which says which it is."""
+    """Return the work as JSON, with the last two parts of the checkpoint's path."""
     checkpoint = work.checkpoint and "/".join(Path(work.checkpoint).parts[-2:])
     settings = {"steps": STEPS, "switch_after": SWITCH, "batch_size": BATCH}
     return asdict(work) | settings | {"checkpoint": checkpoint}
@@ -310,21 +318,21 @@ def described(work: Work) -> dict[str, Any]:
 
 @contextmanager
 def worker_of(side: str, work: Work) -> Iterator[ProcessPoolExecutor]:
-    """A fresh process, warmed up with one prompt of this side's work."""
+    """Start a process and warm it up with one prompt of this side's work."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as worker:
         worker.submit(measure, side, Work(work.checkpoint, work.prompts[:1])).result()
         yield worker
 
 
-def paired(measured: dict[str, list[Round]]) -> Iterator[tuple[Round, Round]]:
-    """The naive and the shared half of each round."""
-    return zip(measured["naive"], measured["shared"], strict=True)
+def paired(rounds_by_side: dict[str, list[Round]]) -> Iterator[tuple[Round, Round]]:
+    """Iterate over the naive and the shared half of each round."""
+    return zip(rounds_by_side["naive"], rounds_by_side["shared"], strict=True)
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, float]:
-    """Medians of the seconds; the rest is the same every round."""
+    """Take the medians of the seconds; the other figures are the same every round."""
     return {
-        **{name: statistics.median(map(at, rounds)) for name, at in SECONDS.items()},
+        **{name: statistics.median(map(seconds, rounds)) for name, seconds in SECONDS.items()},
         "peak_memory_mib": max(each.peak_memory_mib for each in rounds),
         "evaluations": rounds[0].evaluations,
         "network_rows": rounds[0].network_rows,
@@ -332,7 +340,7 @@ def summary(rounds: Sequence[Round]) -> dict[str, float]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The comparison for a terminal."""
+    """Format the comparison for a terminal."""
     work = result["work"]
     lines = [
         f"{len(work['prompts'])} prompts, CFG + a=5 + a=10, T={work['steps']}, t_s={work['switch_after']}, CPU,"
@@ -342,9 +350,9 @@ def table(result: dict[str, Any]) -> str:
     ]
     for name, ratio in result["ratios"].items():
         lines.append(f"{name:<20}{result['naive'][name]:>12.2f}{result['shared'][name]:>12.2f}{ratio:>14.3f}")
-    apart = ", ".join(f"{name} {value:.1e}" for name, value in result["largest_difference"].items())
+    differences = ", ".join(f"{name} {value:.1e}" for name, value in result["largest_difference"].items())
     lines.append(f"a segmentation-free iteration costs {result['iteration_ratio']:.3f} of a classifier-free one")
-    return "\n".join([*lines, f"largest difference of final latents: {apart}"])
+    return "\n".join([*lines, f"largest difference of final latents: {differences}"])
 
 
 def main() -> None:

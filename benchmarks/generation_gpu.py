@@ -1,4 +1,6 @@
-"""Stable Diffusion v1.5's architecture on one GPU: ``python -m benchmarks.generation_gpu [--json FILE]``.
+"""Measure Stable Diffusion v1.5's architecture on one GPU.
+
+    python -m benchmarks.generation_gpu [--json FILE]
 
 Weights are random (speed does not depend on them), the configuration is the public one: 512×512, float16, batches of 8.
 Measured side by side, in turn: triples (CFG, a = 5, a = 10) a second of three naive eager runs and of the shared
@@ -30,7 +32,7 @@ PRODUCT = 8192
 
 
 def random_stable_diffusion() -> StableDiffusionPipeline:
-    """The architecture of Stable Diffusion v1.5; the tokenizer is the tests' own, padded to the same 77 tokens."""
+    """Build the architecture of Stable Diffusion v1.5, with the tests' tokenizer padded to the same 77 tokens."""
     tiny = tiny_pipeline()
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
     vae = AutoencoderKL(
@@ -59,7 +61,7 @@ def random_stable_diffusion() -> StableDiffusionPipeline:
 
 
 def product_tflops(device: torch.device, size: int, repeats: int = 20) -> float:
-    """TFLOP/s of a bfloat16 matrix product."""
+    """Measure the TFLOP/s of a bfloat16 matrix product."""
     if device.type != "cuda":
         size, repeats = 256, 2
     left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
@@ -77,40 +79,41 @@ def _timed(device: torch.device, work: Callable[[], object]) -> float:
 def triples_a_second(
     pipeline: StableDiffusionPipeline, sides: dict[str, Callable[..., Any]], prompts: Sequence[str], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Every side in turn; the first round warms up. Triples a second, evaluations and peak memory of each."""
+    """Run every side in turn, after a warm-up round; return its triples a second, evaluations and peak memory."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    rest: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[str, float]] = {}
     on_gpu = pipeline.device.type == "cuda"
-    for measured in range(rounds + 1):
+    for round_number in range(rounds + 1):
         for name, run in sides.items():
             if on_gpu:
                 torch.cuda.reset_peak_memory_stats(pipeline.device)
             start = now(pipeline)
             _, evaluations = run(pipeline, prompts)
-            if measured:
+            if round_number:
                 seconds[name].append(now(pipeline) - start)
             peak = torch.cuda.max_memory_allocated(pipeline.device) / 2**20 if on_gpu else float("nan")
-            rest[name] = {"evaluations": evaluations, "peak_memory_mib": peak}
+            figures[name] = {"evaluations": evaluations, "peak_memory_mib": peak}
     return {
-        name: rest[name] | {"seconds": statistics.median(each), "triples_per_s": len(prompts) / statistics.median(each)}
-        for name, each in seconds.items()
+        name: figures[name]
+        | {"seconds": statistics.median(times), "triples_per_s": len(prompts) / statistics.median(times)}
+        for name, times in seconds.items()
     }
 
 
 def utilisation(side: dict[str, float], prompts: int, peak_tflops: float) -> float:
-    """Model FLOP utilisation of network and VAE: what evaluations and decodings cost, over what the card could do."""
+    """Compute the model FLOP utilisation: FLOPs of evaluations and decodings over those the card could do."""
     cost = side["evaluations"] * NETWORK_TFLOP + ARMS * prompts * DECODE_TFLOP
     return cost / side["seconds"] / peak_tflops
 
 
 def compare(pipeline: StableDiffusionPipeline, rounds: int, *, compiled: bool) -> dict[str, Any]:
-    """All figures of one run."""
+    """Measure all figures of one run."""
     prompts = prompts_of(BATCH)
     peak = product_tflops(pipeline.device, PRODUCT)
     guide_attention(pipeline.unet)
     sides = triples_a_second(pipeline, {"naive": run_naive, "shared": run_shared}, prompts, rounds)
     ratios = {"eager": iteration_ratio(pipeline, prompts, rounds)}
-    if compiled:  # after the eager sides: the naive one exchanges attention processors, which would compile again
+    if compiled:  # after the eager sides: the naive one sets other attention processors, which would compile again
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)
         guide_attention(pipeline.unet)
@@ -139,7 +142,7 @@ def compare(pipeline: StableDiffusionPipeline, rounds: int, *, compiled: bool) -
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures for a terminal."""
+    """Format the figures for a terminal."""
     lines = [
         f"{result['device']}, {result['dtype']}, batches of {result['batch_size']}, {result['rounds']} rounds",
         f"an {PRODUCT}³ bfloat16 product runs at {result['product_tflops']:.0f} TFLOP/s",

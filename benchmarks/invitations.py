@@ -1,4 +1,4 @@
-"""People for the benchmarks of the evaluator's side."""
+"""Enrol people for the benchmarks of the evaluator's side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def invited(study: Study, count: int) -> list[str]:
-    """Links of people who have consented and stand before their first trial."""
+    """Enrol people who consent and are at their first trial, and return their links."""
     from evenhand.studies.access import link_for
     from evenhand.studies.rating.enrolment import consent, enrol
 

@@ -1,4 +1,4 @@
-"""What the numbers were measured with, and measuring in a process of its own."""
+"""Describe the machine of a measurement, and measure work in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads, versions."""
+    """Return processor, cores, threads and versions."""
     import torch
 
     packages = ("numpy", "scipy", "torch", "diffusers", "open_clip_torch", "django")
@@ -32,7 +32,7 @@ def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any
 
 
 def peak_memory() -> int:
-    """This process's largest resident size in bytes (of Linux; ``ru_maxrss`` would count the parent's before exec)."""
+    """Return this process's largest resident size in bytes, on Linux; ``ru_maxrss`` would include the parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -1,12 +1,12 @@
-"""The evaluator's side, measured: gunicorn and PostgreSQL, with the client on the same cores.
+"""Measure the evaluator's side: gunicorn and PostgreSQL, with the client on the same cores.
 
     python -m benchmarks.rating [--only PART …] [--json FILE] [--database URL] [--workers N] [--threads N]
 
-ratings    16 raters at once who never think: an answer in, the next trial out
-enrolment  1,050 people at once through the open link, for 1,000 places over 300 pairs; then who got what is checked
+ratings    16 raters at once without pauses: each answers the next trial as soon as it arrives
+enrolment  1,050 people at once through the open link, for 1,000 places over 300 pairs; then both are counted
 browser    one rater in Chromium with pictures of 512×512: first trial, next trials, the size of the page's JavaScript
 
-The database (evenhand_bench, on the server that the address names) is made anew and dropped. About three minutes.
+The database (evenhand_bench, on the named server) is created anew and dropped at the end. About three minutes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "applicat
 
 @dataclass
 class Line:
-    """One client's connection, kept open, and how long its requests took."""
+    """One client's open connection, and the seconds that each of its requests took."""
 
     url: str
     seconds: list[float] = field(default_factory=list)
@@ -58,13 +58,13 @@ class Line:
         self.connection = HTTPConnection(urlsplit(self.url).netloc, timeout=120)
 
     def send(self, method: str, path: str, fields: dict[str, str] | None = None) -> tuple[int, str, dict[str, Any]]:
-        """Status, where it leads, and the JSON; the time from the first byte sent to the last one read is kept."""
+        """Return status, redirect target and JSON; record the time from the first byte sent to the last one read."""
         body = urlencode(fields) if fields else None
-        began = time.perf_counter()
+        start = time.perf_counter()
         self.connection.request(method, path, body, FORM)
         response = self.connection.getresponse()
         data = response.read()
-        self.seconds.append(time.perf_counter() - began)
+        self.seconds.append(time.perf_counter() - start)
         is_json = response.headers.get_content_type() == "application/json"
         return response.status, response.headers.get("Location", ""), json.loads(data) if is_json else {}
 
@@ -74,7 +74,7 @@ class Line:
 
 @contextmanager
 def database() -> Iterator[None]:
-    """A fresh database, dropped at the end."""
+    """Create a fresh database; drop it at the end."""
     from django.db import connection
 
     connection.settings_dict["TEST"]["NAME"] = NAME
@@ -88,7 +88,7 @@ def database() -> Iterator[None]:
 
 @contextmanager
 def server(workers: int, threads: int, log: Path) -> Iterator[str]:
-    """gunicorn over the database, as the README says to run it; gives its address."""
+    """Run gunicorn over the database, as the README says; yield its address."""
     from django.conf import settings
     from django.db import connection
 
@@ -115,18 +115,18 @@ def server(workers: int, threads: int, log: Path) -> Iterator[str]:
 
 
 def make_study(name: str, **changes: Any) -> tuple[Study, float]:
-    """The paper's shape (2 × 3 × 50 pairs, 30 trials a person), open; and the seconds that opening took."""
+    """Open a study of the paper's shape (2 × 3 × 50 pairs, 30 trials a person); return it and the opening's seconds."""
     from evenhand.studies.lifecycle import open_study
     from tests.helpers.factories import make_ready_study
 
     study = make_ready_study(name=name, per_stratum=50, trials_per_evaluator=30, **changes)
-    began = time.perf_counter()
+    start = time.perf_counter()
     open_study(study)
-    return study, time.perf_counter() - began
+    return study, time.perf_counter() - start
 
 
 def at_once(jobs: Sequence[Callable[[], Any]]) -> float:
-    """Run all jobs in threads of their own that begin together; returns the seconds until the last one has ended."""
+    """Start all jobs together, each in its own thread; return the seconds until the last one has ended."""
     barrier = threading.Barrier(len(jobs) + 1)
 
     def begin(job: Callable[[], Any]) -> Any:
@@ -134,40 +134,40 @@ def at_once(jobs: Sequence[Callable[[], Any]]) -> float:
         return job()
 
     with ThreadPoolExecutor(len(jobs)) as pool:
-        running = [pool.submit(begin, job) for job in jobs]
+        futures = [pool.submit(begin, job) for job in jobs]
         barrier.wait()
-        began = time.perf_counter()
-        for future in running:
+        start = time.perf_counter()
+        for future in futures:
             future.result()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 # ------------------------------------------------------------------------------ ratings
 
 
 def measure_ratings(url: str) -> dict[str, Any]:
-    """Ratings a second and their latency, beside the same client's requests that touch no database."""
+    """Measure ratings a second and their latency, beside the same client's requests that use no database."""
     study, _ = make_study("Ratings", quota=RATERS * BOOKLETS * (ROUNDS + 1))
     lines = [Line(url) for _ in range(RATERS)]
-    idle = [at_once([partial(knock, line, 100) for line in lines]) for _ in range(ROUNDS)]
+    idle_seconds = [at_once([partial(knock, line, 100) for line in lines]) for _ in range(ROUNDS)]
     rounds: list[dict[str, Any]] = []
     for number in range(ROUNDS + 1):  # the first one warms up
-        people = invited(study, RATERS * BOOKLETS)
+        links = invited(study, RATERS * BOOKLETS)
         errors: list[str] = []
         for line in lines:
             line.seconds.clear()
-        share = [people[i::RATERS] for i in range(RATERS)]
-        seconds = at_once([partial(rate, line, mine, errors) for line, mine in zip(lines, share, strict=True)])
+        shares = [links[i::RATERS] for i in range(RATERS)]
+        seconds = at_once([partial(rate, line, share, errors) for line, share in zip(lines, shares, strict=True)])
         if number:
-            taken = sorted(value for line in lines for value in line.seconds)
-            rounds.append({"ratings_per_second": len(taken) / seconds, "errors": errors, **quantiles(taken)})
+            latencies = sorted(value for line in lines for value in line.seconds)
+            rounds.append({"ratings_per_second": len(latencies) / seconds, "errors": errors, **quantiles(latencies)})
     return {
         "raters": RATERS,
         "rounds": rounds,
         "ratings_per_second": statistics.median(each["ratings_per_second"] for each in rounds),
         "p95_ms": statistics.median(each["p95_ms"] for each in rounds),
         "errors": sum(len(each["errors"]) for each in rounds),
-        "idle_requests_per_second": RATERS * 100 / statistics.median(idle),
+        "idle_requests_per_second": RATERS * 100 / statistics.median(idle_seconds),
     }
 
 
@@ -177,7 +177,7 @@ def knock(line: Line, count: int) -> None:
 
 
 def rate(line: Line, links: Sequence[str], errors: list[str]) -> None:
-    """Answer every trial of some links; only answers are timed."""
+    """Answer every trial of some links; time only the answers."""
     for link in links:
         _, _, progress = line.send("GET", link)
         line.seconds.pop()
@@ -191,7 +191,7 @@ def rate(line: Line, links: Sequence[str], errors: list[str]) -> None:
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Median, 95th and 99th percentile in milliseconds, of sorted values."""
+    """Return the median, 95th and 99th percentile in milliseconds of sorted values."""
     return {f"p{p}_ms": 1000 * seconds[min(len(seconds) - 1, len(seconds) * p // 100)] for p in (50, 95, 99)}
 
 
@@ -199,10 +199,10 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def measure_enrolment(url: str) -> dict[str, Any]:
-    """Everybody at once: enrolment link, consent, first trial; then booklets, pairs and sides are counted."""
+    """Enrol everybody at once, as far as the first trial; then count booklets, pairs and sides."""
     from evenhand.studies.access import enrolment_link
 
-    study, opening = make_study("Rush", quota=PLACES)
+    study, opening_seconds = make_study("Rush", quota=PLACES)
     join = enrolment_link(study)
     outcomes: list[str] = []
     lines = [Line(url) for _ in range(COMERS)]
@@ -213,20 +213,19 @@ def measure_enrolment(url: str) -> dict[str, Any]:
     threading.stack_size(512 * 1024)
     seconds = at_once([partial(enter, line) for line in lines])
     threading.stack_size(0)
-    told = Counter(outcomes)
     return {
         "comers": COMERS,
         "places": PLACES,
         "seconds": seconds,
-        "opening_seconds": opening,
-        "outcomes": dict(told),
+        "opening_seconds": opening_seconds,
+        "outcomes": dict(Counter(outcomes)),
         "slowest_request_s": max(max(line.seconds) for line in lines),
         **given_out(study),
     }
 
 
 def come(line: Line, join: str) -> str:
-    """One person: the outcome is the state that follows the consent, or the reason of a refusal."""
+    """Enrol one person and return the state after the consent, or the reason of a refusal."""
     try:
         status, link, _ = line.send("POST", join, {"lang": "en"})
         if status != 302:
@@ -238,19 +237,19 @@ def come(line: Line, join: str) -> str:
 
 
 def given_out(study: Study) -> dict[str, Any]:
-    """What was given out: how many booklets, how often each pair, how its sides compare."""
+    """Count the booklets that people got, how often each pair is in them, and how its sides compare."""
     from evenhand.studies.models import Booklet, Trial
 
-    held = Booklet.objects.filter(study=study).exclude(evaluator=None)
-    rows = list(Trial.objects.filter(booklet__in=held).values_list("pair", "candidate_on_left"))
+    booklets = Booklet.objects.filter(study=study).exclude(evaluator=None)
+    rows = list(Trial.objects.filter(booklet__in=booklets).values_list("pair", "candidate_on_left"))
     pairs = Counter(pair for pair, _ in rows)
-    left = Counter(pair for pair, on_left in rows if on_left)
+    left_counts = Counter(pair for pair, on_left in rows if on_left)
     return {
-        "booklets": held.count(),
-        "evaluators_with_two": held.count() - held.values("evaluator").distinct().count(),
+        "booklets": booklets.count(),
+        "evaluators_with_two": booklets.count() - booklets.values("evaluator").distinct().count(),
         "pairs": len(pairs),
         "pair_spread": max(pairs.values()) - min(pairs.values()),
-        "side_difference": max(abs(2 * left[pair] - count) for pair, count in pairs.items()),
+        "side_difference": max(abs(2 * left_counts[pair] - count) for pair, count in pairs.items()),
     }
 
 
@@ -258,7 +257,7 @@ def given_out(study: Study) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured with."""
+    """Return processor, cores, load and versions."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -267,7 +266,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],  # other work on the same cores slows all of this
+        "load_before": os.getloadavg()[0],  # other work on the same cores slows the measurement
         "python": platform.python_version(),
         "postgresql": postgres,
         "versions": {name: version(name) for name in ("django", "gunicorn", "psycopg2-binary")},

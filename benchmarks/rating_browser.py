@@ -1,4 +1,4 @@
-"""One rater in a real Chromium: how long until a trial can be answered."""
+"""Measure in a real Chromium how long one rater waits until a trial can be answered."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from evenhand.studies.models import Arm, Prompt
 
 SIDE, VISITS = 512, 4
-THINKING_MS = 1500  # between two answers; what comes next is fetched meanwhile
-# Moments by the page's own clock: when a key went down, and when the options of a trial became active.
+THINKING_MS = 1500  # between two answers; the page fetches the next trials meanwhile
+# Times by the page's own clock: when a key was pressed, and when the options of a trial became active.
 WATCH = """
     window.pressed = [];
     window.ready = [];
@@ -29,7 +29,7 @@ WATCH = """
 
 
 def textured(prompt: Prompt, arm: Arm) -> np.ndarray:
-    """A 512×512 picture whose PNG is as large as a photograph's (about 400 kB)."""
+    """Make a 512×512 picture whose PNG is as large as a photograph's (about 400 kB)."""
     rng = np.random.default_rng([prompt.index, arm.pk])
     coarse = rng.integers(0, 256, (16, 16, 3)).repeat(SIDE // 16, axis=0).repeat(SIDE // 16, axis=1)
     grain = rng.integers(-12, 13, (SIDE, SIDE, 3))
@@ -38,39 +38,39 @@ def textured(prompt: Prompt, arm: Arm) -> np.ndarray:
 
 
 def measure_browser(url: str) -> dict[str, Any]:
-    """Milliseconds from the request of the page to the first active options, and from a key to the next ones."""
+    """Measure milliseconds from the page's request to the first active options, and from a key to the next ones."""
     from playwright.sync_api import sync_playwright
 
     links, sizes = prepare(VISITS)
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        firsts, nexts = [], []
+        first_times, next_times = [], []
         for link in links:
             page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-            first, following = visit(page, f"{url}{link}")
-            firsts.append(first)
-            nexts += following
+            first_time, times = visit(page, f"{url}{link}")
+            first_times.append(first_time)
+            next_times += times
             page.context.close()
         scripts = script_bytes(browser.version)
         browser.close()
-    ordered = sorted(nexts)
+    next_times.sort()
     return {
         **scripts,
         "picture_kb": statistics.median(sizes) / 1000,
-        "first_trial_ms": statistics.median(firsts[1:]),  # the first visit also starts the browser's network service
-        "first_visit_ms": firsts[0],
+        "first_trial_ms": statistics.median(first_times[1:]),  # the first visit also starts Chromium's network service
+        "first_visit_ms": first_times[0],
         "next_trial_ms": {
-            "median": statistics.median(ordered),
-            "p95": ordered[int(0.95 * len(ordered))],
-            "max": ordered[-1],
-            "trials": len(ordered),
+            "median": statistics.median(next_times),
+            "p95": next_times[int(0.95 * len(next_times))],
+            "max": next_times[-1],
+            "trials": len(next_times),
         },
     }
 
 
 def prepare(people: int) -> tuple[list[str], list[int]]:
-    """Links of people before their first trial, and the pictures' sizes in bytes."""
+    """Open a study and return links of people at their first trial, and the pictures' sizes in bytes."""
     from benchmarks.invitations import invited
     from evenhand.studies.image_store import image_path
     from evenhand.studies.lifecycle import open_study
@@ -84,22 +84,22 @@ def prepare(people: int) -> tuple[list[str], list[int]]:
 
 
 def visit(page: Page, link: str) -> tuple[float, list[float]]:
-    """One person's booklet by keyboard: the first trial's milliseconds, and every next one's."""
+    """Answer one person's booklet by keyboard; return the first trial's milliseconds, and every next one's."""
     page.add_init_script(WATCH)
     page.goto(link, wait_until="commit")
     page.wait_for_function("window.ready.length > 0")
-    first = page.evaluate("window.ready[0]")
-    following = []
+    first_time = page.evaluate("window.ready[0]")
+    next_times = []
     for number in range(1, 12):
         page.wait_for_timeout(THINKING_MS)
         page.keyboard.press(str(1 + number % 5))
         page.wait_for_function(f"window.ready.length > {number}")
-        following.append(page.evaluate("window.ready.at(-1) - window.pressed.at(-1)"))
-    return first, following
+        next_times.append(page.evaluate("window.ready.at(-1) - window.pressed.at(-1)"))
+    return first_time, next_times
 
 
 def script_bytes(chromium: str) -> dict[str, Any]:
-    """The size of the page's own JavaScript."""
+    """Return the sizes of the page's own JavaScript files."""
     from django.conf import settings
 
     files = sorted((Path(settings.BASE_DIR) / "static" / "rating").glob("*.js"))

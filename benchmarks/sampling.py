@@ -1,11 +1,10 @@
-"""The prompt side, measured: import, encoding, one subset's Fréchet distance, the whole curve, representative draws,
-three million prompts.
+"""Measure the prompt side: import, encoding, Fréchet distances, representative draws, millions of prompts.
 
     python -m benchmarks.sampling [--only PART …] [--json FILE] [--captions FILE] [--rows N …]
 
 Each part is timed beside the plain way of doing the same in the same run, so that the ratio holds on a busy machine.
-Nothing is downloaded: the CLIP text tower has random weights, which cost what trained ones cost, and the features of
-the Fréchet parts are drawn. Memory is the peak of a process of its own. On two cores about ten minutes in all.
+Nothing is downloaded: the CLIP text tower has random weights, which take as long as trained ones, and the features of
+the Fréchet parts are random numbers. Memory is the peak of a process of its own. On two cores about ten minutes in all.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ WORDS = [*THINGS, "a", "the", "on", "in", "with", "next", "to", "of", "and", "si
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What ``work`` returns, and its seconds."""
-    began = time.perf_counter()
+    """Return what ``work`` returns, and its seconds."""
+    start = time.perf_counter()
     result = work()
-    return result, time.perf_counter() - began
+    return result, time.perf_counter() - start
 
 
 def write_captions(path: Path, rows: int = ROWS, seed: int = 0) -> None:
-    """A table shaped like COCO-30K: about 11 words a caption, some untrimmed, some broken in quotes, some repeated."""
+    """Write a table like COCO-30K: about 11 words a caption, some untrimmed, some broken in quotes, some repeated."""
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(WORDS, n)) for n in np.clip(rng.normal(10.5, 2.5, rows).round(), 6, 45).astype(int)]
     for i in rng.choice(rows, rows // 60, replace=False):
@@ -58,13 +57,13 @@ def write_captions(path: Path, rows: int = ROWS, seed: int = 0) -> None:
 
 
 def correlated(rows: int, dimension: int, seed: int = 0) -> np.ndarray:
-    """Features whose scales fall twentyfold, turned, float32 (rows, dimension)."""
+    """Draw correlated features whose scales fall twentyfold, float32 (rows, dimension)."""
     rng = np.random.default_rng(seed)
-    turn = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0] * np.linspace(1.0, 0.05, dimension)[:, None]
+    mixing = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0] * np.linspace(1.0, 0.05, dimension)[:, None]
     features = np.empty((rows, dimension), np.float32)
     for start in range(0, rows, 4096):
         block = features[start : start + 4096]
-        block[:] = rng.normal(size=block.shape) @ turn
+        block[:] = rng.normal(size=block.shape) @ mixing
     return features
 
 
@@ -72,7 +71,7 @@ def correlated(rows: int, dimension: int, seed: int = 0) -> np.ndarray:
 
 
 def measure_import(captions: Path) -> dict[str, Any]:
-    """Reading alone, and reading and writing into a fresh SQLite database with the installation's own settings."""
+    """Measure reading alone, and reading and writing into a fresh SQLite database."""
     from django.core.management import call_command
 
     from evenhand.sampling.prompts import read_prompts
@@ -91,7 +90,7 @@ def measure_import(captions: Path) -> dict[str, Any]:
 
 
 def measure_encoding(captions: Path) -> dict[str, Any]:
-    """Cut, length-sorted batches beside open_clip's own ``encode_text`` at 77 tokens (ViT-B-32's text tower)."""
+    """Measure shortened, length-sorted batches beside open_clip's ``encode_text`` at 77 tokens (ViT-B-32)."""
     import open_clip
     import torch
 
@@ -105,26 +104,26 @@ def measure_encoding(captions: Path) -> dict[str, Any]:
     model.eval()
     clip = ClipModel("ViT-B-32", model, open_clip.get_tokenizer("ViT-B-32"), preprocess, torch.device("cpu"))
     rng = np.random.default_rng(0)
-    chosen = [texts[i] for i in rng.permutation(len(texts))[:ENCODED]]
-    sample = chosen[:ENCODED_FULL]
+    prompts = [texts[i] for i in rng.permutation(len(texts))[:ENCODED]]
+    sample = prompts[:ENCODED_FULL]
 
     @torch.inference_mode()
     def full_length() -> np.ndarray:
         ids = tokenize(clip, sample)
         return np.concatenate([model.encode_text(part).numpy() for part in ids.split(53)])  # 53 × 77 tokens a call
 
-    encode_prompts(sample[:8], clip)  # the first call allocates
-    features, cut_seconds = timed(lambda: encode_prompts(chosen, clip))
+    encode_prompts(sample[:8], clip)  # the first call allocates memory
+    features, cut_seconds = timed(lambda: encode_prompts(prompts, clip))
     expected, full_seconds = timed(full_length)
     error = np.linalg.norm(features[: len(sample)] - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    cut, full = 1000 * cut_seconds / len(chosen), 1000 * full_seconds / len(sample)
+    cut_ms, full_ms = 1000 * cut_seconds / len(prompts), 1000 * full_seconds / len(sample)
     return {
-        "prompts_cut": len(chosen),
+        "prompts_cut": len(prompts),
         "prompts_full_length": len(sample),
-        "mean_tokens": float(lengths(clip, tokenize(clip, chosen)).float().mean()),
-        "ms_per_prompt_cut": cut,
-        "ms_per_prompt_full_length": full,
-        "ratio": full / cut,
+        "mean_tokens": float(lengths(clip, tokenize(clip, prompts)).float().mean()),
+        "ms_per_prompt_cut": cut_ms,
+        "ms_per_prompt_full_length": full_ms,
+        "ratio": full_ms / cut_ms,
         "largest_relative_error": float(error.max()),
     }
 
@@ -133,19 +132,19 @@ def measure_encoding(captions: Path) -> dict[str, Any]:
 
 
 def _through_the_product(
-    features: np.ndarray, whole: np.ndarray, mean: np.ndarray, root: Callable[[np.ndarray], float]
+    features: np.ndarray, whole_covariance: np.ndarray, mean: np.ndarray, root: Callable[[np.ndarray], float]
 ) -> float:
-    """The distance as FID implementations compute it."""
+    """Compute the distance as FID implementations do."""
     covariance = np.cov(features, rowvar=False)
     shift = features.mean(axis=0) - mean
-    return float(shift @ shift + np.trace(covariance + whole) - 2.0 * root(covariance @ whole))
+    return float(shift @ shift + np.trace(covariance + whole_covariance) - 2.0 * root(covariance @ whole_covariance))
 
 
 def _by_sqrtm(product: np.ndarray) -> float:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a small subset's covariance is singular, and scipy says so
+        warnings.simplefilter("ignore")  # scipy warns that a small subset's covariance is singular
         return float(np.trace(linalg.sqrtm(product)).real)
 
 
@@ -154,53 +153,57 @@ def _by_eigenvalues(product: np.ndarray) -> float:
 
 
 def measure_subsets(rows: int = ROWS) -> dict[str, Any]:
-    """One subset's distance to the whole set, prepared once, beside two ways through the product of covariances."""
+    """Measure one subset's distance to the whole set, prepared once, beside two ways through covariances' product."""
     from evenhand.metrics.frechet import FrechetReference
 
     features = correlated(rows, DIMENSION)
     reference, preparing = timed(lambda: FrechetReference(features))
-    whole = np.cov(features, rowvar=False)
+    whole_covariance = np.cov(features, rowvar=False)
     results = []
     for size in SUBSETS:
         indices = np.random.default_rng(size).permutation(rows)[:size]
         subset = features[indices].astype(float)
         runs = [timed(partial(reference.distance, indices)) for _ in range(5 if size < 1000 else 1)]
-        ours, seconds = runs[0][0], float(np.median([took for _, took in runs]))
-        row = {"size": size, "distance": ours, "seconds": seconds}
+        distance, seconds = runs[0][0], float(np.median([run_seconds for _, run_seconds in runs]))
+        row = {"size": size, "distance": distance, "seconds": seconds}
         for name, root in (("sqrtm", _by_sqrtm), ("eigvals", _by_eigenvalues)):
-            theirs, took = timed(partial(_through_the_product, subset, whole, reference.mean, root))
-            row |= {f"seconds_{name}": took, f"ratio_{name}": took / seconds}
-            row[f"difference_{name}"] = abs(theirs / ours - 1)
+            work = partial(_through_the_product, subset, whole_covariance, reference.mean, root)
+            other_distance, other_seconds = timed(work)
+            row |= {f"seconds_{name}": other_seconds, f"ratio_{name}": other_seconds / seconds}
+            row[f"difference_{name}"] = abs(other_distance / distance - 1)
         results.append(row)
     return {"rows": rows, "dimension": DIMENSION, "seconds_preparing": preparing, "subsets": results}
 
 
 def measure_curve(rows: int = ROWS) -> dict[str, Any]:
-    """Fig. 10's curve in a process of its own, then the same draws through eigenvalues of the product."""
+    """Measure Fig. 10's curve in a process of its own, then the same draws through eigenvalues of the product."""
     with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
         path = Path(folder) / "features.npy"
         np.save(path, correlated(rows, DIMENSION))
         result = alone(_curve, str(path))
         features = np.load(path, mmap_mode="r")
-        whole, mean = np.cov(features, rowvar=False), features.mean(axis=0, dtype=float)
-        rng, theirs, began = np.random.default_rng(0), [], time.perf_counter()
+        whole_covariance, mean = np.cov(features, rowvar=False), features.mean(axis=0, dtype=float)
+        rng, product_distances, start = np.random.default_rng(0), [], time.perf_counter()
         for _ in range(DRAWS):
             order = rng.permutation(rows)
-            theirs.append(
-                [_through_the_product(features[order[:n]].astype(float), whole, mean, _by_eigenvalues) for n in SIZES]
+            product_distances.append(
+                [
+                    _through_the_product(features[order[:n]].astype(float), whole_covariance, mean, _by_eigenvalues)
+                    for n in SIZES
+                ]
             )
-        seconds = time.perf_counter() - began
-    ours = np.array(result.pop("distances"))
+        seconds = time.perf_counter() - start
+    distances = np.array(result.pop("distances"))
     return result | {
         "rows": rows,
         "dimension": DIMENSION,
         "sizes": SIZES,
         "draws": DRAWS,
-        "mean_distance": ours.mean(axis=1).tolist(),
+        "mean_distance": distances.mean(axis=1).tolist(),
         "seconds_eigvals": seconds,
         "ratio": seconds / result["seconds"],
         "ratio_with_preparation": seconds / (result["seconds"] + result["seconds_preparing"]),
-        "largest_difference": float(np.abs(np.array(theirs).T / ours - 1).max()),
+        "largest_difference": float(np.abs(np.array(product_distances).T / distances - 1).max()),
     }
 
 
@@ -221,7 +224,7 @@ def _curve(path: str) -> dict[str, Any]:
 
 
 def measure_representative(captions: Path, figure: Path | None = None) -> dict[str, Any]:
-    """How many representative prompts lie as near to the whole set as 5,000 random ones, with the demo encoder."""
+    """Find how many representative prompts lie as near to the whole set as 5,000 random ones, with the demo encoder."""
     from django.conf import settings
 
     from evenhand.metrics.clip import load_clip
@@ -241,7 +244,7 @@ def measure_representative(captions: Path, figure: Path | None = None) -> dict[s
     def mean_of(size: int) -> float:
         return float(np.mean([reference.distance(representative_subset(reference, size, s)) for s in range(3)]))
 
-    low, high = 2, 5000  # the mean of three seeds falls with the size, but for a few per cent of chance
+    low, high = 2, 5000  # the mean of three seeds falls with the size, apart from a few per cent of noise
     while high - low > max(1, low // 50):
         middle = (low + high) // 2
         low, high = (low, middle) if mean_of(middle) <= target else (middle, high)
@@ -268,7 +271,7 @@ def measure_representative(captions: Path, figure: Path | None = None) -> dict[s
 
 
 def measure_stream(rows: tuple[int, ...] = STREAMED) -> dict[str, Any]:
-    """Prompts from a file, features to the disk, the whole set's Gaussian, a curve, a representative draw."""
+    """Measure prompts from a file, features to the disk, the whole set's Gaussian, a curve, a representative draw."""
     results = [alone(_stream, count) for count in rows]
     first, last = results[0], results[-1]
     growth = (last["seconds"] / first["seconds"]) / (last["rows"] / first["rows"])
@@ -283,12 +286,12 @@ def _stream(count: int) -> dict[str, Any]:
     from evenhand.sampling.prompts import stream_prompts
     from evenhand.sampling.subset import frechet_curve
 
-    turn = correlated(STREAMED_DIMENSION, STREAMED_DIMENSION)
+    mixing = correlated(STREAMED_DIMENSION, STREAMED_DIMENSION)
 
     def encode(texts: Any, *, progress: Any = None) -> np.ndarray:  # noqa: ARG001  (the cache hands it over)
-        """Stands for a text tower, whose speed the encoding part measures: rows that the chunk's texts settle."""
+        """Stand in for a text tower, whose speed the encoding part measures: rows that depend on the chunk's texts."""
         rng = np.random.default_rng(len(texts[0]) + 1000 * len(texts[-1]) + len(texts))
-        return rng.standard_normal((len(texts), STREAMED_DIMENSION), np.float32) @ turn
+        return rng.standard_normal((len(texts), STREAMED_DIMENSION), np.float32) @ mixing
 
     with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
         path = Path(folder) / "prompts.jsonl"

@@ -1,6 +1,6 @@
-"""Measure the demo model: ``python -m evenhand.demo.evaluate`` prints the tables that the model card carries.
+"""Measure the demo model and print the model card's tables (``python -m evenhand.demo.evaluate``).
 
-Every arm makes a picture of every prompt, from the same seeds; the judge says what each shows of its caption.
+Every arm generates a picture of every prompt from the same seeds; the judge compares each with its caption.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ BEGIN, END = "<!-- measured: python -m evenhand.demo.evaluate -->", "<!-- /measu
 
 
 def held_out_captions(count: int, seed: int = 77) -> list[str]:
-    """Captions that training did not draw; about one thing in ten is a combination it never saw."""
+    """Draw captions that training did not use; about one thing in ten is a combination held out of training."""
     rng = np.random.default_rng(seed)
-    everything = tuple(scenes.all_things())
-    return [scenes.describe(scenes.sample_description(rng, pool=everything), rng) for _ in range(count)]
+    thing_pool = tuple(scenes.all_things())
+    return [scenes.describe(scenes.sample_description(rng, pool=thing_pool), rng) for _ in range(count)]
 
 
 def arms_of_the_card(
     strengths: list[float], opening: float, scales: list[float], sfg_strengths: list[float], switches: list[int]
 ) -> dict[str, Guidance]:
-    """Classifier-free guidance at several strengths, and every combination of segmentation-free settings."""
+    """Build arms of classifier-free guidance at several strengths, and of all segmentation-free settings combined."""
     arms: dict[str, Guidance] = {f"CFG w={w:g}": ClassifierFree(w) for w in strengths}
     for switch, scale, strength in itertools.product(switches, scales, sfg_strengths):
         label = f"SFG a={scale:g} w̄={strength:g} t_s={switch}"
@@ -45,7 +45,7 @@ def arms_of_the_card(
 def generate_pictures(
     pipeline: Any, captions: list[str], arms: Mapping[str, Guidance], steps: int = STEPS
 ) -> dict[str, np.ndarray]:
-    """uint8 (N, H, W, 3) for each arm; the seed of caption i is FIRST_SEED + i."""
+    """Generate uint8 (N, H, W, 3) for each arm; the seed of caption i is FIRST_SEED + i."""
     from evenhand.generation.trajectory import generate
 
     seeds = [FIRST_SEED + i for i in range(len(captions))]
@@ -53,19 +53,19 @@ def generate_pictures(
 
 
 def measure(pictures: Mapping[str, np.ndarray], captions: list[str], clip: Any) -> dict[str, dict[str, Any]]:
-    """All measures of every arm, and of true renders of the same captions for comparison."""
-    truth = measures.rendered(captions)
+    """Compute all measures of every arm, and of true renders of the same captions for comparison."""
+    renders = measures.rendered(captions)
     table = {}
-    for label, images in {"(renders)": truth, **pictures}.items():
+    for label, images in {"(renders)": renders, **pictures}.items():
         row: dict[str, Any] = dict(measures.judged(images, captions))
-        row["sharpness"] = measures.sharpness(images) / measures.sharpness(truth)
-        row["distance"] = measures.distance_to_renders(images, truth, clip)
+        row["sharpness"] = measures.sharpness(images) / measures.sharpness(renders)
+        row["distance"] = measures.distance_to_renders(images, renders, clip)
         table[label] = row
     return table
 
 
 def markdown(table: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rates as percentages with 95 % intervals; the table may come from ``measure`` or from ``read``."""
+    """Format rates as percentages with 95 % intervals; the table comes from ``measure`` or from ``read``."""
     names = [*measures.KINDS, "sharpness", "distance"]
     lines = ["| arm | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for label, row in table.items():
@@ -75,7 +75,7 @@ def markdown(table: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def plain(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The table as JSON."""
+    """Convert the table to plain JSON values."""
     return {
         label: {
             name: {"hits": value.hits, "total": value.total} if isinstance(value, measures.Rate) else value
@@ -86,7 +86,7 @@ def plain(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def read(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The inverse of ``plain``."""
+    """Read what ``plain`` wrote."""
     return {
         label: {
             name: measures.Rate(value["hits"], value["total"]) if isinstance(value, dict) else value
@@ -97,32 +97,34 @@ def read(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def attention_markdown(shares: list[dict[str, Any]]) -> str:
-    """The table of ``measures.attention_shares``."""
+    """Format the table of ``measures.attention_shares``."""
     lines = ["| cross-attention | first token | chosen token | overlap |", "|---|---|---|---|"]
-    lines += [f"| {s['module']} | {s['first']:.2f} | {s['chosen']:.3f} | {s['overlap']:.2f} |" for s in shares]
+    for row in shares:
+        share = measures.AttentionShare(**row)
+        lines.append(f"| {share.module} | {share.first:.2f} | {share.chosen:.3f} | {share.overlap:.2f} |")
     return "\n".join(lines)
 
 
-def report(found: Mapping[str, Any]) -> str:
-    """The whole measurement in Markdown, as the model card carries it; ``found`` as ``--json`` writes it."""
-    clip = measures.Rate(**found["clip"])
+def report(results: Mapping[str, Any]) -> str:
+    """Format the results in Markdown for the model card; ``results`` as ``--json`` writes them."""
+    clip = measures.Rate(**results["clip"])
     return "\n\n".join(
         (
             f"CLIP prefers a render's own caption to one with an exchanged attribute in {clip} % of {clip.total}.",
-            attention_markdown(found["attention"]),
-            f"{found['prompts']} held-out captions, {found['steps']} DDIM steps, seeds from {FIRST_SEED}:",
-            markdown(read(found["arms"])),
+            attention_markdown(results["attention"]),
+            f"{results['prompts']} held-out captions, {results['steps']} DDIM steps, seeds from {FIRST_SEED}:",
+            markdown(read(results["arms"])),
         )
     )
 
 
 def put_into_card(card: Path, text: str) -> None:
-    """Replace what stands between the card's marks; ``ValueError`` where they are missing."""
-    before, begin, rest = card.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    """Replace the text between the card's marks; ``ValueError`` if they are missing."""
+    head, begin, rest = card.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
     if not begin or not end:
         raise InputError(f"{card} has no {BEGIN} … {END}")
-    card.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    card.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
 
 
 def main() -> None:
@@ -141,23 +143,23 @@ def main() -> None:
     )
     pictures = generate_pictures(pipeline, captions, arms)
     preference = measures.caption_preference(clip, 400)
-    found = {
+    results = {
         "prompts": len(captions),
         "steps": STEPS,
         "clip": {"hits": preference.hits, "total": preference.total},
         "attention": [asdict(share) for share in measures.attention_shares(pipeline)],
         "arms": plain(measure(pictures, captions, clip)),
     }
-    print(report(found))
+    print(report(results))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     if options.card:
-        put_into_card(options.card, report(found))
+        put_into_card(options.card, report(results))
     if options.sheet:
         from PIL import Image
 
-        shown = {label: pictures[label] for label in options.shown or pictures}
-        sheet = measures.contact_sheet({"renders": measures.rendered(captions), **shown}, 12)
+        sheet_arms = {label: pictures[label] for label in options.shown or pictures}
+        sheet = measures.contact_sheet({"renders": measures.rendered(captions), **sheet_arms}, 12)
         Image.fromarray(sheet).save(options.sheet)
 
 

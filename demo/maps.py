@@ -1,9 +1,9 @@
-"""The demo model's semantic maps beside the truth.
+"""Compare the demo model's semantic maps with the true regions.
 
 ``python -m evenhand.demo.maps`` prints the mean overlap and draws a sheet.
 
-True renders are noised as far as a trajectory is at each iteration of its second half, so that the true regions are
-known, and the network says which token every patch follows (eq. 9).
+True renders, whose regions are known, get the noise level of each iteration of a trajectory's second half. The network
+then yields the token that each patch follows (eq. 9).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GROUND, WHITE = (120, 120, 120), (250, 250, 250)
 
 @dataclass(frozen=True)
 class SceneMap:
-    """One scene. regions: what each patch follows, an index into ``names``: things, the background, other words.
+    """One scene. regions: an index into ``names`` (things, the background, other words) for each patch.
 
     picture: uint8 (H, W, 3). truth: bool (things, rows, columns), the patches that a thing covers by more than half.
     """
@@ -45,69 +45,79 @@ class SceneMap:
     truth: NDArray[np.bool_]
 
     def overlaps(self) -> list[float]:
-        """Intersection over union of each thing's patches with those that follow its words; 1 where both are empty."""
-        found = [self.regions == number for number in range(len(self.truth))]
-        return [measures.overlap(one, other) for one, other in zip(found, self.truth, strict=True)]
+        """Compute each thing's intersection over union of true and mapped patches; 1 where both are empty."""
+        patches = [self.regions == number for number in range(len(self.truth))]
+        return [
+            measures.overlap(thing_patches, true_patches)
+            for thing_patches, true_patches in zip(patches, self.truth, strict=True)
+        ]
 
 
 def scene_maps(pipeline: StableDiffusionPipeline, count: int, seed: int = 51) -> list[SceneMap]:
-    """Semantic maps of ``count`` random scenes: the vote of the finest maps of the second half of a trajectory."""
+    """Compute semantic maps of random scenes: the vote of the finest maps of a trajectory's second half."""
     from evenhand.demo.training.data import token_groups
     from evenhand.generation.reading import semantic_maps_of
 
-    drawn = measures.noised_scenes(pipeline, count, seed)
-    recorded = semantic_maps_of(pipeline, drawn.latents.numpy(), drawn.captions, range(seed, seed + count), steps=STEPS)
-    found = []
-    for scene, (caption, picture, mask) in enumerate(zip(drawn.captions, drawn.pictures, drawn.masks, strict=True)):
+    scene_batch = measures.noised_scenes(pipeline, count, seed)
+    recorded_maps = semantic_maps_of(
+        pipeline, scene_batch.latents.numpy(), scene_batch.captions, range(seed, seed + count), steps=STEPS
+    )
+    scene_list = []
+    for scene, (caption, picture, mask) in enumerate(
+        zip(scene_batch.captions, scene_batch.pictures, scene_batch.masks, strict=True)
+    ):
         groups = token_groups(pipeline.tokenizer, caption)
-        maps = maps_of(recorded, scene, modules=finest_modules(recorded))
-        found.append(_scene_map(caption, picture, mask, most_frequent([_regions(grid, groups) for grid in maps])))
-    return found
+        maps = maps_of(recorded_maps, scene, modules=finest_modules(recorded_maps))
+        scene_list.append(_scene_map(caption, picture, mask, most_frequent([_regions(grid, groups) for grid in maps])))
+    return scene_list
 
 
 def mean_overlap(maps: Sequence[SceneMap]) -> float:
-    """Mean intersection over union, over all things of all scenes."""
+    """Average the intersection over union over all things of all scenes."""
     return float(np.mean([value for each in maps for value in each.overlaps()]))
 
 
 def exchanged(maps: Sequence[SceneMap]) -> list[SceneMap]:
-    """Each scene's truth with the map of the next scene that has as many things: what chance gives."""
+    """Pair each scene's truth with the map of the next scene with as many things, as a chance baseline."""
     by_count: dict[int, list[SceneMap]] = {}
-    for each in maps:
-        by_count.setdefault(len(each.truth), []).append(each)
+    for scene_map in maps:
+        by_count.setdefault(len(scene_map.truth), []).append(scene_map)
     return [
-        replace(each, regions=other.regions)
+        replace(scene_map, regions=next_map.regions)
         for group in by_count.values()
-        for each, other in zip(group, [*group[1:], group[0]], strict=True)
-        if other is not each
+        for scene_map, next_map in zip(group, [*group[1:], group[0]], strict=True)
+        if next_map is not scene_map
     ]
 
 
 def sheet(maps: Sequence[SceneMap], side: int = 256) -> NDArray[np.uint8]:
-    """A row for each scene: the render, its semantic map laid over it, the true regions laid over it."""
+    """Draw a row for each scene: the render, the overlaid semantic map, the overlaid true regions."""
     cells = []
-    for each in maps:
-        true = np.full(each.regions.shape, len(each.truth))  # the background
-        for number, mask in enumerate(each.truth):
-            true[mask] = number
-        colours = {**dict(zip(each.names, PALETTE[1:], strict=False)), each.names[-2]: GROUND, OTHER: WHITE}
+    for scene_map in maps:
+        true_regions = np.full(scene_map.regions.shape, len(scene_map.truth))  # the background
+        for number, mask in enumerate(scene_map.truth):
+            true_regions[mask] = number
+        colours = {**dict(zip(scene_map.names, PALETTE[1:], strict=False)), scene_map.names[-2]: GROUND, OTHER: WHITE}
         cells.append(
             [
-                enlarged(each.picture, side),
-                *(overlay(each.picture, one, each.names, side=side, colours=colours) for one in (each.regions, true)),
+                enlarged(scene_map.picture, side),
+                *(
+                    overlay(scene_map.picture, one, scene_map.names, side=side, colours=colours)
+                    for one in (scene_map.regions, true_regions)
+                ),
             ]
         )
     flat = padded([picture for row in cells for picture in row])
     return contact_sheet(
         [flat[at : at + 3] for at in range(0, len(flat), 3)],
         columns=["render", "semantic map", "true regions"],
-        rows=[f"{each.caption} ({np.mean(each.overlaps()):.2f})" for each in maps],
+        rows=[f"{scene_map.caption} ({np.mean(scene_map.overlaps()):.2f})" for scene_map in maps],
         title="Which words each patch follows; in brackets the mean intersection over union with the true regions",
     )
 
 
 def _regions(tokens: NDArray[np.integer], groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Token indices as indices of the group of words that they belong to; the last number is for all others."""
+    """Convert token indices to the indices of their groups of words; the last number stands for all other words."""
     table = np.full(int(tokens.max()) + 1, len(groups))
     for number, group in enumerate(groups):
         table[[token for token in group if token < len(table)]] = number
@@ -138,7 +148,7 @@ def main() -> None:
 
     pipeline = load_pipeline(str(options.checkpoint), device="cpu", dtype=torch.float32)
     maps = scene_maps(pipeline, options.scenes)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "scenes": len(maps),
         "things": sum(len(each.truth) for each in maps),
         "iterations": list(range(STEPS // 2, STEPS)),
@@ -146,9 +156,9 @@ def main() -> None:
         "mean_overlap": mean_overlap(maps),
         "mean_overlap_of_other_scenes": mean_overlap(exchanged(maps)),
     }
-    print(json.dumps(found, indent=2))
+    print(json.dumps(results, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
     if options.sheet:
         from PIL import Image
 

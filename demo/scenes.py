@@ -1,8 +1,8 @@
-"""Synthetic scenes of coloured shapes: a caption grammar, its parser and an anti-aliased renderer.
+"""Generate, describe, parse and render synthetic scenes of coloured shapes.
 
-A *description* says what a caption says (things, relations, background); a *scene* adds what a caption
-leaves open (places, sizes, jitter). Everything is a function of the ``numpy.random.Generator`` passed in.
-Only numpy is used, so the web application may import this module.
+A *description* holds the content of a caption (things, relations, background); a *scene* adds what a caption does not
+state (places, sizes, jitter). All randomness comes from the ``numpy.random.Generator`` arguments. Only numpy is
+imported, so that the web application may import this module.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SURFACES = ("plain", "striped", "dotted")
 SIDES = ("left of", "right of", "above", "below")
 RELATIONS = (*SIDES, "next to")
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-TINT = 0.62  # how far the second tone of a striped or dotted surface lies towards white
+TINT = 0.62  # mixing share of white in the lighter tone of a striped or dotted surface
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object as a caption names it."""
+    """One object of a caption."""
 
     shape: str
     colour: str
@@ -54,7 +54,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Relation:
-    """``things[subject]`` stands ``kind`` the things at ``reference`` (one index, or two for "them")."""
+    """``things[subject]`` is ``kind`` (e.g. left of) the things at ``reference`` (one index, or two for "them")."""
 
     subject: int
     kind: str
@@ -63,7 +63,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Description:
-    """What a caption says: one to three things, how they stand, and the background's colour."""
+    """The content of a caption: one to three things, their relations, and the background's colour."""
 
     things: tuple[Thing, ...]
     background: str
@@ -83,24 +83,24 @@ class Placement:
 
 @dataclass(frozen=True)
 class Scene:
-    """A description with everything that a caption leaves open; ``tints`` shifts each colour (things, then ground)."""
+    """A description with places and colours; ``tints`` shifts each colour (things, then ground)."""
 
     description: Description
     placements: tuple[Placement, ...]
     tints: tuple[RGB, ...]
 
 
-# --------------------------------------------------------------------------------------- what is held out
+# --------------------------------------------------------------------------------------- held-out things
 
 
 def is_held_out(thing: Thing) -> bool:
-    """About one in ten (shape, colour, surface) triples never occurs in training; a hash decides which."""
+    """Decide by a hash whether a (shape, colour, surface) triple is held out of training (about one in ten is)."""
     digest = hashlib.sha256(f"{thing.surface} {thing.colour} {thing.shape}".encode()).digest()
     return digest[0] < 26
 
 
 def all_things() -> Iterator[Thing]:
-    """Every (shape, colour, surface) triple, in a fixed order."""
+    """Yield every (shape, colour, surface) triple, in a fixed order."""
     return (Thing(s, c, u) for s in SHAPES for c in COLOURS for u in SURFACES)
 
 
@@ -114,59 +114,59 @@ IN_TRAINING: tuple[Thing, ...] = tuple(thing for thing in all_things() if not is
 def sample_description(
     rng: np.random.Generator, *, things: int | None = None, pool: tuple[Thing, ...] = IN_TRAINING
 ) -> Description:
-    """A random description. Things of one scene differ in colour, so that a caption says which is which.
+    """Draw a description. Things of one scene differ in colour, so that a caption identifies each.
 
     ``things`` fixes their number (1–3; by default 1, 2 and 3 occur in 35, 45 and 20 %).
     """
     count = things if things is not None else int(rng.choice((1, 2, 3), p=(0.35, 0.45, 0.2)))
-    chosen: list[Thing] = []
-    while len(chosen) < count:
+    scene_things: list[Thing] = []
+    while len(scene_things) < count:
         thing = pool[rng.integers(len(pool))]
-        if all(thing.colour != other.colour for other in chosen):
-            chosen.append(thing)
+        if all(thing.colour != other.colour for other in scene_things):
+            scene_things.append(thing)
     relations: tuple[Relation, ...] = ()
     if count >= 2:
         kind = str(rng.choice(RELATIONS))
         relations = (Relation(0, kind, (1,)),)
         if count == 3:
-            across = ("left of", "right of") if kind in ("above", "below") else ("above", "below")
-            relations += (Relation(2, str(rng.choice(across)), (0, 1)),)
-    return Description(tuple(chosen), str(rng.choice(list(BACKGROUNDS))), relations)
+            other_axis = ("left of", "right of") if kind in ("above", "below") else ("above", "below")
+            relations += (Relation(2, str(rng.choice(other_axis)), (0, 1)),)
+    return Description(tuple(scene_things), str(rng.choice(list(BACKGROUNDS))), relations)
 
 
 def _centres(description: Description, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Centres that satisfy the description's relations, before jitter."""
+    """Return centres that satisfy the description's relations, before jitter."""
     count = len(description.things)
     if count == 1:
         return [(0.5, 0.5)]
     kind = description.relations[0].kind
     if kind == "next to":
         kind = str(rng.choice(("left of", "right of")))
-    first, second = {
+    first_centre, second_centre = {
         "left of": ((0.27, 0.5), (0.73, 0.5)),
         "right of": ((0.73, 0.5), (0.27, 0.5)),
         "above": ((0.5, 0.27), (0.5, 0.73)),
         "below": ((0.5, 0.73), (0.5, 0.27)),
     }[kind]
     if count == 2:
-        return [first, second]
-    third, dx, dy = {
+        return [first_centre, second_centre]
+    third_centre, dx, dy = {
         "above": ((0.5, 0.25), 0.0, 0.22),
         "below": ((0.5, 0.75), 0.0, -0.22),
         "left of": ((0.25, 0.5), 0.22, 0.0),
         "right of": ((0.75, 0.5), -0.22, 0.0),
     }[description.relations[1].kind]
-    return [(first[0] + dx, first[1] + dy), (second[0] + dx, second[1] + dy), third]
+    return [(first_centre[0] + dx, first_centre[1] + dy), (second_centre[0] + dx, second_centre[1] + dy), third_centre]
 
 
 def place(description: Description, rng: np.random.Generator) -> Scene:
     """Draw places, sizes and jitter for a description."""
     count = len(description.things)
-    low, high, wander = {1: (0.27, 0.37, 0.07), 2: (0.195, 0.225, 0.03), 3: (0.175, 0.195, 0.02)}[count]
+    low, high, jitter = {1: (0.27, 0.37, 0.07), 2: (0.195, 0.225, 0.03), 3: (0.175, 0.195, 0.02)}[count]
     placements = tuple(
         Placement(
-            x=x + rng.uniform(-wander, wander),
-            y=y + rng.uniform(-wander, wander),
+            x=x + rng.uniform(-jitter, jitter),
+            y=y + rng.uniform(-jitter, jitter),
             radius=rng.uniform(low, high),
             angle=rng.uniform(-0.2, 0.2),
             phase=rng.uniform(),
@@ -178,21 +178,21 @@ def place(description: Description, rng: np.random.Generator) -> Scene:
 
 
 def sample_scene(rng: np.random.Generator, *, things: int | None = None) -> Scene:
-    """A random scene from the training distribution."""
+    """Draw a scene from the training distribution."""
     return place(sample_description(rng, things=things), rng)
 
 
 # --------------------------------------------------------------------------------------- captions
 
 _ARTICLES = ("a", "a", "the", "one")
-_SAID = {
+_PHRASES = {
     "left of": ("left of", "to the left of"),
     "right of": ("right of", "to the right of"),
     "above": ("above", "over"),
     "below": ("below", "under"),
     "next to": ("next to", "beside"),
 }
-_CANONICAL = {said: kind for kind, variants in _SAID.items() for said in variants}
+_CANONICAL = {phrase: kind for kind, variants in _PHRASES.items() for phrase in variants}
 _GROUNDS = ("background", "wall", "floor")
 
 
@@ -211,23 +211,23 @@ def _with_article(noun: str, rng: np.random.Generator) -> str:
 
 
 def describe(description: Description, rng: np.random.Generator) -> str:
-    """A caption in plain English. ``parse`` reads back what it says.
+    """Write a caption in plain English that ``parse`` can read.
 
-    Captions do not all begin with the same word: a constant first word would become the place where a
-    network rests its attention, which is the begin-of-sentence token's part in Stable Diffusion.
+    Captions begin with different words: a network would direct its idle attention to a constant first word, and in
+    Stable Diffusion the begin-of-sentence token has this role.
     """
     nouns = [_noun(thing, rng) for thing in description.things]
-    first = nouns[0] if rng.random() < 0.5 else _with_article(nouns[0], rng)
-    rest = [_with_article(noun, rng) for noun in nouns[1:]]
-    body = first
-    if rest:
-        said = str(rng.choice(_SAID[description.relations[0].kind]))
+    first_noun = nouns[0] if rng.random() < 0.5 else _with_article(nouns[0], rng)
+    other_nouns = [_with_article(noun, rng) for noun in nouns[1:]]
+    body = first_noun
+    if other_nouns:
+        phrase = str(rng.choice(_PHRASES[description.relations[0].kind]))
         if rng.random() < 0.2:
-            body = f"{said} {rest[0]} is {_with_article(nouns[0], rng)}"
+            body = f"{phrase} {other_nouns[0]} is {_with_article(nouns[0], rng)}"
         else:
-            body = f"{first} {said} {rest[0]}"
-    if len(rest) == 2:
-        body += f", with {rest[1]} {rng.choice(_SAID[description.relations[1].kind])} them"
+            body = f"{first_noun} {phrase} {other_nouns[0]}"
+    if len(other_nouns) == 2:
+        body += f", with {other_nouns[1]} {rng.choice(_PHRASES[description.relations[1].kind])} them"
     ground = f"{description.background} {rng.choice(_GROUNDS)}"
     ground_article = "a" if rng.random() < 0.8 else "the"
     text = (
@@ -245,10 +245,10 @@ def _alternatives(words: object) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every word that a caption of this grammar may use, in order."""
-    relations = (text for texts in _SAID.values() for text in texts)
-    said = (*COLOURS, *BACKGROUNDS, *SHAPES, *SURFACES, *_ARTICLES, *_GROUNDS, *relations, "an is on them with")
-    return sorted({word for text in said for word in text.split()})
+    """List every word that a caption of this grammar may use, in order."""
+    relations = (text for texts in _PHRASES.values() for text in texts)
+    phrases = (*COLOURS, *BACKGROUNDS, *SHAPES, *SURFACES, *_ARTICLES, *_GROUNDS, *relations, "an is on them with")
+    return sorted({word for text in phrases for word in text.split()})
 
 
 _THING = re.compile(
@@ -261,14 +261,14 @@ _BACKGROUND = re.compile(rf"\b(?P<colour>{_alternatives(BACKGROUNDS)}) (?:{_alte
 
 
 def thing_spans(text: str) -> list[tuple[int, int]]:
-    """Character spans of the things a caption names, in their order in the description."""
-    matches, inverted = _read(text)
+    """Return the character spans of a caption's things, in their order in the description."""
+    matches, is_inverted = _read(text)
     spans = [m.span() for m in matches]
-    return [spans[1], spans[0], *spans[2:]] if inverted else spans
+    return [spans[1], spans[0], *spans[2:]] if is_inverted else spans
 
 
 def background_span(text: str) -> tuple[int, int]:
-    """Character span of the words that name the background."""
+    """Return the character span of the words that name the background."""
     match = _BACKGROUND.search(text.lower())
     if match is None:
         raise InputError(f"no background in the caption {text!r}")
@@ -279,42 +279,42 @@ def _read(text: str) -> tuple[list[re.Match[str]], bool]:
     matches = list(_THING.finditer(text.lower()))
     if not matches:
         raise InputError(f"no coloured shape in the caption {text!r}")
-    inverted = len(matches) >= 2 and not _RELATION.search(text.lower()[matches[0].end() : matches[1].start()])
-    return matches, inverted
+    is_inverted = len(matches) >= 2 and not _RELATION.search(text.lower()[matches[0].end() : matches[1].start()])
+    return matches, is_inverted
 
 
 def parse(text: str) -> Description:
-    """What a caption of this grammar says.
+    """Parse a caption of this grammar.
 
-    Raises ``ValueError`` that quotes the caption where it names no thing, no background or no relation.
+    Raises ``ValueError``, which quotes the caption, if it names no thing, no background or no relation.
     """
-    lowered = text.lower()
-    matches, inverted = _read(text)
+    lower_text = text.lower()
+    matches, is_inverted = _read(text)
     things = [Thing(m["shape"], m["colour"], m["surface"] or "plain") for m in matches]
     relations: tuple[Relation, ...] = ()
     if len(things) >= 2:
-        between = lowered[: matches[0].start()] if inverted else lowered[matches[0].end() : matches[1].start()]
-        found = _RELATION.search(between)
-        if found is None:
+        between = lower_text[: matches[0].start()] if is_inverted else lower_text[matches[0].end() : matches[1].start()]
+        relation_match = _RELATION.search(between)
+        if relation_match is None:
             raise InputError(f"no relation between the first two things of {text!r}")
-        relations = (Relation(0, _CANONICAL[found[0]], (1,)),)
-        if inverted:
+        relations = (Relation(0, _CANONICAL[relation_match[0]], (1,)),)
+        if is_inverted:
             things[0], things[1] = things[1], things[0]
     if len(things) >= 3:
-        them = _THEM.search(lowered)
-        if them is None:
+        third_match = _THEM.search(lower_text)
+        if third_match is None:
             raise InputError(f"no place for the third thing of {text!r}")
-        relations += (Relation(2, _CANONICAL[them[1]], (0, 1)),)
-    background = _BACKGROUND.search(lowered)
+        relations += (Relation(2, _CANONICAL[third_match[1]], (0, 1)),)
+    background = _BACKGROUND.search(lower_text)
     if background is None:
         raise InputError(f"no background in the caption {text!r}")
     return Description(tuple(things), background["colour"], relations)
 
 
 def exchange_attribute(description: Description, rng: np.random.Generator) -> Description:
-    """The same scene with one thing wrong: a colour, shape, surface, side or background, or two colours swapped."""
+    """Change one attribute: a colour, shape, surface, side or background, or swap two colours."""
     things = list(description.things)
-    which = int(rng.integers(len(things)))
+    thing_index = int(rng.integers(len(things)))
     choices = ["colour", "shape", "surface", "background"]
     if len(things) >= 2:
         choices += ["swap", "swap"]
@@ -322,20 +322,20 @@ def exchange_attribute(description: Description, rng: np.random.Generator) -> De
             choices += ["side", "side"]
     kind = str(rng.choice(choices))
     if kind == "background":
-        others = [b for b in BACKGROUNDS if b != description.background]
-        return replace(description, background=str(rng.choice(others)))
+        other_backgrounds = [b for b in BACKGROUNDS if b != description.background]
+        return replace(description, background=str(rng.choice(other_backgrounds)))
     if kind == "side":
         first = description.relations[0]
-        turned = replace(first, kind=OPPOSITE[first.kind])
-        return replace(description, relations=(turned, *description.relations[1:]))
+        opposite_relation = replace(first, kind=OPPOSITE[first.kind])
+        return replace(description, relations=(opposite_relation, *description.relations[1:]))
     if kind == "swap":
         a, b = things[0], things[1]
         things[0], things[1] = replace(a, colour=b.colour), replace(b, colour=a.colour)
     else:
         pool = {"colour": tuple(COLOURS), "shape": SHAPES, "surface": SURFACES}[kind]
-        taken = {getattr(thing, kind) for thing in (things if kind == "colour" else [things[which]])}
-        value = str(rng.choice([v for v in pool if v not in taken]))
-        things[which] = replace(things[which], **{kind: value})
+        excluded_values = {getattr(thing, kind) for thing in (things if kind == "colour" else [things[thing_index]])}
+        value = str(rng.choice([v for v in pool if v not in excluded_values]))
+        things[thing_index] = replace(things[thing_index], **{kind: value})
     return replace(description, things=tuple(things))
 
 
@@ -343,7 +343,7 @@ def exchange_attribute(description: Description, rng: np.random.Generator) -> De
 
 
 def _distance(shape: str, u: np.ndarray, v: np.ndarray, r: float) -> np.ndarray:
-    """Signed distance (pixels, negative inside) of points (u, v) to a shape of radius r at the origin."""
+    """Compute the signed distance (pixels, negative inside) of points (u, v) to a shape of radius r at the origin."""
     if shape == "circle":
         return np.hypot(u, v) - 0.92 * r
     if shape == "square":
@@ -366,7 +366,7 @@ def _distance(shape: str, u: np.ndarray, v: np.ndarray, r: float) -> np.ndarray:
 
 
 def _pattern(surface: str, u: np.ndarray, v: np.ndarray, period: float, phase: float) -> np.ndarray | float:
-    """Coverage (0–1) of a surface's lighter tone."""
+    """Compute the coverage (0–1) of a surface's lighter tone."""
     if surface == "plain":
         return 0.0
     if surface == "striped":
@@ -399,9 +399,9 @@ def render(scene: Scene, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         coverage = np.clip(0.5 - _distance(thing.shape, u, v, spot.radius * size), 0.0, 1.0)
         tone = _shifted(COLOURS[thing.colour], scene.tints[k])
         period = (0.12 if thing.surface == "striped" else 0.125) * size
-        second = np.asarray(_pattern(thing.surface, u, v, period, spot.phase))[..., None]
-        paint = tone + (255.0 - tone) * (TINT * second)
-        picture = picture + (paint - picture) * coverage[..., None]
+        light_share = np.asarray(_pattern(thing.surface, u, v, period, spot.phase))[..., None]
+        surface_colour = tone + (255.0 - tone) * (TINT * light_share)
+        picture = picture + (surface_colour - picture) * coverage[..., None]
         masks[:k] &= ~(coverage > 0.5)
         masks[k] = coverage > 0.5
     return np.rint(picture).astype(np.uint8), masks
@@ -411,10 +411,10 @@ def render(scene: Scene, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
 
 
 def built_in_prompts(count: int = 2400, seed: int = 20231113) -> list[str]:
-    """The distinct captions that ``manage.py demo`` imports; about one in ten names a held-out combination."""
+    """Draw the distinct captions that ``manage.py demo`` imports; about one in ten names a held-out combination."""
     rng = np.random.default_rng(seed)
-    everything = tuple(all_things())
+    thing_pool = tuple(all_things())
     prompts: dict[str, None] = {}
     while len(prompts) < count:
-        prompts[describe(sample_description(rng, pool=everything), rng)] = None
+        prompts[describe(sample_description(rng, pool=thing_pool), rng)] = None
     return list(prompts)

@@ -1,11 +1,10 @@
-"""Train the demo model from nothing but the renderer: ``python -m evenhand.demo.train --work var/train``.
+"""Train the demo model from rendered scenes (``python -m evenhand.demo.train --work var/train``).
 
-Stages: tokenizer; clip and text in this order, and autoencoder beside them (in another process, if you like); then
-denoiser, pictures and decoder, which do not need each other; then export. Each stage resumes from its saved state, and
-logs to ``<stage>.jsonl``.
+Stages: tokenizer; clip and then text, with autoencoder in parallel if wanted; then denoiser, pictures and decoder,
+which do not depend on each other; then export. Each stage resumes from its saved state and logs to ``<stage>.jsonl``.
 
 ``--continue-from CHECKPOINT`` fills an empty work folder with an exported checkpoint's parts, so that another run of
-the denoiser goes on from its weights (with a fresh optimiser) instead of from noise.
+the denoiser starts from its weights (with a fresh optimiser) instead of from random ones.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
 def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
-    """Run one stage; its predecessors' results must lie in ``work``."""
+    """Run one stage; its predecessors' results must be in ``work``."""
     from evenhand.demo.training import autoencoder, clip, denoiser, export, text, tokenizer
     from evenhand.demo.training.loop import Stage
 
@@ -41,14 +40,14 @@ def train_stage(name: str, work: Path, steps: int | None, output: Path) -> None:
     elif name == "denoiser":
         denoiser.train_denoiser(work, stage)
     elif name == "decoder":
-        trained = autoencoder.load_autoencoder(work / "vae")
-        autoencoder.tune_decoder(trained, stage).save_pretrained(work / "vae_tuned")
+        vae = autoencoder.load_autoencoder(work / "vae")
+        autoencoder.tune_decoder(vae, stage).save_pretrained(work / "vae_tuned")
     else:
         export.export(work, output)
 
 
 def continue_from(checkpoint: Path, work: Path) -> None:
-    """Fill a work folder with the parts of an exported checkpoint; what lies there already is left."""
+    """Fill a work folder with the parts of an exported checkpoint; existing parts are not replaced."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTokenizer
 

@@ -91,8 +91,8 @@ def after_first(tokens: int) -> torch.Tensor:
 class GuidedAttention:
     """Stock scaled-dot-product attention, plus the correction on perturbed rows of cross-attention modules.
 
-    name: the module's name, under which semantic maps are recorded. Without a perturbation, and in self-attention, this is
-    ``AttnProcessor2_0`` itself.
+    name: the module's name, under which semantic maps are recorded. Without a perturbation, and in self-attention, this
+    is ``AttnProcessor2_0`` itself.
     """
 
     def __init__(self, name: str) -> None:

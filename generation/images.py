@@ -1,4 +1,4 @@
-"""Encode pictures as PNG bytes, one by one or in threads, and decode them. Needs only Pillow and numpy."""
+"""Encode pictures as PNG bytes, one by one or in threads, and decode them, with Pillow and numpy."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ImageError(InputError):
 
 
 def encode_png(array: NDArray[np.uint8]) -> bytes:
-    """Encode a picture, uint8 (H, W, 3), as PNG bytes without metadata; one Pillow build gives equal pixels equal bytes.
+    """Encode a picture, uint8 (H, W, 3), as PNG bytes without metadata.
 
-    Raises ImageError for another dtype or shape.
+    Equal pixels give equal bytes with one Pillow build. Raises ImageError for another dtype or shape.
     """
     picture = np.asarray(array)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:

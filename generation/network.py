@@ -1,7 +1,7 @@
-"""Running the planned rows through the UNet and latents through the VAE in calls of one fixed number of rows.
+"""Run the planned rows through the UNet, and latents through the VAE, in calls of a fixed size.
 
 Matrix kernels may treat the last rows of a call differently, so a picture's bits can depend on how many rows share its
-call. Therefore every call has the same shape, padded by repeating its last row.
+call. Therefore every call has the same number of rows, padded by repeating its last row.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its 
 
 
 def network_rows(batch_size: int) -> int:
-    """Rows of every UNet call for batches of ``batch_size`` pictures: two a picture.
+    """Return the rows of every UNet call for batches of ``batch_size`` pictures: two a picture.
 
-    Rounded up to a multiple of four above that: with two or six rows over, MKL's matrix product on more than one thread
-    treats the remainder with another kernel, and a picture would depend on its slot in the last bits.
+    Numbers above four are rounded up to a multiple of four. With two or six rows over, MKL's matrix product on more
+    than one thread uses another kernel for them, and a picture's last bits would depend on its slot.
     """
     rows = 2 * batch_size
     return rows if rows <= 4 else 4 * -(-rows // 4)
@@ -72,7 +72,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Call:
-    """A network call made ready: its rows without padding, and its fixed inputs."""
+    """A prepared network call: its rows without padding, and its fixed inputs."""
 
     rows: tuple[_Row, ...]
     sources: torch.Tensor  # (rows,) int64, into the stacked latents of all branches
@@ -93,14 +93,14 @@ class Network:
     _calls: list[_Call] = field(default_factory=list)
 
     def predict(self, step: Step, inputs: Sequence[torch.Tensor], timestep: torch.Tensor) -> list[BranchPrediction]:
-        """The rows that ``step`` plans, on the scaled latents (b, C, h, w) of each branch."""
-        stacked = torch.cat(list(inputs))
+        """Compute the rows that ``step`` plans, on the scaled latents (b, C, h, w) of each branch."""
+        latents = torch.cat(list(inputs))
         results = [BranchPrediction({}, {}) for _ in step.branches]
         parts: dict[tuple[int, Conditioning], list[torch.Tensor]] = {}
         for call in self._prepared(step):
             maps: SemanticMaps | None = {} if self.record_maps and call.perturbation is not None else None
-            predicted = self._run(call, stacked, timestep, maps)
-            for row, prediction in zip(call.rows, predicted, strict=False):  # the rest is padding
+            outputs = self._run(call, latents, timestep, maps)
+            for row, prediction in zip(call.rows, outputs, strict=False):  # outputs beyond the rows are padding
                 parts.setdefault((row.branch, row.conditioning), []).append(prediction)
             _collect_maps(results, call, maps or {})
         for (branch, conditioning), predictions in parts.items():
@@ -108,7 +108,7 @@ class Network:
         return results
 
     def _run(
-        self, call: _Call, stacked: torch.Tensor, timestep: torch.Tensor, maps: SemanticMaps | None
+        self, call: _Call, latents: torch.Tensor, timestep: torch.Tensor, maps: SemanticMaps | None
     ) -> torch.Tensor:
         """One UNet call, (rows, C, h, w)."""
         keywords: dict[str, object] = {"text_projections": call.projections}
@@ -116,10 +116,10 @@ class Network:
             keywords["perturbation"] = call.perturbation
         if maps is not None:
             keywords["semantic_maps"] = maps
-        # Recording is a side effect that would cost another graph: those calls run as they were before compiling.
+        # Recording maps is a side effect, which would need another compiled graph: such calls run uncompiled.
         network = getattr(self.unet, "_orig_mod", self.unet).forward if self.record_maps else self.unet
         output: torch.Tensor = network(
-            stacked.index_select(0, call.sources),
+            latents.index_select(0, call.sources),
             timestep,
             encoder_hidden_states=call.text,
             cross_attention_kwargs=keywords,
@@ -128,7 +128,7 @@ class Network:
         return output
 
     def _prepared(self, step: Step) -> list[_Call]:
-        """The step's calls; made anew only where the set of rows changes, since iterations repeat it."""
+        """Return the step's calls; rebuild them only where the set of rows changes, since iterations repeat it."""
         key = tuple(branch.rows for branch in step.branches)
         if key != self._key:
             self._calls.clear()  # their projections are large
@@ -145,10 +145,10 @@ class Network:
 
     def _call(self, rows: Sequence[_Row]) -> _Call:
         prompts = self.texts.prompts
-        padded = [*rows, *[rows[-1]] * (self.rows - len(rows))]
-        sources = torch.tensor([row.branch * len(prompts) + row.picture for row in padded])
-        changes = [self._change(row) for row in rows] + [None] * (len(padded) - len(rows))
-        text = torch.stack([self._text(row) for row in padded])
+        padded_rows = [*rows, *[rows[-1]] * (self.rows - len(rows))]
+        sources = torch.tensor([row.branch * len(prompts) + row.picture for row in padded_rows])
+        changes = [self._change(row) for row in rows] + [None] * (len(padded_rows) - len(rows))
+        text = torch.stack([self._text(row) for row in padded_rows])
         return _Call(
             tuple(rows),
             sources.to(prompts.device),
@@ -158,7 +158,7 @@ class Network:
         )
 
     def _perturbation(self, changes: Sequence[RowChange | None]) -> Perturbation | None:
-        """None for a plain call, which costs nothing extra; for a compiled network the dense form, else the rows."""
+        """Return None for a plain call, the dense form for a compiled network, else the form that names rows."""
         texts = self.texts.prompts
         if any(changes) and is_compiled(self.unet) and not self.record_maps:
             return dense_perturbation(changes, tokens=texts.shape[1], device=texts.device, dtype=self.unet.dtype)
@@ -169,42 +169,42 @@ class Network:
         return self.texts.prompts[row.picture] if negative is None else self.texts.negatives[negative]
 
     def _change(self, row: _Row) -> RowChange | None:
-        wanted = row.conditioning
-        if wanted.scale is None:
+        conditioning = row.conditioning
+        if conditioning.scale is None:
             return None
-        own = self.texts.own_tokens[row.picture]
-        allowed = own if wanted.tokens == "prompt" else after_first(len(own))
-        return RowChange(wanted.scale, allowed, per_head=wanted.heads == "per_head")
+        own_tokens = self.texts.own_tokens[row.picture]
+        allowed_tokens = own_tokens if conditioning.tokens == "prompt" else after_first(len(own_tokens))
+        return RowChange(conditioning.scale, allowed_tokens, per_head=conditioning.heads == "per_head")
 
 
 def decode_latents(
     pipeline: StableDiffusionPipeline,
     latents: torch.Tensor,
     rows: int,
-    arrived: Callable[[int, NDArray[np.uint8]], None] | None = None,
+    on_picture: Callable[[int, NDArray[np.uint8]], None] | None = None,
 ) -> NDArray[np.uint8]:
-    """Pictures, uint8 (n, H, W, 3), of latents (n, C, h, w), decoded in calls of exactly ``rows`` latents.
+    """Decode latents (n, C, h, w) to pictures, uint8 (n, H, W, 3), in calls of exactly ``rows`` latents.
 
-    arrived: told each picture's position and the picture as its call ends, before the next call begins.
+    on_picture: called with each picture's position and the picture as its call ends, before the next call begins.
     """
     pictures: list[NDArray[np.uint8]] = []
     for start in range(0, len(latents), rows):
         part = latents[start : start + rows]
-        padded = torch.cat([part, *[part[-1:]] * (rows - len(part))])
-        decoded = pipeline.vae.decode(padded / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+        padded_part = torch.cat([part, *[part[-1:]] * (rows - len(part))])
+        decoded = pipeline.vae.decode(padded_part / pipeline.vae.config.scaling_factor, return_dict=False)[0]
         scaled = pipeline.image_processor.postprocess(decoded[: len(part)], output_type="pt")
-        levels = (scaled.float() * 255).round().to(torch.uint8)  # what postprocess makes, on the device: less to copy
+        levels = (scaled.float() * 255).round().to(torch.uint8)  # as postprocess does, but on the device: less to copy
         pictures.append(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-        if arrived is not None:
-            for at, picture in enumerate(pictures[-1]):
-                arrived(start + at, picture)
+        if on_picture is not None:
+            for position, picture in enumerate(pictures[-1], start):
+                on_picture(position, picture)
     return np.concatenate(pictures)
 
 
 def _collect_maps(results: Sequence[BranchPrediction], call: _Call, maps: Mapping[str, torch.Tensor]) -> None:
-    """Hand each perturbed row's semantic maps to its branch; a head-mean row keeps one map for all heads."""
-    perturbed = [row for row in call.rows if row.conditioning.scale is not None]
-    for name, recorded in maps.items():
-        for row, semantic in zip(perturbed, recorded.cpu(), strict=True):
-            kept = semantic if row.conditioning.heads == "per_head" else semantic[:1]
-            results[row.branch].maps.setdefault(row.conditioning, {}).setdefault(name, []).append(kept)
+    """Add each perturbed row's semantic maps to its branch; a head-mean row has one map for all heads."""
+    perturbed_rows = [row for row in call.rows if row.conditioning.scale is not None]
+    for name, token_index in maps.items():
+        for row, row_index in zip(perturbed_rows, token_index.cpu(), strict=True):
+            row_map = row_index if row.conditioning.heads == "per_head" else row_index[:1]
+            results[row.branch].maps.setdefault(row.conditioning, {}).setdefault(name, []).append(row_map)

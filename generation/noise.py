@@ -1,4 +1,4 @@
-"""Noise as a function of (seed, iteration) alone: drawn in float32 on the CPU, one picture at a time, then cast."""
+"""Draw noise that depends on (seed, iteration) alone, in float32 on the CPU, one picture at a time."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ SEED_LIMIT = 2**63
 
 
 def draw(seeds: Sequence[int], draw_number: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Standard normal noise, float32 (B, *shape) on the CPU, row b from (seeds[b], draw_number) alone.
+    """Draw standard normal noise, float32 (B, *shape) on the CPU, row b from (seeds[b], draw_number) alone.
 
     Draw 0 is the initial noise and equals what diffusers draws with ``torch.Generator().manual_seed(seed)``; draw k is
     the noise that a stochastic scheduler adds in its k-th step, from a seed hashed out of (seed, k).
     """
-    drawn = [torch.randn((1, *shape), generator=_generator(seed, draw_number)) for seed in seeds]
-    return torch.cat(drawn)  # (B, C, h, w)
+    rows = [torch.randn((1, *shape), generator=_generator(seed, draw_number)) for seed in seeds]
+    return torch.cat(rows)  # (B, C, h, w)
 
 
 class HandedNoise(TorchFunctionMode):
-    """Within this context ``torch.randn`` returns the noise that ``supply`` makes, in the dtype and place asked for.
+    """Within this context ``torch.randn`` returns the noise of ``supply``, in the requested dtype and on that device.
 
-    diffusers' ancestral schedulers draw inside ``step`` in the model's dtype, so a half-precision run would see other
-    noise than a float32 one; not all of them accept noise as an argument, but all draw through ``torch.randn``.
+    diffusers' ancestral schedulers draw inside ``step`` in the model's dtype, so a half-precision run would get other
+    noise than a float32 one. Not all of them accept noise as an argument, but all draw through ``torch.randn``.
     """
 
     def __init__(self, supply: Callable[[], torch.Tensor]) -> None:

@@ -1,9 +1,9 @@
-"""Segmentation-free guidance for people who have a diffusers pipeline and only want the guidance.
+"""Add segmentation-free guidance to diffusers' own Stable Diffusion pipeline.
 
-The parent's denoising loop runs unchanged. At the switch (Algorithm 1) three things that it reads anew in every
-iteration are exchanged: the text of the rows that are subtracted becomes the prompt, the cross-attention of those rows
-is perturbed, and the guidance scale becomes 1 + w̄. So everything else that the parent offers goes on working:
-callbacks, generators, given latents or embeddings, output types, other schedulers.
+The parent's denoising loop runs unchanged. At the switch (Algorithm 1) three values that it reads in every iteration
+are replaced: the text of the rows that are subtracted becomes the prompt, the cross-attention of those rows is
+perturbed, and the guidance scale becomes 1 + w̄. Everything else that the parent offers still works: callbacks,
+generators, latents or embeddings as arguments, output types, other schedulers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        """Two rows a picture: as the parent decides, and always under segmentation-free guidance."""
+        """Whether each picture has two rows: always under segmentation-free guidance, else as the parent decides."""
         return self._switch is not None or bool(super().do_classifier_free_guidance)
 
     @torch.no_grad()
@@ -50,85 +50,89 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
         switch_after: int | None = None,
         heads: Heads = "mean",
         tokens: Tokens = "all",
-        **usual: Any,
+        **parent_arguments: Any,
     ) -> Any:
-        """As the parent's call; its other arguments are taken by name.
+        """Call the parent; its further arguments are passed by name.
 
         segmentation_free_scale: the paper's a (10); None leaves the guidance to the parent, exactly.
-        segmentation_free_strength: the paper's w̄. Mind that ``guidance_scale``, which the iterations before the switch
+        segmentation_free_strength: the paper's w̄. Note that ``guidance_scale``, which the iterations before the switch
             use, is in diffusers' convention, 1 + w: the paper's w = 7.5 is ``guidance_scale=8.5``.
         switch_after: t_s, iterations before the switch; half of them by default.
         heads, tokens: as in ``generation.guidance.SegmentationFree``.
         Warns (PromptTruncated) of a prompt that is cut. Raises GuidanceError or ValueError, naming the value.
         """
-        if segmentation_free_scale is not None:  # the parent would drop the one where the other is not given
+        if segmentation_free_scale is not None:  # the parent ignores height or width where the other is missing
             height, width = picture_size(self, height, width)
-        usual |= {"height": height, "width": width, "num_inference_steps": num_inference_steps}
+        arguments = parent_arguments | {"height": height, "width": width, "num_inference_steps": num_inference_steps}
         if prompt is not None:
             prompts = [prompt] if isinstance(prompt, str) else prompt
             warn_of_cut_words(self, prompts)
             warn_of_unknown_words(self, prompts)
         if segmentation_free_scale is None:
-            return super().__call__(prompt, **usual)
+            return super().__call__(prompt, **arguments)
         guidance = SegmentationFree(
             segmentation_free_scale,
             segmentation_free_strength,
             switch_after,
-            ClassifierFree(usual.get("guidance_scale", 7.5) - 1.0),
+            ClassifierFree(arguments.get("guidance_scale", 7.5) - 1.0),
             heads=heads,
             tokens=tokens,
         )
         guide_attention(self.unet)
-        self._switch = self._prepared(guidance, prompt, usual)
+        self._switch = self._prepared(guidance, prompt, arguments)
         try:
             if self._switch.at == 0:
-                prompt, usual = None, self._switched_from_the_start(prompt, usual)
-            return super().__call__(prompt, **usual | self._switch.callbacks())
+                prompt, arguments = None, self._switched_from_the_start(prompt, arguments)
+            return super().__call__(prompt, **arguments | self._switch.callbacks())
         finally:
             self._switch = None
 
-    def _prepared(self, guidance: SegmentationFree, prompt: str | list[str] | None, usual: dict[str, Any]) -> _Switch:
-        """The switch of one call: when, and the perturbation of its rows."""
-        given = usual.get("timesteps") or usual.get("sigmas")
-        steps = len(given) if given is not None else usual["num_inference_steps"]
-        allowed = self._allowed(guidance, prompt, usual.get("prompt_embeds"))
-        repeats = usual.get("num_images_per_prompt") or 1
-        changed = [
+    def _prepared(
+        self, guidance: SegmentationFree, prompt: str | list[str] | None, arguments: dict[str, Any]
+    ) -> _Switch:
+        """Prepare the switch of one call: its iteration, and the perturbation of the call's rows."""
+        entries = arguments.get("timesteps") or arguments.get("sigmas")
+        steps = len(entries) if entries is not None else arguments["num_inference_steps"]
+        allowed_tokens = self._allowed_tokens(guidance, prompt, arguments.get("prompt_embeds"))
+        repeats = arguments.get("num_images_per_prompt") or 1
+        row_changes = [
             RowChange(guidance.scale, each, per_head=guidance.heads == "per_head")
-            for each in allowed
+            for each in allowed_tokens
             for _ in range(repeats)
         ]
-        change = perturbation([*changed, *[None] * len(changed)], device=self._execution_device, dtype=self.unet.dtype)
-        assert change is not None
+        batch_perturbation = perturbation(
+            [*row_changes, *[None] * len(row_changes)], device=self._execution_device, dtype=self.unet.dtype
+        )
+        assert batch_perturbation is not None
         return _Switch(
             at=guidance.switch_iteration(steps),
             steps=steps,
             scale=guidance.diffusers_scale,
-            perturbation=change,
-            callback=usual.get("callback_on_step_end"),
-            inputs=tuple(usual.get("callback_on_step_end_tensor_inputs", ("latents",))),
+            perturbation=batch_perturbation,
+            callback=arguments.get("callback_on_step_end"),
+            inputs=tuple(arguments.get("callback_on_step_end_tensor_inputs", ("latents",))),
         )
 
-    def _allowed(
+    def _allowed_tokens(
         self, guidance: SegmentationFree, prompt: str | list[str] | None, embeds: torch.Tensor | None
     ) -> Sequence[torch.Tensor]:
-        """For each prompt, bool (tokens,): which may be the semantic one."""
+        """Return for each prompt, bool (tokens,), which tokens may be the semantic one."""
         if prompt is not None:
             prompts = [prompt] if isinstance(prompt, str) else prompt
             check_prompts(self, prompts, warn=False)
-            own = [own_tokens(self, each) for each in prompts]
-            return own if guidance.tokens == "prompt" else [after_first(len(each)) for each in own]
+            masks = [own_tokens(self, each) for each in prompts]
+            return masks if guidance.tokens == "prompt" else [after_first(len(mask)) for mask in masks]
         if embeds is None:
             raise InputError("a prompt or prompt_embeds must be given, and both are None")
         if guidance.tokens == "prompt":
             raise InputError("tokens='prompt' needs the prompt as text, and only prompt_embeds were given")
         return [after_first(embeds.shape[1])] * len(embeds)
 
-    def _switched_from_the_start(self, prompt: str | list[str] | None, usual: dict[str, Any]) -> dict[str, Any]:
-        """The parent's arguments where no iteration is classifier-free: the prompt on both rows, as embeddings."""
+    def _switched_from_the_start(self, prompt: str | list[str] | None, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the parent's arguments for t_s = 0: the prompt on both rows, as embeddings."""
         assert self._switch is not None
-        attention = usual.get("cross_attention_kwargs") or {}
-        embeds = usual.get("prompt_embeds")
+        attention = arguments.get("cross_attention_kwargs") or {}
+        embeds = arguments.get("prompt_embeds")
         if embeds is None:
             embeds, _ = self.encode_prompt(
                 prompt,
@@ -136,9 +140,9 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
                 1,
                 False,
                 lora_scale=attention.get("scale"),
-                clip_skip=usual.get("clip_skip"),
+                clip_skip=arguments.get("clip_skip"),
             )
-        return usual | {
+        return arguments | {
             "prompt_embeds": embeds,
             "negative_prompt": None,
             "negative_prompt_embeds": embeds,
@@ -149,7 +153,7 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
 
 @dataclass(frozen=True)
 class _Switch:
-    """When one call switches, and to what. at: t_s; scale: 1 + w̄; callback, inputs: the caller's own."""
+    """The switch of one call. at: t_s; scale: 1 + w̄ after it; callback, inputs: the caller's own."""
 
     at: int
     steps: int
@@ -159,7 +163,7 @@ class _Switch:
     inputs: tuple[str, ...]
 
     def callbacks(self) -> dict[str, Any]:
-        """The parent's callback arguments: the caller's, and the switch after it where one is due."""
+        """Return the parent's callback arguments, which switch after the caller's callback; none without a switch."""
         if self.at in (0, self.steps):
             return {}
         inputs = self._inputs
@@ -181,9 +185,9 @@ class _Switch:
         timestep: torch.Tensor,
         values: dict[str, torch.Tensor],
     ) -> dict[str, Any]:
-        wanted = {name: values[name] for name in self._inputs}
-        changed = self.callback(pipeline, entry, timestep, wanted) if self.callback is not None else {}
-        embeds = changed.get("prompt_embeds", values["prompt_embeds"])
+        callback_inputs = {name: values[name] for name in self._inputs}
+        outputs = self.callback(pipeline, entry, timestep, callback_inputs) if self.callback is not None else {}
+        embeds = outputs.get("prompt_embeds", values["prompt_embeds"])
         if embeds.shape != values["prompt_embeds"].shape:
             raise InputError(
                 f"callback_on_step_end changed prompt_embeds from {tuple(values['prompt_embeds'].shape)} to"
@@ -191,14 +195,17 @@ class _Switch:
             )
         if self._iteration(pipeline, entry) < self.at <= self._iteration(pipeline, entry + 1):
             positive = embeds.chunk(2)[1]
-            changed["prompt_embeds"] = torch.cat([positive, positive])
+            outputs["prompt_embeds"] = torch.cat([positive, positive])
             pipeline._guidance_scale = self.scale
             attention = pipeline.cross_attention_kwargs or {}
             pipeline._cross_attention_kwargs = attention | {"perturbation": self.perturbation}
-        return changed
+        return outputs
 
     def _iteration(self, pipeline: SegmentationFreeStableDiffusionPipeline, entry: int) -> int:
-        """The iteration that a network call belongs to: PNDM begins with two for one, second-order ones take two."""
+        """Return the iteration of a network call.
+
+        PNDM's first iteration has two calls, and each iteration of a second-order scheduler has two.
+        """
         order = pipeline.scheduler.order
         if order > 1:
             return entry // order

@@ -1,8 +1,9 @@
-"""Which network rows each iteration needs, which arms share them, and where arms part (method §1.12). Plain Python.
+"""Plan which network rows each iteration needs, and which arms share them (method §1.12).
 
 All arms of an image start from one latent. At every network call each arm demands two predictions: one on the image's
-own prompt, one on what its guidance subtracts. Arms of one branch with the same demand stay together; where demands
-differ the branch splits, but the rows of that call, still on the common latent, are computed once.
+own prompt, one on what its guidance subtracts. Arms of one branch with the same demands stay in one branch. Where
+demands differ, the branch splits after the call; the rows of that call are on the common latent and are computed once.
+This module is plain Python.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What one network row sees beside its latent.
+    """The inputs of one network row beside its latent.
 
     negative_prompt: a text that stands in for ∅, or None for the image's own prompt.
     scale: the a of eq. 10, or None for plain attention; heads and tokens matter only with a scale.
@@ -36,7 +37,7 @@ PROMPT = Conditioning()
 
 @dataclass(frozen=True)
 class Group:
-    """Arms that take the same step: the row they subtract, with which strength."""
+    """Arms that take the same step: they subtract the same row with the same strength."""
 
     negative: Conditioning
     strength: float
@@ -45,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Branch:
-    """One latent at one network call: the distinct rows on it, and the groups it goes on as (one: no split)."""
+    """One latent at one network call: its distinct rows, and the groups that continue from it (one: no split)."""
 
     rows: tuple[Conditioning, ...]
     groups: tuple[Group, ...]
@@ -53,7 +54,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of the scheduler. Its branches are the groups of the entry before, in order."""
+    """One entry of the scheduler. Its branches are the groups of the previous entry, in order."""
 
     iteration: int
     branches: tuple[Branch, ...]
@@ -67,19 +68,19 @@ class Step:
 def plan(
     arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]], steps: int = 20, scheduler: str = "ddim"
 ) -> tuple[Step, ...]:
-    """The network calls of one image under all ``arms``, in order.
+    """Plan the network calls of one image under all ``arms``, in order.
 
     Raises ValueError for no arms, a name given twice, something that is no guidance, ``steps`` below 1,
     ``switch_after`` beyond ``steps``, or an unknown scheduler.
     """
-    named = named_arms(arms)
-    branches: list[tuple[str, ...]] = [tuple(named)]
-    planned = []
+    arms_by_name = named_arms(arms)
+    branches: list[tuple[str, ...]] = [tuple(arms_by_name)]
+    entries = []
     for iteration in entry_iterations(scheduler, steps):
-        step = Step(iteration, tuple(_branch(members, named, iteration, steps) for members in branches))
+        step = Step(iteration, tuple(_branch(members, arms_by_name, iteration, steps) for members in branches))
         branches = [group.arms for branch in step.branches for group in branch.groups]
-        planned.append(step)
-    return tuple(planned)
+        entries.append(step)
+    return tuple(entries)
 
 
 def count_evaluations(
@@ -88,7 +89,7 @@ def count_evaluations(
     scheduler: str = "ddim",
     prompts: int = 1,
 ) -> int:
-    """Network evaluations that ``generate`` will make, padding excluded, without running anything.
+    """Count the network evaluations that ``generate`` will make, padding excluded, without running anything.
 
     For classifier-free guidance and K segmentation-free arms with one opening, a prompt takes
     2·t_s + (2+K) + 2(K+1)(T−t_s−1).
@@ -97,7 +98,7 @@ def count_evaluations(
 
 
 def entry_iterations(scheduler: str, steps: int) -> tuple[int, ...]:
-    """The iteration (0 … T−1) that each network call of the scheduler belongs to.
+    """Return the iteration (0 … T−1) of each network call of the scheduler.
 
     PNDM calls the network once more than it iterates; both of its first calls belong to iteration 0, so that with
     t_s ≥ 1 the last T − t_s calls are segmentation-free.
@@ -111,20 +112,20 @@ def entry_iterations(scheduler: str, steps: int) -> tuple[int, ...]:
 
 
 def named_arms(arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]) -> dict[str, Guidance]:
-    """The arms by name, in order, each checked. Raises ValueError as ``plan`` does."""
+    """Check the arms and return them by name, in order. Raises ValueError as ``plan`` does."""
     pairs = list(arms.items() if isinstance(arms, Mapping) else arms)
     if not pairs:
         raise InputError("arms must name at least one guidance, and none was given")
-    named: dict[str, Guidance] = {}
+    arms_by_name: dict[str, Guidance] = {}
     for name, guidance in pairs:
         if not isinstance(name, str) or not name:
             raise InputError(f"an arm's name must be a text that is not empty, not {name!r}")
-        if name in named:
+        if name in arms_by_name:
             raise InputError(f"arm {name!r} is named twice")
         if not isinstance(guidance, ClassifierFree | SegmentationFree):
             raise InputError(f"arm {name!r} must be a ClassifierFree or SegmentationFree, not {guidance!r}")
-        named[name] = guidance
-    return named
+        arms_by_name[name] = guidance
+    return arms_by_name
 
 
 def _branch(members: tuple[str, ...], arms: Mapping[str, Guidance], iteration: int, steps: int) -> Branch:

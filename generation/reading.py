@@ -1,7 +1,7 @@
-"""The semantic map of a given picture: which token each patch follows (eq. 9) in a network that nothing perturbs.
+"""Compute the semantic maps (eq. 9) of a finished picture in the unperturbed network.
 
-``generate(..., semantic_maps=True)`` records what guidance used, in the perturbed network itself, whose earlier modules
-change what later ones see. This reads the picture instead, drawn or photographed, as the plain network does.
+``generate(..., semantic_maps=True)`` records the maps that guidance used in the perturbed network, where earlier
+modules change the input of later ones. This module takes any picture, generated or photographed.
 """
 
 from __future__ import annotations
@@ -40,46 +40,46 @@ def semantic_maps_of(
     steps: int = 20,
     iterations: Iterable[int] | None = None,
 ) -> Maps:
-    """Maps by iteration and module, int16 (B, 1, rows, columns), like those of an arm of ``Generated.semantic_maps``.
+    """Compute maps by iteration and module, int16 (B, 1, rows, columns), as ``Generated.semantic_maps`` has for an arm.
 
-    latents: (B, C, h, w) of finished pictures, as ``Generated.latents`` has them; they get the noise of ``seeds`` as
-    far as a DDIM trajectory of ``steps`` iterations has it. iterations: 0 … T−1; the second half by default.
+    latents: (B, C, h, w) of finished pictures, as ``Generated.latents`` has them; they get the noise of ``seeds`` at
+    the level of each iteration of a DDIM trajectory of ``steps``. iterations: 0 … T−1; the second half by default.
     Raises ValueError where lengths differ or an iteration is not one of the trajectory's.
     """
     if not len(latents) == len(prompts) == len(seeds):
         raise InputError(f"{len(latents)} latents, {len(prompts)} prompts and {len(seeds)} seeds do not fit together")
-    chosen = list(range(steps // 2, steps)) if iterations is None else list(iterations)
-    for iteration in chosen:
+    iteration_numbers = list(range(steps // 2, steps)) if iterations is None else list(iterations)
+    for iteration in iteration_numbers:
         if not 0 <= iteration < steps:
             raise InputError(f"iterations must lie in 0…{steps - 1}, not {iteration!r}")
     check_prompts(pipeline, prompts)
     guide_attention(pipeline.unet)
     scheduler = build_scheduler("ddim", pipeline.scheduler.config, steps)
     states = encode_texts(pipeline, prompts, len(prompts))
-    clean = torch.from_numpy(np.asarray(latents)).to(states)
-    channels, height, width = clean.shape[1:]
-    drawn = noise.draw(seeds, 0, (channels, height, width)).to(states)
-    unchanged = RowChange(-1.0, after_first(states.shape[1]))  # a = −1 takes the weight as it is
-    change = perturbation([unchanged] * len(prompts), device=states.device, dtype=states.dtype)
-    assert change is not None
+    clean_latents = torch.from_numpy(np.asarray(latents)).to(states)
+    channels, height, width = clean_latents.shape[1:]
+    picture_noise = noise.draw(seeds, 0, (channels, height, width)).to(states)
+    plain_change = RowChange(-1.0, after_first(states.shape[1]))  # a = −1 leaves the weight unchanged
+    batch_perturbation = perturbation([plain_change] * len(prompts), device=states.device, dtype=states.dtype)
+    assert batch_perturbation is not None
     maps: Maps = {}
-    for iteration in chosen:
+    for iteration in iteration_numbers:
         timestep = scheduler.timesteps[iteration]
-        noisy = scheduler.add_noise(clean, drawn, timestep[None])  # type: ignore[attr-defined]
-        maps[iteration] = _read(pipeline, noisy, timestep, states, change)
+        noisy_latents = scheduler.add_noise(clean_latents, picture_noise, timestep[None])  # type: ignore[attr-defined]
+        maps[iteration] = _read(pipeline, noisy_latents, timestep, states, batch_perturbation)
     return maps
 
 
 def _read(
     pipeline: StableDiffusionPipeline,
-    noisy: torch.Tensor,
+    latents: torch.Tensor,
     timestep: torch.Tensor,
     states: torch.Tensor,
     change: Perturbation,
 ) -> dict[str, NDArray[np.int16]]:
     maps: SemanticMaps = {}
-    pipeline.unet(noisy, timestep, states, cross_attention_kwargs={"perturbation": change, "semantic_maps": maps})
-    size = (int(noisy.shape[2]), int(noisy.shape[3]))
+    pipeline.unet(latents, timestep, states, cross_attention_kwargs={"perturbation": change, "semantic_maps": maps})
+    size = (int(latents.shape[2]), int(latents.shape[3]))
     return {
         name: tokens[:, :1].unflatten(-1, patch_grid(tokens.shape[-1], size)).cpu().numpy().astype(np.int16)
         for name, tokens in maps.items()

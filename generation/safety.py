@@ -1,7 +1,7 @@
-"""Screening of finished pictures by a checkpoint's own safety checker. It flags; it never changes a picture.
+"""Flag finished pictures with a checkpoint's own safety checker, without changing them.
 
-diffusers' checker paints what it flags black, in place. Here it is given an empty stand-in for the pictures and only
-its verdict is read, so that nobody rates a black square without knowing why.
+diffusers' checker overwrites flagged pictures with black, in place. Here it gets placeholder arrays and only its
+verdict is read, so that no evaluator rates a black picture.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ PART = "safety_checker"
 
 
 class SafetyError(InputError):
-    """A safety checker that is declared and cannot be loaded; the message names the checkpoint."""
+    """A safety checker that a checkpoint declares and that cannot be loaded; the message names the checkpoint."""
 
 
 def may_have_checker(name_or_path: str | Path) -> bool:
-    """Whether a checkpoint may have a safety checker: what a folder's index says; a hub id may have one."""
+    """Return whether a checkpoint may have a safety checker: a folder's index decides, a hub id always may."""
     index = Path(name_or_path) / "model_index.json"
     if not index.is_file():
         return not Path(name_or_path).is_dir()
-    declared = json.loads(index.read_text(encoding="utf-8")).get(PART)
-    return bool(declared and declared[0])
+    entry = json.loads(index.read_text(encoding="utf-8")).get(PART)
+    return bool(entry and entry[0])
 
 
 @dataclass(frozen=True)
@@ -45,24 +45,24 @@ class SafetyScreen:
     device: str
 
     def flags(self, pictures: Sequence[NDArray[np.uint8]]) -> list[bool]:
-        """Whether the checker would hide each picture, uint8 (H, W, 3)."""
+        """Return for each picture, uint8 (H, W, 3), whether the checker would hide it."""
         import torch
 
         if not pictures:
             return []
-        seen = self.extractor(images=list(pictures), return_tensors="pt").pixel_values.to(self.device)
+        pixel_values = self.extractor(images=list(pictures), return_tensors="pt").pixel_values.to(self.device)
         with torch.inference_mode():
-            _, flagged = self.checker(clip_input=seen, images=np.zeros((len(pictures), 1, 1, 3)))
-        return [bool(flag) for flag in flagged]
+            _, verdicts = self.checker(clip_input=pixel_values, images=np.zeros((len(pictures), 1, 1, 3)))
+        return [bool(verdict) for verdict in verdicts]
 
 
 def load_safety_screen(name_or_path: str | Path, *, device: str = "cpu") -> SafetyScreen | None:
-    """A checkpoint's safety checker, or none where it has none. Raises SafetyError where it is declared and broken."""
+    """Load a checkpoint's safety checker; None where it has none. Raises SafetyError where loading fails."""
     from diffusers import DiffusionPipeline
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
 
-    # Its warning says that a black image is returned, which is not so here.
+    # Its warning says that a black image is returned, which does not happen here.
     logging.getLogger(StableDiffusionSafetyChecker.__module__).setLevel(logging.ERROR)
     name = str(name_or_path)
     if not may_have_checker(name):
@@ -78,7 +78,7 @@ def load_safety_screen(name_or_path: str | Path, *, device: str = "cpu") -> Safe
 
 
 def _weights_key(checker: Any) -> str:
-    """Twelve hexadecimal digits that name a checker by what it decides with, wherever it was loaded from."""
+    """Return twelve hexadecimal digits that identify a checker by its weights, wherever it was loaded from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(checker.state_dict().items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""The schedulers a trajectory may use, built from the checkpoint's own configuration (method §1.8)."""
+"""Build a trajectory's scheduler from the checkpoint's own configuration (method §1.8)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evenhand.generation.plan import SCHEDULERS, entry_iterations
 
 
 class Scheduler(Protocol):
-    """What a trajectory needs of a diffusers scheduler."""
+    """The part of a diffusers scheduler that a trajectory uses."""
 
     timesteps: torch.Tensor
     config: Mapping[str, Any]
@@ -46,18 +46,18 @@ _KINDS: Mapping[str, _Kind] = {
         DDIMScheduler,
         {"set_alpha_to_one": True, "steps_offset": 1, "timestep_spacing": "leading", "clip_sample": False},
     ),
-    # Clipping to ±1 is for pixels; its default is on, and configurations of other schedulers leave it out.
+    # Clipping to ±1 is for pixels. It is on by default, and configurations of other schedulers do not turn it off.
     "ddpm": _Kind(DDPMScheduler, {"clip_sample": False}),
     "dpm_solver": _Kind(DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
     "euler": _Kind(EulerDiscreteScheduler, {}),
-    # Without this, a configuration saved by another scheduler would bring Runge-Kutta warm-up calls.
+    # Without this, a configuration saved by another scheduler would add Runge-Kutta warm-up calls.
     "pndm": _Kind(PNDMScheduler, {"skip_prk_steps": True}),
 }
 assert set(_KINDS) == set(SCHEDULERS)
 
 
 def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Scheduler:
-    """A fresh scheduler ``name`` set to ``steps`` iterations; its timesteps stay on the CPU.
+    """Build the scheduler ``name`` for ``steps`` iterations; its timesteps stay on the CPU.
 
     config: the checkpoint's scheduler configuration. Raises ValueError for an unknown name, ``steps`` below 1 or beyond
     the number of training steps.
@@ -69,7 +69,7 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
     if steps > limit:
         raise InputError(f"steps must be at most the checkpoint's {limit} training steps, not {steps}")
     scheduler.set_timesteps(steps)
-    if max(scheduler.timesteps) > limit - 1:  # "leading" timesteps with an offset begin one beyond the last
+    if max(scheduler.timesteps) > limit - 1:  # "leading" timesteps with an offset may begin one beyond the last
         raise InputError(f"steps must be at most {limit - 1} with the checkpoint's {name} configuration, not {steps}")
     if len(scheduler.timesteps) != entries:
         raise InputError(
@@ -86,6 +86,6 @@ def advance(
     latents: torch.Tensor,
     noise: Callable[[], torch.Tensor],
 ) -> torch.Tensor:
-    """The latents (B, C, h, w) after one scheduler step; ``noise`` is called only by a scheduler that adds some."""
+    """Return the latents (B, C, h, w) after one scheduler step; only a scheduler that adds noise calls ``noise``."""
     with HandedNoise(noise):
         return scheduler.step(prediction, timestep, latents, return_dict=False)[0]

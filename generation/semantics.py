@@ -1,8 +1,8 @@
-"""Seeing the semantic map: which token each patch follows (eq. 9), laid over the picture, the tokens named.
+"""Draw semantic maps (eq. 9) over their pictures, with a legend that names the tokens.
 
-``generate(..., semantic_maps=True)`` gives the maps; ``token_names`` says what their indices stand for, for any
-tokenizer; ``overlay`` draws. Colours are those of Okabe and Ito, which people with any colour vision can tell apart.
-The legend's font, Pillow's own, has Latin letters only.
+``generate(..., semantic_maps=True)`` gives the maps; ``token_names`` names their indices for any tokenizer; ``overlay``
+draws them. The colours are those of Okabe and Ito, which people with any colour vision can tell apart. The legend's
+font, Pillow's own, has Latin letters only.
 """
 
 from __future__ import annotations
@@ -39,64 +39,67 @@ MARGIN, LINE, TEXT = 8, 18, 13  # pixels
 
 
 def token_names(tokenizer: Any, prompt: str) -> list[str]:
-    """A name for each position of the padded prompt: the text of its token, numbered where one occurs again.
+    """Name each position of the padded prompt by the text of its token, numbered where one occurs again.
 
     Positions that are no words are ``[start]``, ``[end]`` (the first end-of-text) and ``[padding]``.
     """
     ids = tokenizer(prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True).input_ids
-    last = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
-    words = [tokenizer.decode([each]).strip() or tokenizer.convert_ids_to_tokens(each) for each in ids[1:last]]
-    seen: Counter[str] = Counter()
+    end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
+    words = [tokenizer.decode([each]).strip() or tokenizer.convert_ids_to_tokens(each) for each in ids[1:end]]
+    counts: Counter[str] = Counter()
     names = [START]
     for word in words:
-        seen[word] += 1
-        names.append(word if seen[word] == 1 else f"{word} ({seen[word]})")
-    return names + [END] * (last < len(ids)) + [PADDING] * (len(ids) - last - 1)
+        counts[word] += 1
+        names.append(word if counts[word] == 1 else f"{word} ({counts[word]})")
+    return names + [END] * (end < len(ids)) + [PADDING] * (len(ids) - end - 1)
 
 
 def most_frequent(maps: Iterable[Map]) -> NDArray[np.int64]:
-    """One map of many, on the finest of their grids: at each patch the token that most maps name; of equals the first.
+    """Combine maps on the finest of their grids: at each patch the token that most maps name; of equals the first.
 
-    Coarser maps count with the patch that covers the fine one's centre. Raises ValueError where there is no map.
+    A coarser map votes with the patch that covers the fine patch's centre. Raises ValueError where there is no map.
     """
     grids = [np.asarray(each) for each in maps]
     if not grids:
         raise InputError("there is no semantic map to combine: classifier-free iterations make none")
     rows, columns = max((grid.shape for grid in grids), key=lambda shape: shape[0] * shape[1])
-    fine = np.stack([_resampled(grid, rows, columns) for grid in grids])  # (maps, rows, columns)
-    tokens = np.unique(fine)
-    votes = np.stack([(fine == token).sum(axis=0) for token in tokens])
-    chosen: NDArray[np.int64] = tokens[votes.argmax(axis=0)].astype(np.int64)
-    return chosen
+    fine_maps = np.stack([_resampled(grid, rows, columns) for grid in grids])  # (maps, rows, columns)
+    tokens = np.unique(fine_maps)
+    votes = np.stack([(fine_maps == token).sum(axis=0) for token in tokens])
+    winners: NDArray[np.int64] = tokens[votes.argmax(axis=0)].astype(np.int64)
+    return winners
 
 
 def maps_of(
-    recorded: Mapping[int, Mapping[str, NDArray[np.integer]]],
+    maps: Mapping[int, Mapping[str, NDArray[np.integer]]],
     picture: int,
     iterations: Iterable[int] | None = None,
     modules: Iterable[str] | None = None,
 ) -> list[Map]:
-    """One picture's maps of an arm of ``Generated.semantic_maps``: all heads, all or some iterations and modules."""
-    chosen = recorded if iterations is None else {each: recorded[each] for each in iterations}
-    wanted = None if modules is None else set(modules)
+    """List one picture's maps in an arm of ``Generated.semantic_maps``: all heads of each.
+
+    iterations, modules: those to list; all by default.
+    """
+    iteration_maps = maps if iterations is None else {each: maps[each] for each in iterations}
+    module_names = None if modules is None else set(modules)
     return [
         head
-        for made in chosen.values()
-        for name, grids in made.items()
-        if wanted is None or name in wanted
+        for module_maps in iteration_maps.values()
+        for name, grids in module_maps.items()
+        if module_names is None or name in module_names
         for head in grids[picture]
     ]
 
 
-def finest_modules(recorded: Mapping[int, Mapping[str, NDArray[np.integer]]]) -> list[str]:
-    """The modules whose maps follow shapes best: on the network's way up, those with the most patches.
+def finest_modules(maps: Mapping[int, Mapping[str, NDArray[np.integer]]]) -> list[str]:
+    """List the modules with the most patches among the up blocks, whose maps follow shapes best.
 
-    Coarser maps, laid over finer ones, outvote them at every border, and those of the way down know less (the demo
-    model's card compares them). All of the finest where nothing is called ``up_blocks``.
+    Coarser maps would outvote finer ones at every border, and maps of the down blocks are less accurate (the demo
+    model's card compares them). Where no module is in ``up_blocks``, all modules with the most patches are listed.
     """
-    patches = {name: grids[0, 0].size for made in recorded.values() for name, grids in made.items()}
-    rising = {name: count for name, count in patches.items() if name.startswith("up_blocks.")} or patches
-    return [name for name, count in rising.items() if count == max(rising.values())]
+    patches = {name: grids[0, 0].size for module_maps in maps.values() for name, grids in module_maps.items()}
+    up_patches = {name: count for name, count in patches.items() if name.startswith("up_blocks.")} or patches
+    return [name for name, count in up_patches.items() if count == max(up_patches.values())]
 
 
 def overlay(
@@ -108,35 +111,35 @@ def overlay(
     side: int = 384,
     colours: Mapping[str, RGB] | None = None,
 ) -> Picture:
-    """The picture under its semantic map, with a legend below: uint8 (H', W', 3).
+    """Draw the picture under its semantic map, with a legend below: uint8 (H', W', 3).
 
-    tokens: a map of any grid. names: of the token indices, as ``token_names`` gives them. side: both are enlarged by a
-    whole number until the longer side has about that many pixels. The legend orders tokens by the share of patches
-    that they hold; beyond the palette's seven, words share one colour. colours: of names, so that several maps agree.
+    tokens: a map of any grid. names: of the token indices, as ``token_names`` gives them. side: picture and map are
+    enlarged by a whole number until the longer side has about that many pixels. colours: by name, so that several
+    maps agree. The legend orders tokens by their share of patches; beyond the palette's seven, words share one colour.
     """
     _check(picture, tokens, names, opacity)
-    large = enlarged(picture, side)
-    height, width = large.shape[:2]
-    labels, painted = _legend(tokens, names, colours or {})
-    fine = _resampled(tokens, height, width)
-    paint = np.array([painted[labels[token]] for token in range(len(names))], np.float64)[fine]
-    mixed = (1.0 - opacity) * large + opacity * paint
-    mixed[_borders(fine)] *= 0.35  # a dark line where the token changes
-    return _with_legend(mixed.round().astype(np.uint8), _shares(tokens, labels), painted)
+    background = enlarged(picture, side)
+    height, width = background.shape[:2]
+    labels, label_colours = _legend(tokens, names, colours or {})
+    pixel_tokens = _resampled(tokens, height, width)
+    paint = np.array([label_colours[labels[token]] for token in range(len(names))], np.float64)[pixel_tokens]
+    blend = (1.0 - opacity) * background + opacity * paint
+    blend[_borders(pixel_tokens)] *= 0.35  # a dark line where the token changes
+    return _with_legend(blend.round().astype(np.uint8), _shares(tokens, labels), label_colours)
 
 
-def _legend(tokens: Map, names: Sequence[str], given: Mapping[str, RGB]) -> tuple[list[str], dict[str, RGB]]:
-    """What each token index is called in the legend, and the colour of each name."""
-    counted = Counter(names[int(token)] for token in np.asarray(tokens).flat)
-    words = [name for name, _ in counted.most_common() if name not in GREYS and name not in given]
-    free = [colour for colour in PALETTE if colour not in given.values()]
-    colours = dict(zip(words, free, strict=False)) | dict(GREYS) | dict(given)
+def _legend(tokens: Map, names: Sequence[str], fixed_colours: Mapping[str, RGB]) -> tuple[list[str], dict[str, RGB]]:
+    """Return the legend's name of each token index, and the colour of each name."""
+    counts = Counter(names[int(token)] for token in np.asarray(tokens).flat)
+    words = [name for name, _ in counts.most_common() if name not in GREYS and name not in fixed_colours]
+    free_colours = [colour for colour in PALETTE if colour not in fixed_colours.values()]
+    colours = dict(zip(words, free_colours, strict=False)) | dict(GREYS) | dict(fixed_colours)
     return [name if name in colours else OTHER for name in names], colours
 
 
 def _shares(tokens: Map, labels: Sequence[str]) -> list[tuple[str, float]]:
-    counted = Counter(labels[int(token)] for token in np.asarray(tokens).flat)
-    return [(name, count / tokens.size) for name, count in counted.most_common()]
+    counts = Counter(labels[int(token)] for token in np.asarray(tokens).flat)
+    return [(name, count / tokens.size) for name, count in counts.most_common()]
 
 
 def _with_legend(picture: Picture, shares: Sequence[tuple[str, float]], colours: Mapping[str, RGB]) -> Picture:
@@ -146,12 +149,12 @@ def _with_legend(picture: Picture, shares: Sequence[tuple[str, float]], colours:
     rows: list[list[tuple[str, RGB, int]]] = [[]]
     left = MARGIN
     for text, colour in entries:
-        needed = int(font.getlength(text)) + 2 * MARGIN + TEXT
-        if left + needed > width and rows[-1]:
+        entry_width = int(font.getlength(text)) + 2 * MARGIN + TEXT
+        if left + entry_width > width and rows[-1]:
             rows.append([])
             left = MARGIN
         rows[-1].append((text, colour, left))
-        left += needed
+        left += entry_width
     height = picture.shape[0]
     sheet = Image.new("RGB", (width, height + len(rows) * LINE + 2 * MARGIN), (255, 255, 255))
     sheet.paste(Image.fromarray(picture), (0, 0))
@@ -165,16 +168,16 @@ def _with_legend(picture: Picture, shares: Sequence[tuple[str, float]], colours:
 
 
 def _resampled(grid: Map, rows: int, columns: int) -> Map:
-    """The grid at the centres of a finer or coarser one."""
-    down = (np.arange(rows) * 2 + 1) * grid.shape[0] // (2 * rows)
-    across = (np.arange(columns) * 2 + 1) * grid.shape[1] // (2 * columns)
-    return grid[down[:, None], across[None, :]]
+    """Read the grid at the centres of a finer or coarser one."""
+    row_index = (np.arange(rows) * 2 + 1) * grid.shape[0] // (2 * rows)
+    column_index = (np.arange(columns) * 2 + 1) * grid.shape[1] // (2 * columns)
+    return grid[row_index[:, None], column_index[None, :]]
 
 
-def _borders(fine: Map) -> NDArray[np.bool_]:
-    borders = np.zeros(fine.shape, bool)
-    borders[1:] |= fine[1:] != fine[:-1]
-    borders[:, 1:] |= fine[:, 1:] != fine[:, :-1]
+def _borders(tokens: Map) -> NDArray[np.bool_]:
+    borders = np.zeros(tokens.shape, bool)
+    borders[1:] |= tokens[1:] != tokens[:-1]
+    borders[:, 1:] |= tokens[:, 1:] != tokens[:, :-1]
     return borders
 
 

@@ -1,4 +1,4 @@
-"""Prompts as the network reads them: embeddings from calls of one fixed size, and which tokens are the prompt's own."""
+"""Encode prompts in calls of one fixed size, find their own tokens, and report words that do not fit."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def check_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, 
 def warn_of_cut_words(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> None:
     """Warn (PromptTruncated) of every prompt that the tokenizer's limit cuts, naming the words."""
     for index, prompt in enumerate(prompts):
-        cut = words_beyond_limit(pipeline, prompt)
-        if cut:
+        lost_words = words_beyond_limit(pipeline, prompt)
+        if lost_words:
             limit = pipeline.tokenizer.model_max_length
-            message = f"prompt {index} is longer than the model's {limit} tokens; it does not see: {cut!r}"
+            message = f"prompt {index} is longer than the model's {limit} tokens; it does not see: {lost_words!r}"
             warnings.warn(message, PromptTruncated, stacklevel=4)
 
 
@@ -50,20 +50,20 @@ def refuse_long_prompts(pipeline: StableDiffusionPipeline, prompts: Iterable[str
 
     prompts: any number, taken as a stream. kind: what the message calls them.
     """
-    found: list[str] = []
-    numbered = enumerate(prompts)
-    while part := list(islice(numbered, 1000)):
+    losses: list[str] = []
+    numbered_prompts = enumerate(prompts)
+    while part := list(islice(numbered_prompts, 1000)):
         texts = [_converted(pipeline, text) for _, text in part]
         lengths = map(len, pipeline.tokenizer(texts, truncation=False, verbose=False).input_ids)
-        found += [
+        losses += [
             f"{kind} {index} would lose {_shortened(words_beyond_limit(pipeline, text))!r}"
             for (index, text), length in zip(part, lengths, strict=True)
             if length > pipeline.tokenizer.model_max_length
         ]
-    if found:
-        more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    if losses:
+        more = f", and {len(losses) - NAMED} more" if len(losses) > NAMED else ""
         limit = pipeline.tokenizer.model_max_length
-        raise PromptTooLong(f"the checkpoint reads {limit} tokens at most: {', '.join(found[:NAMED])}{more}")
+        raise PromptTooLong(f"the checkpoint reads {limit} tokens at most: {', '.join(losses[:NAMED])}{more}")
 
 
 def _shortened(text: str) -> str:
@@ -71,11 +71,11 @@ def _shortened(text: str) -> str:
 
 
 def words_beyond_limit(pipeline: StableDiffusionPipeline, prompt: str) -> str:
-    """The end of the prompt that the tokenizer's limit cuts off, as text; empty where all of it is seen."""
+    """Return the end of the prompt that the tokenizer's limit cuts off, as text; empty where nothing is cut."""
     tokenizer = pipeline.tokenizer
     ids = tokenizer(_converted(pipeline, prompt), truncation=False, verbose=False).input_ids
-    cut: str = tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1])
-    return cut.strip()
+    text: str = tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1])
+    return text.strip()
 
 
 def own_tokens(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
@@ -88,26 +88,26 @@ def own_tokens(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
         truncation=True,
         return_tensors="pt",
     ).input_ids[0]
-    ended = (ids == tokenizer.eos_token_id).cumsum(dim=0) > 0
-    ended[0] = True
-    return ~ended
+    other_tokens = (ids == tokenizer.eos_token_id).cumsum(dim=0) > 0
+    other_tokens[0] = True
+    return ~other_tokens
 
 
 def encode_texts(pipeline: StableDiffusionPipeline, texts: Sequence[str], rows: int) -> torch.Tensor:
-    """Text states (len(texts), tokens, width) as the pipeline itself makes them, from calls of exactly ``rows`` texts.
+    """Compute text states (len(texts), tokens, width) with the pipeline's encoder in calls of exactly ``rows`` texts.
 
-    The last call is padded by repeating its last text, so a text's states do not depend on its companions.
+    The last call is padded by repeating its last text, so that a text's states do not depend on the other texts.
     """
     states = []
     for start in range(0, len(texts), rows):
         part = list(texts[start : start + rows])
-        padded = part + part[-1:] * (rows - len(part))
-        encoded, _ = pipeline.encode_prompt(padded, pipeline.device, 1, False)
-        states.append(encoded[: len(part)])
+        padded_part = part + part[-1:] * (rows - len(part))
+        part_states, _ = pipeline.encode_prompt(padded_part, pipeline.device, 1, False)
+        states.append(part_states[: len(part)])
     return torch.cat(states)
 
 
 def _converted(pipeline: StableDiffusionPipeline, prompt: str) -> str:
-    """The prompt with textual-inversion words spelt out, as ``encode_prompt`` does it."""
+    """Spell out the prompt's textual-inversion words, as ``encode_prompt`` does."""
     converted: str = pipeline.maybe_convert_prompt(prompt, pipeline.tokenizer)
     return converted

@@ -1,7 +1,7 @@
-"""Prompts and seeds in, pictures out: all arms of a picture from one trajectory (paper Algorithm 1).
+"""Generate pictures of prompts and seeds, all arms of a picture in one trajectory (paper Algorithm 1).
 
-Arms share what they have in common, exactly: the network is run once for every distinct row (latent, conditioning, a,
-heads, tokens) of an iteration, and a branch splits, each part with its own copy of the scheduler, where arms part.
+The network runs once for every distinct row (latent, conditioning, a, heads, tokens) of an iteration, so arms share the
+rows they have in common. Where arms differ, their branch splits, and each part gets its own copy of the scheduler.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Arms = Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]
 
 @dataclass(frozen=True)
 class Generated:
-    """What ``generate`` made, for B prompts.
+    """The result of ``generate`` for B prompts.
 
     images: for each arm uint8 (B, H, W, 3), in prompt order.
     evaluations: network evaluations over all prompts, padding excluded.
-    latents: for each arm the final latents (B, C, h, w), float32 (float64 from a float64 pipeline); None unless asked.
-    intermediates: for each arm and each k asked for, the noisy latent after k iterations, decoded: uint8 (B, H, W, 3).
+    latents: for each arm the final latents (B, C, h, w), float32 (float64 from a float64 pipeline), if requested.
+    intermediates: for each arm and requested k the noisy latent after k iterations, decoded: uint8 (B, H, W, 3).
     semantic_maps: for each arm, iteration (0 … T−1) and cross-attention module, the token index chosen at each patch,
-        int16 (B, 1 or heads, rows, columns); classifier-free iterations have none. Empty unless asked.
+        int16 (B, 1 or heads, rows, columns); classifier-free iterations have none. Empty unless requested.
     provenance: JSON-able: scheduler and its configuration, call shapes, device, threads, versions.
     """
 
@@ -75,28 +75,28 @@ def generate(
     semantic_maps: bool = False,
     on_picture: OnPicture | None = None,
 ) -> Generated:
-    """One picture for each prompt and arm; picture b of every arm starts from the noise of ``seeds[b]``.
+    """Generate one picture for each prompt and arm; picture b of every arm starts from the noise of ``seeds[b]``.
 
     arms: guidance by name. steps: T. scheduler: ddim, ddpm, dpm_solver, euler or pndm, from the checkpoint's own
     configuration. height, width: pixels, multiples of the pipeline's ``vae_scale_factor``; the checkpoint's own size by
     default. batch_size: pictures a batch; every UNet call has ``network_rows(batch_size)`` rows, every VAE and text
-    call ``batch_size``, so a picture does not depend on its companions, its slot or the other arms (bit for bit in
-    float32 on a CPU). progress: called with (evaluations done, evaluations in all) after every iteration of a batch.
+    call ``batch_size``, so a picture does not depend on the other pictures, its slot or the other arms (bit for bit
+    in float32 on a CPU). progress: called with (evaluations done, all evaluations) after each iteration of a batch.
     intermediates: the numbers of iterations k in 0 … T after which the noisy latent is decoded (Fig. 8).
     on_picture: called with an arm's name, b and the finished picture, uint8 (H, W, 3), as soon as its VAE call ends, so
-    that encoding and storing in threads overlap what is still to come.
+    that encoding and storing in threads overlap the calls that follow.
 
     The pipeline's attention processors become the guided ones, which change nothing in other uses of it.
     Raises ValueError, naming the value, for input that cannot be run; warns (PromptTruncated) of prompts that are cut.
     """
-    named = named_arms(arms)
+    arms_by_name = named_arms(arms)
     run = _Run(
         pipeline=pipeline,
-        steps=plan(named, steps, scheduler),
+        steps=plan(arms_by_name, steps, scheduler),
         scheduler=build_scheduler(scheduler, pipeline.scheduler.config, steps),
         size=picture_size(pipeline, height, width),
         batch_size=_batch_size(batch_size),
-        wanted=frozenset(_iteration_numbers(intermediates, steps)),
+        intermediate_iterations=frozenset(_iteration_numbers(intermediates, steps)),
         record_maps=semantic_maps,
     )
     prompts, seeds = list(_texts(prompts)), _seeds(seeds)
@@ -105,23 +105,27 @@ def generate(
     check_prompts(pipeline, prompts)
     guide_attention(pipeline.unet)
 
-    report = _Counter(count_evaluations(named, steps, scheduler, len(prompts)), progress)
+    counter = _Counter(count_evaluations(arms_by_name, steps, scheduler, len(prompts)), progress)
     batches = [
-        run.batch(prompts[part], seeds[part], report, _from(part.start, on_picture))
+        run.batch(prompts[part], seeds[part], counter, _from(part.start, on_picture))
         for part in (slice(at, at + batch_size) for at in range(0, len(prompts), batch_size))
     ]
     return Generated(
-        images={name: _joined(batch[name].images for batch in batches) for name in named},
-        evaluations=report.done,
+        images={name: _joined(batch[name].images for batch in batches) for name in arms_by_name},
+        evaluations=counter.evaluations,
         provenance=_provenance(run, scheduler, steps),
-        latents={name: _joined(batch[name].latents for batch in batches) for name in named} if return_latents else None,
-        intermediates={name: _joined_by_key([batch[name].intermediates for batch in batches]) for name in named},
+        latents=(
+            {name: _joined(batch[name].latents for batch in batches) for name in arms_by_name}
+            if return_latents
+            else None
+        ),
+        intermediates={name: _joined_by_key([batch[name].intermediates for batch in batches]) for name in arms_by_name},
         semantic_maps={
             name: {
                 iteration: _joined_by_key([batch[name].maps[iteration] for batch in batches])
                 for iteration in batches[0][name].maps
             }
-            for name in named
+            for name in arms_by_name
         },
     )
 
@@ -138,38 +142,38 @@ class _Result:
 
 @dataclass
 class _State:
-    """A branch: latents (b, C, h, w) and the scheduler that has followed them. kept, maps: by iteration."""
+    """A branch: latents (b, C, h, w) and the scheduler that stepped them. intermediates, maps: by iteration."""
 
     latents: torch.Tensor
     scheduler: Scheduler
-    kept: dict[int, torch.Tensor] = field(default_factory=dict)
+    intermediates: dict[int, torch.Tensor] = field(default_factory=dict)
     maps: dict[int, dict[str, NDArray[np.int16]]] = field(default_factory=dict)
 
 
 @dataclass
 class _Counter:
-    """Evaluations done, told to ``progress`` as they come."""
+    """Counts evaluations and reports them to ``progress``."""
 
     total: int
     progress: Progress | None
-    done: int = 0
+    evaluations: int = 0
 
     def add(self, evaluations: int) -> None:
-        self.done += evaluations
+        self.evaluations += evaluations
         if self.progress is not None:
-            self.progress(self.done, self.total)
+            self.progress(self.evaluations, self.total)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What all batches of one call share."""
+    """The settings that all batches of one call share."""
 
     pipeline: StableDiffusionPipeline
     steps: tuple[Step, ...]
     scheduler: Scheduler
     size: tuple[int, int]
     batch_size: int
-    wanted: frozenset[int]
+    intermediate_iterations: frozenset[int]
     record_maps: bool
 
     @property
@@ -179,62 +183,63 @@ class _Run:
         return self.pipeline.unet.config.in_channels, self.size[0] // factor, self.size[1] // factor
 
     def batch(
-        self, prompts: Sequence[str], seeds: Sequence[int], report: _Counter, on_picture: OnPicture
+        self, prompts: Sequence[str], seeds: Sequence[int], counter: _Counter, on_picture: OnPicture
     ) -> dict[str, _Result]:
-        """All arms for at most ``batch_size`` prompts."""
+        """Generate all arms for at most ``batch_size`` prompts."""
         texts = self._texts(prompts)
         network = Network(self.pipeline.unet, texts, network_rows(self.batch_size), self.record_maps)
         states = [self._start(seeds, texts.prompts)]
         for entry, step in enumerate(self.steps):
             states = self._step(network, step, entry, states, seeds)
-            report.add(step.evaluations * len(prompts))
+            counter.add(step.evaluations * len(prompts))
         return self._results(states, on_picture)
 
     def _texts(self, prompts: Sequence[str]) -> Texts:
         rows = {row for step in self.steps for branch in step.branches for row in branch.rows}
         negatives = sorted({row.negative_prompt for row in rows if row.negative_prompt is not None})
-        encoded = encode_texts(self.pipeline, negatives, self.batch_size) if negatives else ()
+        negative_states = encode_texts(self.pipeline, negatives, self.batch_size) if negatives else ()
         return Texts(
             encode_texts(self.pipeline, prompts, self.batch_size),
-            dict(zip(negatives, encoded, strict=True)),
+            dict(zip(negatives, negative_states, strict=True)),
             torch.stack([own_tokens(self.pipeline, prompt) for prompt in prompts]),
         )
 
     def _start(self, seeds: Sequence[int], like: torch.Tensor) -> _State:
-        drawn = noise.draw(seeds, 0, self.latent_shape).to(device=like.device, dtype=like.dtype)
+        first_noise = noise.draw(seeds, 0, self.latent_shape).to(device=like.device, dtype=like.dtype)
         scheduler = copy.deepcopy(self.scheduler)
-        state = _State(drawn * scheduler.init_noise_sigma, scheduler)
-        if 0 in self.wanted:
-            state.kept[0] = scheduler.scale_model_input(state.latents, scheduler.timesteps[0])
+        state = _State(first_noise * scheduler.init_noise_sigma, scheduler)
+        if 0 in self.intermediate_iterations:
+            state.intermediates[0] = scheduler.scale_model_input(state.latents, scheduler.timesteps[0])
         return state
 
     def _step(
         self, network: Network, step: Step, entry: int, states: Sequence[_State], seeds: Sequence[int]
     ) -> list[_State]:
-        """One network call for every branch, and the branches that follow from it."""
+        """Run one scheduler entry for every branch, and return the branches that follow from it."""
         timestep = self.scheduler.timesteps[entry]
         inputs = [state.scheduler.scale_model_input(state.latents, timestep) for state in states]
-        predicted = network.predict(step, inputs, timestep)
-        following = []
-        for state, branch, prediction in zip(states, step.branches, predicted, strict=True):
+        branch_predictions = network.predict(step, inputs, timestep)
+        next_states = []
+        for state, branch, prediction in zip(states, step.branches, branch_predictions, strict=True):
             copies = [copy.deepcopy(state.scheduler) for _ in branch.groups[1:]]
             for group, scheduler in zip(branch.groups, [*copies, state.scheduler], strict=True):
                 guided = combine(prediction.predictions[group.negative], prediction.predictions[PROMPT], group.strength)
                 latents = advance(
                     scheduler, guided, timestep, state.latents, lambda: noise.draw(seeds, entry + 1, self.latent_shape)
                 )
-                parted = _State(latents, scheduler, dict(state.kept), dict(state.maps))
-                self._record(parted, step, entry, prediction.maps.get(group.negative))
-                following.append(parted)
-        return following
+                next_state = _State(latents, scheduler, dict(state.intermediates), dict(state.maps))
+                self._record(next_state, step, entry, prediction.maps.get(group.negative))
+                next_states.append(next_state)
+        return next_states
 
     def _record(self, state: _State, step: Step, entry: int, maps: RowMaps | None) -> None:
-        """Keep the scaled latent where it is wanted, and the semantic maps where they were made."""
-        last = entry + 1 == len(self.steps)
-        if step.iteration + 1 in self.wanted:  # of the two calls of PNDM's first iteration the second one stays
-            scale = state.scheduler.scale_model_input
-            following = None if last else self.scheduler.timesteps[entry + 1]
-            state.kept[step.iteration + 1] = state.latents if following is None else scale(state.latents, following)
+        """Record the scaled latent if it is an intermediate to return, and the semantic maps if there are any."""
+        iterations = step.iteration + 1
+        if iterations in self.intermediate_iterations:  # PNDM's first iteration: its second call overwrites the first
+            latents = state.latents
+            if entry + 1 < len(self.steps):
+                latents = state.scheduler.scale_model_input(latents, self.scheduler.timesteps[entry + 1])
+            state.intermediates[iterations] = latents
         if maps is not None:
             state.maps[step.iteration] = {name: self._on_grid(torch.stack(rows)) for name, rows in maps.items()}
 
@@ -246,47 +251,49 @@ class _Run:
     def _results(self, states: Sequence[_State], on_picture: OnPicture) -> dict[str, _Result]:
         groups = [group for branch in self.steps[-1].branches for group in branch.groups]
 
-        def arrived(at: int, index: int, picture: NDArray[np.uint8]) -> None:
-            for name in groups[at].arms:
+        def on_branch_picture(branch: int, index: int, picture: NDArray[np.uint8]) -> None:
+            for name in groups[branch].arms:
                 on_picture(name, index, picture)
 
-        images = self._decoded([state.latents for state in states], arrived)
-        kept = {k: self._decoded([state.kept[k] for state in states]) for k in sorted(self.wanted)}
+        images = self._decoded([state.latents for state in states], on_branch_picture)
+        intermediates = {
+            k: self._decoded([state.intermediates[k] for state in states]) for k in sorted(self.intermediate_iterations)
+        }
         return {
             name: _Result(
-                images[at],
+                images[branch],
                 _floating(state.latents),
-                {k: pictures[at] for k, pictures in kept.items()},
+                {k: pictures[branch] for k, pictures in intermediates.items()},
                 state.maps,
             )
-            for at, (state, group) in enumerate(zip(states, groups, strict=True))
+            for branch, (state, group) in enumerate(zip(states, groups, strict=True))
             for name in group.arms
         }
 
     def _decoded(
         self,
         latents: Sequence[torch.Tensor],
-        arrived: Callable[[int, int, NDArray[np.uint8]], None] = lambda *_: None,
+        on_picture: Callable[[int, int, NDArray[np.uint8]], None] = lambda *_: None,
     ) -> list[Pictures]:
-        """Pictures for the latents of each branch; a latent that branches still shared is decoded once.
+        """Decode the latents of each branch; a latent that several branches share is decoded once.
 
-        arrived: told the branch, the picture's index in the batch and the picture.
+        on_picture: called with the branch, the picture's index in the batch and the picture.
         """
-        distinct = list({id(each): each for each in latents}.values())
-        wanted = [[at for at, each in enumerate(latents) if each is one] for one in distinct]
+        distinct_latents = list({id(each): each for each in latents}.values())
+        branches = [[branch for branch, each in enumerate(latents) if each is one] for one in distinct_latents]
         size = len(latents[0])
 
-        def tell(position: int, picture: NDArray[np.uint8]) -> None:
-            for at in wanted[position // size]:
-                arrived(at, position % size, picture)
+        def on_decoded_picture(position: int, picture: NDArray[np.uint8]) -> None:
+            for branch in branches[position // size]:
+                on_picture(branch, position % size, picture)
 
-        pictures = decode_latents(self.pipeline, torch.cat(distinct), self.batch_size, tell)
-        parts = dict(zip(map(id, distinct), np.split(pictures, len(distinct)), strict=True))
+        pictures = decode_latents(self.pipeline, torch.cat(distinct_latents), self.batch_size, on_decoded_picture)
+        parts = dict(zip(map(id, distinct_latents), np.split(pictures, len(distinct_latents)), strict=True))
         return [parts[id(each)] for each in latents]
 
 
 def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
-    """The rows and columns of an attention module's patches: the latent's size halved as often as it takes.
+    """Return the rows and columns of an attention module's patches: the latent's size, halved until it fits.
 
     Raises ValueError where no halving gives that number of patches.
     """
@@ -299,7 +306,7 @@ def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _from(start: int, on_picture: OnPicture | None) -> OnPicture:
-    """``on_picture`` for the batch that begins at prompt ``start``."""
+    """Return ``on_picture`` for the batch that begins at prompt ``start``."""
     return lambda name, index, picture: on_picture(name, start + index, picture) if on_picture else None
 
 
@@ -320,7 +327,7 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
 
 
 def picture_size(pipeline: StableDiffusionPipeline, height: int | None, width: int | None) -> tuple[int, int]:
-    """Height and width in pixels, the checkpoint's own where None.
+    """Return height and width in pixels, the checkpoint's own where None.
 
     Raises ValueError for a size that is no positive multiple of the pipeline's ``vae_scale_factor``.
     """
@@ -352,8 +359,8 @@ def _iteration_numbers(values: Sequence[int], steps: int) -> list[int]:
 
 
 def _floating(latents: torch.Tensor) -> NDArray[np.floating]:
-    kept = latents if latents.dtype == torch.float64 else latents.float()
-    array: NDArray[np.floating] = kept.cpu().numpy()
+    floats = latents if latents.dtype == torch.float64 else latents.float()
+    array: NDArray[np.floating] = floats.cpu().numpy()
     return array
 
 
@@ -366,7 +373,7 @@ def _joined_by_key(parts: Sequence[Mapping[Any, NDArray[Any]]]) -> dict[Any, NDA
 
 
 def _provenance(run: _Run, scheduler: str, steps: int) -> dict[str, Any]:
-    """What the bits of a picture depend on beside its prompt, seed and arm; JSON-able."""
+    """Collect what a picture's bits depend on beside its prompt, seed and arm; JSON-able."""
     pipeline = run.pipeline
     device = pipeline.device
     on_gpu = device.type == "cuda"

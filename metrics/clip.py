@@ -1,4 +1,4 @@
-"""CLIP models through open_clip, and the CLIP score: the raw cosine of a picture and its prompt (method §3.1)."""
+"""Load CLIP models and compute CLIP scores: cosines of pictures and prompts (method §3.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evenhand.errors import InputError
 
 
 class ClipError(InputError):
-    """A CLIP model that cannot be loaded; the message names it."""
+    """A CLIP model cannot be loaded; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,18 @@ class ClipModel:
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") -> ClipModel:
-    """An open_clip model by name and pretrained tag or file of weights, or from a folder.
+    """Load an open_clip model by name and pretrained tag or file of weights, or from a folder.
 
     A folder holds ``open_clip_config.json``, ``open_clip_model.safetensors`` and the tokenizer's files. Nothing is
     downloaded for a folder; a name with a tag asks open_clip's own cache or hub. Raises ``ClipError``.
     """
     folder = Path(name)
     if folder.is_dir():
-        missing = [f for f in ("open_clip_config.json", "open_clip_model.safetensors") if not (folder / f).is_file()]
-        if missing:
-            raise ClipError(f"{folder} is no open_clip folder: {', '.join(missing)} is missing")
+        missing_files = [
+            f for f in ("open_clip_config.json", "open_clip_model.safetensors") if not (folder / f).is_file()
+        ]
+        if missing_files:
+            raise ClipError(f"{folder} is no open_clip folder: {', '.join(missing_files)} is missing")
         identifier, tag = f"local-dir:{folder}", None
     else:
         if name not in open_clip.list_models():
@@ -50,7 +52,7 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
             raise ClipError(
                 f"{name} has no pretrained tag {pretrained!r}, nor is that a file; its tags are {_tags(name)}"
             )
-        if not pretrained:  # open_clip would give random weights without a word
+        if not pretrained:  # open_clip would silently use random weights
             raise ClipError(f"{name} needs a pretrained tag; its tags are {_tags(name)}")
         identifier, tag = name, pretrained
     try:
@@ -58,7 +60,7 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
             identifier, pretrained=tag, device=device, precision="fp32"
         )
         tokenizer = open_clip.get_tokenizer(identifier)
-    except Exception as error:  # open_clip raises whatever its hub client, torch or json raise
+    except Exception as error:  # open_clip passes on any error of its hub client, torch or json
         weights = f" with {pretrained!r}" if pretrained else ""
         raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
     return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device))
@@ -69,7 +71,7 @@ def _tags(name: str) -> str:
 
 
 def tokenize(clip: ClipModel, texts: Sequence[str]) -> torch.Tensor:
-    """Token ids, int64 (N, context length)."""
+    """Convert texts to token ids, int64 (N, context length)."""
     return torch.as_tensor(clip.tokenizer(list(texts))).long()
 
 
@@ -77,9 +79,9 @@ def tokenize(clip: ClipModel, texts: Sequence[str]) -> torch.Tensor:
 def clip_scores(
     images: Sequence[NDArray[np.uint8]], texts: Sequence[str], clip: ClipModel, batch_size: int = 32
 ) -> NDArray[np.float32]:
-    """Cosine of each uint8 (H, W, 3) image with its text, float32 (N,), not scaled by 100.
+    """Compute the cosine of each uint8 (H, W, 3) image with its text, float32 (N,), not scaled by 100.
 
-    Every call has ``batch_size`` rows (the last is padded), so that a score does not depend on its companions.
+    Every call has ``batch_size`` rows (the last is padded), so that a score does not depend on the other rows.
     """
     if len(images) != len(texts):
         raise InputError(f"{len(images)} images but {len(texts)} texts")
@@ -89,13 +91,13 @@ def clip_scores(
         _check_picture(index, image)
     scores = []
     for start in range(0, len(images), batch_size):
-        pictures = [clip.transform(Image.fromarray(np.asarray(i))) for i in images[start : start + batch_size]]
-        words = list(texts[start : start + batch_size])
-        count = len(pictures)
-        pictures += [pictures[-1]] * (batch_size - count)
-        words += [words[-1]] * (batch_size - count)
-        image_features = clip.model.encode_image(torch.stack(pictures).to(clip.device), normalize=True)
-        text_features = clip.model.encode_text(tokenize(clip, words).to(clip.device), normalize=True)
+        batch_images = [clip.transform(Image.fromarray(np.asarray(i))) for i in images[start : start + batch_size]]
+        batch_texts = list(texts[start : start + batch_size])
+        count = len(batch_images)
+        batch_images += [batch_images[-1]] * (batch_size - count)
+        batch_texts += [batch_texts[-1]] * (batch_size - count)
+        image_features = clip.model.encode_image(torch.stack(batch_images).to(clip.device), normalize=True)
+        text_features = clip.model.encode_text(tokenize(clip, batch_texts).to(clip.device), normalize=True)
         scores.append((image_features * text_features).sum(dim=-1)[:count].float().cpu().numpy())
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
 

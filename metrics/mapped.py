@@ -1,4 +1,4 @@
-"""Reading files larger than memory through a memory map."""
+"""Read files larger than memory through a memory map."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCATTERED = 64  # rows read before their pages are given back; the system may map 2 MB around each
+SCATTERED = 64  # rows read before their pages are released; the system may map 2 MB around each
 
 
 def forget(array: NDArray[Any]) -> None:
-    """Give the pages of a memory map back: they stay in the system's cache, but not in this process's memory."""
+    """Release the pages of a memory map: they stay in the system's cache, but not in this process's memory."""
     mapped = _map_of(array)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def rows_of(array: NDArray[Any], indices: NDArray[np.integer]) -> NDArray[Any]:
-    """``array[indices]``; rows scattered over a memory map do not bring the whole file into this process's memory."""
+    """Return ``array[indices]``, releasing a memory map's pages so that the file does not fill the process's memory."""
     if _map_of(array) is None:
         return array[indices]
-    chosen = np.empty((len(indices), *array.shape[1:]), array.dtype)
+    rows = np.empty((len(indices), *array.shape[1:]), array.dtype)
     for start in range(0, len(indices), SCATTERED):
-        chosen[start : start + SCATTERED] = array[indices[start : start + SCATTERED]]
+        rows[start : start + SCATTERED] = array[indices[start : start + SCATTERED]]
         forget(array)
-    return chosen
+    return rows
 
 
 def _map_of(array: NDArray[Any]) -> mmap.mmap | None:

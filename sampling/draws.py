@@ -1,4 +1,4 @@
-"""The random draw (method §4.5), which every other draw starts from."""
+"""Draw a random subset of prompts (method §4.5); the representative draw starts from it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class SubsetError(InputError):
 
 
 def random_subset(count: int, size: int, seed: int) -> NDArray[np.intp]:
-    """``size`` of ``count`` indices, drawn without replacement and sorted; the draws of one seed are nested."""
+    """Draw ``size`` of ``count`` indices without replacement, sorted; the draws of one seed are nested."""
     if not 1 <= size <= count:
         raise SubsetError(f"{size} prompts cannot be drawn from {count}")
     if seed < 0:
         raise SubsetError(f"the seed must not be negative: {seed}")
-    chosen: NDArray[np.intp] = np.sort(np.random.default_rng(seed).permutation(count)[:size])
-    return chosen
+    subset_indices: NDArray[np.intp] = np.sort(np.random.default_rng(seed).permutation(count)[:size])
+    return subset_indices

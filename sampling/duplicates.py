@@ -1,6 +1,7 @@
-"""Prompts that say the same: equal texts, or features at nearly the same angle. The first of each is kept.
+"""Find duplicate prompts: equal texts, or features at nearly the same angle.
 
-The paper removes none, so this is an option. The distances stay those to the whole set, repetitions included.
+The first prompt of each group of duplicates is kept. Deduplication is optional because the paper removes no duplicates.
+Distances are always to the whole set, duplicates included.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ BLOCK = 1024
 
 
 class DuplicatesError(InputError):
-    """Repetitions that cannot be looked for; the message says why."""
+    """The search for duplicates is impossible; the message says why."""
 
 
 def first_of_each(texts: Iterable[str]) -> NDArray[np.bool_]:
-    """Which texts occur for the first time, bool (N,)."""
-    seen: set[str] = set()
-    first: list[bool] = []
+    """Mark the texts that occur for the first time, bool (N,)."""
+    earlier_texts: set[str] = set()
+    is_first: list[bool] = []
     for text in texts:
-        first.append(text not in seen)
-        seen.add(text)
-    return np.array(first, dtype=np.bool_)
+        is_first.append(text not in earlier_texts)
+        earlier_texts.add(text)
+    return np.array(is_first, dtype=np.bool_)
 
 
 def first_of_near(
     features: NDArray[np.floating], cosine: float, progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.bool_]:
-    """Which rows have no kept earlier row within ``cosine``, bool (N,); in the order of the rows."""
+    """Mark the rows that have no kept earlier row within ``cosine``, bool (N,), going through the rows in order."""
     if not 0.0 < cosine <= 1.0:
         raise DuplicatesError(f"the cosine of near duplicates must lie in (0, 1], not at {cosine}")
     count = len(features)
@@ -42,24 +43,30 @@ def first_of_near(
         raise DuplicatesError(
             f"near duplicates are looked for among all pairs, of at most {NEAR_LIMIT} prompts; there are {count}"
         )
-    unit = np.asarray(features, np.float32)
-    norms = np.linalg.norm(unit, axis=1, keepdims=True)
+    unit_features = np.asarray(features, np.float32)
+    norms = np.linalg.norm(unit_features, axis=1, keepdims=True)
     if not (np.isfinite(norms) & (norms > 0)).all():
-        bad = int(np.argmin((np.isfinite(norms) & (norms > 0))[:, 0]))
-        raise DuplicatesError(f"the features of prompt {bad} have no direction (norm {float(norms[bad, 0])})")
-    unit = unit / norms
-    limit = np.float32(cosine) - np.float32(1e-6)  # rounding of a float32 product: a row is at cosine 1 to itself
-    kept = np.ones(count, bool)
+        prompt_index = int(np.argmin((np.isfinite(norms) & (norms > 0))[:, 0]))
+        raise DuplicatesError(
+            f"the features of prompt {prompt_index} have no direction (norm {float(norms[prompt_index, 0])})"
+        )
+    unit_features = unit_features / norms
+    minimum_cosine = np.float32(cosine) - np.float32(
+        1e-6
+    )  # tolerance: the float32 cosine of a row to itself may be below 1
+    keep_mask = np.ones(count, bool)
     for start in range(0, count, BLOCK):
-        block = unit[start : start + BLOCK]
-        fresh = np.ones(len(block), bool)
-        for earlier in range(0, start, BLOCK):
-            known = kept[earlier : earlier + BLOCK]
-            fresh &= ~(block @ unit[earlier : earlier + BLOCK][known].T >= limit).any(axis=1)
-        near = block @ block.T >= limit
-        for i in np.flatnonzero(fresh):  # within the block one after the other: what is dropped drops nothing
-            fresh[i] = not near[i, :i][fresh[:i]].any()
-        kept[start : start + BLOCK] = fresh
+        block = unit_features[start : start + BLOCK]
+        block_mask = np.ones(len(block), bool)
+        for earlier_start in range(0, start, BLOCK):
+            earlier_mask = keep_mask[earlier_start : earlier_start + BLOCK]
+            block_mask &= ~(
+                block @ unit_features[earlier_start : earlier_start + BLOCK][earlier_mask].T >= minimum_cosine
+            ).any(axis=1)
+        near_pairs = block @ block.T >= minimum_cosine
+        for i in np.flatnonzero(block_mask):  # in order, because a dropped row must not drop others
+            block_mask[i] = not near_pairs[i, :i][block_mask[:i]].any()
+        keep_mask[start : start + BLOCK] = block_mask
         if progress is not None:
             progress(min(start + BLOCK, count), count)
-    return kept
+    return keep_mask

@@ -1,7 +1,7 @@
-"""CLIP text features of prompts (method §4.2).
+"""Compute CLIP text features of prompts (method §4.2).
 
 A causal tower that pools at the end-of-text token gives the same pooled vector when a batch is cut to its longest
-prompt, so prompts are sorted by length and encoded in short batches. Other towers are run at full length.
+prompt. Prompts are therefore sorted by length and encoded in short batches. Other towers run at full length.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def can_be_cut(model: object) -> bool:
     mask = model.attn_mask
     if mask is None:
         return False
-    future = torch.ones_like(mask, dtype=torch.bool).triu(1)
-    return bool(torch.isneginf(mask[future]).all() and (mask[~future] == 0).all())
+    future_positions = torch.ones_like(mask, dtype=torch.bool).triu(1)
+    return bool(torch.isneginf(mask[future_positions]).all() and (mask[~future_positions] == 0).all())
 
 
 def lengths(encoder: ClipModel, ids: torch.Tensor) -> torch.Tensor:
-    """Tokens of each prompt up to the one that is pooled, int64 (N,)."""
+    """Count the tokens of each prompt up to the one that is pooled, int64 (N,)."""
     if encoder.model.text_pool_type == "eos":
         return (ids == encoder.model.text_eos_id).int().argmax(dim=1) + 1
     return ids.argmax(dim=1) + 1
@@ -44,21 +44,25 @@ def _encode_cut(model: open_clip.CLIP, ids: torch.Tensor) -> torch.Tensor:
     dtype = model.transformer.get_cast_dtype()
     x = model.token_embedding(ids).to(dtype) + model.positional_embedding[:n].to(dtype)
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:n, :n]))
-    pooled = ids.argmax(dim=1) if model.text_pool_type == "argmax" else (ids == model.text_eos_id).int().argmax(dim=1)
-    x = x[torch.arange(len(x), device=x.device), pooled]
+    pooled_positions = (
+        ids.argmax(dim=1) if model.text_pool_type == "argmax" else (ids == model.text_eos_id).int().argmax(dim=1)
+    )
+    x = x[torch.arange(len(x), device=x.device), pooled_positions]
     projection = model.text_projection
     if projection is None:
         return x
     return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
 
 
-def _batches(size: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Indices of one call each, shortest prompts first: rows × longest prompt is at most TOKENS_PER_BATCH."""
-    order = torch.argsort(size, stable=True)
+def _batches(token_counts: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the indices of each batch, shortest prompts first; rows × longest prompt is at most TOKENS_PER_BATCH."""
+    order = torch.argsort(token_counts, stable=True)
     while len(order):
-        ahead = size[order[:TOKENS_PER_BATCH]]
-        fitting = int((ahead * torch.arange(1, len(ahead) + 1) <= TOKENS_PER_BATCH).sum())  # ascending, so a prefix
-        rows = max(1, fitting)
+        next_counts = token_counts[order[:TOKENS_PER_BATCH]]
+        fitting_rows = int(
+            (next_counts * torch.arange(1, len(next_counts) + 1) <= TOKENS_PER_BATCH).sum()
+        )  # counts ascend, so these are the first rows
+        rows = max(1, fitting_rows)
         yield order[:rows]
         order = order[rows:]
 
@@ -69,30 +73,30 @@ def encode_prompts(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Unnormalised text features, float32 (N, d), in the order of ``texts``; ``progress(done, total)`` is called."""
+    """Compute unnormalised text features, float32 (N, d), in the order of ``texts``; ``progress`` gets done, total."""
     if not texts:
         raise InputError("no prompts to encode")
     features: NDArray[np.float32] | None = None
     for start in range(0, len(texts), CHUNK):
-        done = start
-        for places, part in _encoded(texts[start : start + CHUNK], model):
+        prompt_count = start
+        for positions, part in _encode_chunk(texts[start : start + CHUNK], model):
             if features is None:
                 features = np.empty((len(texts), part.shape[1]), np.float32)
-            features[start + places] = part
-            done += len(places)
+            features[start + positions] = part
+            prompt_count += len(positions)
             if progress is not None:
-                progress(done, len(texts))
+                progress(prompt_count, len(texts))
     assert features is not None
     return features
 
 
 @torch.inference_mode()
-def _encoded(texts: Sequence[str], model: ClipModel) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """The features of one chunk, batch by batch, with their places in it."""
+def _encode_chunk(texts: Sequence[str], model: ClipModel) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield the features of one chunk batch by batch, each with its positions in the chunk."""
     ids = torch.cat([tokenize(model, texts[i : i + 2048]) for i in range(0, len(texts), 2048)])
-    cut = can_be_cut(model.model)
-    size = lengths(model, ids) if cut else torch.full((len(ids),), ids.shape[1])
-    for chosen in _batches(size):
-        part = ids[chosen, : int(size[chosen].max())].to(model.device)
-        encoded = _encode_cut(model.model, part) if cut else model.model.encode_text(part)
-        yield chosen.numpy(), encoded.float().cpu().numpy()
+    cuttable = can_be_cut(model.model)
+    token_counts = lengths(model, ids) if cuttable else torch.full((len(ids),), ids.shape[1])
+    for batch_indices in _batches(token_counts):
+        batch_ids = ids[batch_indices, : int(token_counts[batch_indices].max())].to(model.device)
+        features = _encode_cut(model.model, batch_ids) if cuttable else model.model.encode_text(batch_ids)
+        yield batch_indices.numpy(), features.float().cpu().numpy()

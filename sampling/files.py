@@ -1,7 +1,7 @@
-"""The rows of prompt files as they stand there: tables, plain text, JSON lines, COCO's annotations.
+"""Read the raw rows of prompt files: tables, plain text, JSON lines, COCO's annotations.
 
-Each kind is a generator of rows; what is wrong with one is said with the file and the line (of a ``.json``: the place
-in its list).
+Each kind of file has a generator of rows. An error names the file and the line, or in a ``.json`` file the index in its
+list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ijson.backends.python as ijson  # the C parser writes “?” for half of a surrogate pair, and says nothing
+import ijson.backends.python as ijson  # the C parser silently replaces half of a surrogate pair with “?”
 from ijson.common import JSONError
 
 from evenhand.errors import InputError
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 PROMPT_COLUMNS = ("prompt", "caption", "text")
 ID_COLUMNS = ("image_id", "id")
 SEED_COLUMNS = ("evaluation_seed", "seed")
-SOURCE_ID_LIMIT = 100  # characters; a record holds no more
-ANNOTATIONS = "annotations"  # where COCO keeps its captions
+SOURCE_ID_LIMIT = 100  # characters, the width of the database column
+ANNOTATIONS = "annotations"  # the key of COCO's captions
 
 Row = tuple[str, str, str, int | None]  # place, raw prompt, source id, seed
 
 
 class PromptFileError(InputError):
-    """A prompt file that cannot be used; the message names the file and the line or column."""
+    """A prompt file cannot be used; the message names the file and the line or column."""
 
 
 def rows_of(source: Path, column: str | None = None) -> Iterator[Row]:
-    """The rows of a file, whose kind is told by its ending; anything unknown is plain text, one prompt a line."""
+    """Return the rows of a file; its suffix decides its kind, unknown suffixes mean plain text, one prompt a line."""
     kind = source.suffix.lower()
     if kind in {".csv", ".tsv"}:
         return _table(source, column)
@@ -53,7 +53,7 @@ def rows_of(source: Path, column: str | None = None) -> Iterator[Row]:
 
 
 def _lines(source: Path) -> Iterator[str]:
-    """Lines with their ends, decoded one by one: an error names the line it is on."""
+    """Yield lines with their line ends, decoded one by one so that an error can name its line."""
     number = 0
     try:
         with source.open("rb") as handle:
@@ -68,7 +68,7 @@ def _lines(source: Path) -> Iterator[str]:
 
 
 def _plain(source: Path) -> Iterator[Row]:
-    """One prompt a line; empty lines separate."""
+    """Yield one prompt a line; empty lines are skipped."""
     for number, line in enumerate(_lines(source), 1):
         raw = line.rstrip("\r\n")
         if raw.strip():
@@ -97,14 +97,14 @@ def _table(source: Path, column: str | None) -> Iterator[Row]:
 
 
 def _records(source: Path, reader: Reader) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the physical line each begins on; a malformed row is named by that line."""
-    began = 1
+    """Yield rows with the physical line on which each begins; an error names that line."""
+    first_line = 1
     try:
         for row in reader:
-            yield began, row
-            began = reader.line_num + 1
+            yield first_line, row
+            first_line = reader.line_num + 1
     except csv.Error as error:
-        raise PromptFileError(f"{source}: line {began}: {error}") from error
+        raise PromptFileError(f"{source}: line {first_line}: {error}") from error
 
 
 # ------------------------------------------------------------------------------ JSON
@@ -123,7 +123,7 @@ def _json_lines(source: Path, column: str | None) -> Iterator[Row]:
 
 
 def _json(source: Path, column: str | None) -> Iterator[Row]:
-    """COCO's captions in the order of the file, or a plain list of prompts or of objects that hold one; streamed."""
+    """Stream COCO's captions in the order of the file, or a plain list of prompts or of objects with a prompt."""
     try:
         with source.open("rb") as handle:
             if handle.read(3) != codecs.BOM_UTF8:
@@ -139,7 +139,7 @@ def _json(source: Path, column: str | None) -> Iterator[Row]:
 
 
 def _entries(source: Path, events: Iterator[tuple[str, str, Any]]) -> tuple[str, Iterator[Any]]:
-    """What the list of prompts is called, and its entries as the parser comes to them."""
+    """Return the name of the list of prompts, and an iterator over its entries."""
     kind = next(events)[1]
     if kind == "start_array":
         return "prompts", ijson.items(events, "item")
@@ -149,11 +149,11 @@ def _entries(source: Path, events: Iterator[tuple[str, str, Any]]) -> tuple[str,
 
 
 def _objects(source: Path, values: Iterable[tuple[str, str, Any]], column: str | None) -> Iterator[Row]:
-    """Rows of strings or objects; the first object settles which field holds the prompt."""
+    """Yield the rows of strings or objects; the first object decides which fields hold prompt, id and seed."""
     names: tuple[str, str | None, str | None] | None = None
-    for place, number, value in values:
+    for place, list_number, value in values:
         if isinstance(value, str) and column is None:
-            yield place, value, number, None
+            yield place, value, list_number, None
             continue
         if not isinstance(value, dict):
             raise PromptFileError(f"{source}: {place}: is no object with a prompt, but {json.dumps(value)[:60]}")
@@ -167,10 +167,10 @@ def _objects(source: Path, values: Iterable[tuple[str, str, Any]], column: str |
         prompt, identity, seed = names
         if not isinstance(value.get(prompt), str):
             raise PromptFileError(f"{source}: {place}: there is no text under {prompt!r}")
-        own = value.get(identity) if identity is not None else None
-        source_id = number if own is None else _source_id(source, place, str(identity), str(own))
-        given = value.get(seed) if seed is not None else None
-        yield place, value[prompt], source_id, _seed(source, place, "" if given is None else str(given))
+        own_id = value.get(identity) if identity is not None else None
+        source_id = list_number if own_id is None else _source_id(source, place, str(identity), str(own_id))
+        own_seed = value.get(seed) if seed is not None else None
+        yield place, value[prompt], source_id, _seed(source, place, "" if own_seed is None else str(own_seed))
 
 
 # ------------------------------------------------------------------------------ columns and values
@@ -178,20 +178,20 @@ def _objects(source: Path, values: Iterable[tuple[str, str, Any]], column: str |
 
 def _prompt_column(source: Path, header: list[str], column: str | None) -> str:
     if column is not None:
-        chosen = _first(source, header, (column,))
-        if chosen is None:
+        named_column = _first(source, header, (column,))
+        if named_column is None:
             raise PromptFileError(f"{source}: there is no column {column!r}; the columns are {', '.join(header)}")
-        return chosen
-    known = _first(source, header, PROMPT_COLUMNS)
-    if known is not None:
-        return known
+        return named_column
+    default_column = _first(source, header, PROMPT_COLUMNS)
+    if default_column is not None:
+        return default_column
     if len(header) == 1:
         return header[0]
     raise PromptFileError(f"{source}: which column holds the prompts? The columns are {', '.join(header)}")
 
 
 def _first(source: Path, header: list[str], names: tuple[str, ...]) -> str | None:
-    """The first of these names that stands in the header."""
+    """Return the first of these names that is in the header, or None."""
     name = next((name for name in names if name in header), None)
     if name is not None and header.count(name) > 1:
         raise PromptFileError(f"{source}: the column {name!r} occurs {header.count(name)} times")
@@ -209,8 +209,8 @@ def _source_id(source: Path, place: str, column: str, value: str) -> str:
     return name
 
 
-def _seed(source: Path, place: str, given: str) -> int | None:
-    value = given.strip()
+def _seed(source: Path, place: str, raw_seed: str) -> int | None:
+    value = raw_seed.strip()
     if not value:
         return None
     if not value.isdecimal() or len(value) > 19 or int(value) >= 2**63:  # 2^63 has 19 digits

@@ -1,6 +1,6 @@
-"""Prompt files: CSV, TSV, JSON, JSONL and plain text in, clean prompts with their source ids out.
+"""Read prompt files (CSV, TSV, JSON, JSONL, plain text) into clean prompts with their source ids.
 
-Files are read as streams, so that three million captions need no more memory than thirty thousand.
+Files are streamed, so that memory does not grow with the number of prompts.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ class SourcePrompt:
 
 @dataclass
 class PromptFile:
-    """What a file held: prompts in its order, duplicates kept."""
+    """The prompts of a file in its order, duplicates included."""
 
     path: Path
     prompts: list[SourcePrompt] = field(default_factory=list)
 
     @property
     def texts(self) -> list[str]:
-        """The prompts' texts."""
+        """Texts of the prompts."""
         return [prompt.text for prompt in self.prompts]
 
     @property
     def trimmed(self) -> int:
-        """Prompts whose white space was trimmed."""
+        """Number of prompts whose white space was trimmed."""
         return sum(prompt.trimmed for prompt in self.prompts)
 
     @property
     def duplicates(self) -> int:
-        """Prompts whose text occurred before."""
+        """Number of prompts whose text occurred before."""
         return len(self.prompts) - len({prompt.text for prompt in self.prompts})
 
     @property
@@ -67,12 +67,12 @@ class PromptFile:
 
 
 def prompt_line(text: str) -> bytes:
-    """What a text adds to the hash of its set: a JSON string on a line, so that no two lists give the same bytes."""
+    """Encode a text for the hash of its set: a JSON string on a line, so that no two lists give the same bytes."""
     return json.dumps(text, ensure_ascii=False).encode() + b"\n"
 
 
 def prompts_sha256(texts: Iterable[str]) -> str:
-    """SHA-256 over the texts in order, each as a JSON string on a line."""
+    """Compute the SHA-256 over the texts in order, each as a JSON string on a line."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(prompt_line(text))
@@ -80,7 +80,7 @@ def prompts_sha256(texts: Iterable[str]) -> str:
 
 
 def clean(raw: str) -> str:
-    """The prompt as it is kept: trimmed, inner white space one space. Raises ``ValueError`` for what is no prompt."""
+    """Trim a prompt and reduce inner white space to one space. Raises ``ValueError`` for an invalid prompt."""
     text = " ".join(raw.split())
     if not text:
         raise InputError("the prompt is empty")
@@ -94,11 +94,12 @@ def clean(raw: str) -> str:
 
 
 def stream_prompts(path: str | Path, column: str | None = None, limit: int | None = None) -> Iterator[SourcePrompt]:
-    """The prompts of a file one by one; its kind is told by its ending (.csv, .tsv, .jsonl, .json, else plain text).
+    """Yield the prompts of a file; its suffix decides its kind (.csv, .tsv, .jsonl, .json, else plain text).
 
     Inner white space, newlines inside quotes included, becomes one space. ``column`` names the prompts' column of a
-    table or field of an object (default: prompt, caption or text, or the only one). ``limit`` takes the first so many
-    in the file's order; the paper's set is the first 30,000 captions of COCO's val2014. Raises ``PromptFileError``.
+    table or field of an object (default: prompt, caption or text, or the only one). ``limit`` takes only the
+    first prompts of the file; the paper's set is the first 30,000 captions of COCO's val2014.
+    Raises ``PromptFileError``.
     """
     source = Path(path)
     if limit is not None and limit < 1:
@@ -120,5 +121,5 @@ def stream_prompts(path: str | Path, column: str | None = None, limit: int | Non
 
 
 def read_prompts(path: str | Path, column: str | None = None, limit: int | None = None) -> PromptFile:
-    """All prompts of a file in memory; see ``stream_prompts``."""
+    """Read all prompts of a file into memory; see ``stream_prompts``."""
     return PromptFile(Path(path), list(stream_prompts(path, column, limit)))

@@ -1,10 +1,11 @@
-"""Representative subsets: a swap search that brings a subset's mean and covariance near those of the whole set.
+"""Search by swaps for a subset whose mean and covariance are near those of the whole set.
 
-Beyond the paper, which draws at random. To second order, the squared Fréchet distance of nearby Gaussians is
+The paper draws at random; this is an addition. To second order, the squared Fréchet distance of nearby Gaussians is
 ``|Δm|² + ½ Σ_ij ΔΣ_ij² / (λ_i + λ_j)`` in the eigenbasis of Σ. With ``λ_i + λ_j ≥ 2 √(λ_i λ_j)`` in its place this is a
-squared distance of mean embeddings under the kernel ``k(x, y) = x·y + ¼ (u·v)²`` with ``u = Λ^-¼ x``, so that what a
-swap changes is known from kernel values alone. Blocks of members meet blocks of others; within a block every member is
-exchanged for the best of the others if that lowers the distance. The search starts from the random draw of its seed.
+squared distance of mean embeddings under the kernel ``k(x, y) = x·y + ¼ (u·v)²`` with ``u = Λ^-¼ x``, so that the
+effect of a swap follows from kernel values alone. Blocks of members are compared with blocks of other rows; each member
+is exchanged for the best other row of its block if that lowers the distance. The search starts from the random draw of
+its seed.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from evenhand.metrics.frechet import FeatureError, Floats, FrechetReference
 from evenhand.sampling.draws import SubsetError, random_subset
 
 MEMBERS, OTHERS = 128, 512  # of one block
-PASSES = 2  # every member meets others at least so often
-CANDIDATES = 8192  # others that are looked at, at least, where there are so many
-# Directions of hardly any variance must not rule the search: added to Λ, as a share of what a random draw errs by.
+PASSES = 2  # minimum number of blocks that each member takes part in
+CANDIDATES = 8192  # minimum number of other rows that are examined, if there are as many
+# Added to Λ, as a share of the mean error of a random draw: without it directions of almost no variance would dominate.
 REGULARISATION = 0.1
 
 
@@ -32,53 +33,53 @@ def representative_subset(
     pool: NDArray[np.intp] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.intp]:
-    """``size`` row indices whose Gaussian lies close to the whole set's, sorted; the seed settles them.
+    """Select ``size`` row indices whose Gaussian is close to the whole set's, sorted; determined by the seed.
 
-    ``pool``: the rows that may be drawn, where it is not all of them. Rounding decides close races, so another
-    machine may choose a few others; what was drawn is therefore written down, not drawn again.
+    ``pool``: the rows that may be selected, if not all. Rounding decides between nearly equal swaps, so another machine
+    may select a few other rows; callers therefore store the indices instead of recomputing them.
     """
     rows = np.arange(reference.count) if pool is None else pool
     if size < 2:
         raise SubsetError(f"a representative subset has at least 2 prompts, not {size}")
-    chosen = rows[random_subset(len(rows), size, seed)]
+    members = rows[random_subset(len(rows), size, seed)]
     if reference.is_constant:
         raise FeatureError(f"the features of all {reference.count} prompts are equal: no draw represents them better")
-    rng = np.random.default_rng([seed, 1])  # not the stream of the random draw
-    state = _State(reference, chosen)
-    others = rng.permutation(np.setdiff1d(rows, chosen, assume_unique=True))
+    rng = np.random.default_rng([seed, 1])  # a stream independent of the random draw's
+    state = _State(reference, members)
+    other_rows = rng.permutation(np.setdiff1d(rows, members, assume_unique=True))
     per_pass = -(-size // MEMBERS)
-    passes = max(PASSES, -(-min(CANDIDATES, len(others)) // (OTHERS * per_pass)))
-    met = 0
-    for done in range(passes * per_pass if len(others) else 0):
-        if done % per_pass == 0:
+    passes = max(PASSES, -(-min(CANDIDATES, len(other_rows)) // (OTHERS * per_pass)))
+    others_start = 0
+    for round_index in range(passes * per_pass if len(other_rows) else 0):
+        if round_index % per_pass == 0:
             order = rng.permutation(size)
-        places = order[done % per_pass * MEMBERS :][:MEMBERS]
-        beside = np.arange(met, met + min(OTHERS, len(others))) % len(others)
-        met += len(beside)
-        kept = state.exchange(chosen[places], others[beside])
-        both = np.concatenate([chosen[places], others[beside]])
-        chosen[places], others[beside] = both[kept], both[~kept]
+        member_places = order[round_index % per_pass * MEMBERS :][:MEMBERS]
+        other_places = np.arange(others_start, others_start + min(OTHERS, len(other_rows))) % len(other_rows)
+        others_start += len(other_places)
+        is_member = state.exchange(members[member_places], other_rows[other_places])
+        candidates = np.concatenate([members[member_places], other_rows[other_places]])
+        members[member_places], other_rows[other_places] = candidates[is_member], candidates[~is_member]
         if progress is not None:
-            progress(done + 1, passes * per_pass)
-    return np.sort(chosen)
+            progress(round_index + 1, passes * per_pass)
+    return np.sort(members)
 
 
 class _State:
-    """How far the subset's moments are from where they should be, and the kernel that measures it."""
+    """The difference of the subset's moments from the whole set's, and the kernel that measures it."""
 
-    def __init__(self, reference: FrechetReference, chosen: NDArray[np.intp]) -> None:
-        self.reference, self.size = reference, len(chosen)
-        softened = reference.variances + REGULARISATION * reference.trace / self.size
-        self.scale = softened**-0.25  # Λ^-¼
-        # Σ has ddof 1, the moments here have none
+    def __init__(self, reference: FrechetReference, members: NDArray[np.intp]) -> None:
+        self.reference, self.size = reference, len(members)
+        regularised_variances = reference.variances + REGULARISATION * reference.trace / self.size
+        self.scale = regularised_variances**-0.25  # Λ^-¼
+        # Σ has ddof 1, the moments here ddof 0
         target = reference.variances * self.scale**2 * (self.size - 1) / self.size
         self.mean: Floats = np.zeros(reference.dimension)
         self.moment: Floats = np.diag(-target)  # Σ uuᵀ/n − target
         for start in range(0, self.size, OTHERS):
-            self._add(self._rows(chosen[start : start + OTHERS]), 1)
+            self._add(self._rows(members[start : start + OTHERS]), 1)
 
     def _rows(self, indices: NDArray[np.intp]) -> Floats:
-        """X − μ in the eigenbasis of Σ."""
+        """Return X − μ in the eigenbasis of Σ."""
         return self.reference.centred_rows(indices) @ self.reference.vectors
 
     def _add(self, rows: Floats, sign: int) -> None:
@@ -87,22 +88,22 @@ class _State:
         self.moment += sign * (scaled.T @ scaled) / self.size
 
     def exchange(self, members: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of ``members`` and ``others`` are members after the exchange; as many as before."""
+        """Exchange members for others; returns which of (members, others) are members now, as many as before."""
         rows = self._rows(np.concatenate([members, others]))
         scaled = rows * self.scale
         kernel = rows @ rows.T + 0.25 * (scaled @ scaled.T) ** 2
-        own = kernel.diagonal()
+        diagonal = kernel.diagonal()
         # n ⟨residual, φ(x)⟩; exchanging i for j adds 2 (pull_j − pull_i) + |φ_i − φ_j|² to n² |residual|²
         pull = self.size * (rows @ self.mean + 0.25 * np.einsum("nd,nd->n", scaled @ self.moment, scaled))
-        inside = np.arange(len(rows)) < len(members)
+        is_member = np.arange(len(rows)) < len(members)
         for i in range(len(members)):
-            change = 2.0 * (pull - pull[i]) + own + own[i] - 2.0 * kernel[i]
-            change[inside] = 0.0
+            change = 2.0 * (pull - pull[i]) + diagonal + diagonal[i] - 2.0 * kernel[i]
+            change[is_member] = 0.0
             j = int(np.argmin(change))
             if change[j] < 0.0:
-                inside[i], inside[j] = False, True
+                is_member[i], is_member[j] = False, True
                 pull += kernel[j] - kernel[i]
-        before = np.arange(len(rows)) < len(members)
-        self._add(rows[inside & ~before], 1)
-        self._add(rows[before & ~inside], -1)
-        return inside
+        was_member = np.arange(len(rows)) < len(members)
+        self._add(rows[is_member & ~was_member], 1)
+        self._add(rows[was_member & ~is_member], -1)
+        return is_member

@@ -1,7 +1,7 @@
-"""Random subsets and their Fréchet distance to the whole set (paper Fig. 10, method §4.4 and §4.5).
+"""Compute Fréchet distances of random subsets to the whole set (paper Fig. 10, method §4.4, §4.5).
 
-A curve may hold three families of distances: of random draws (the paper's), of representative draws, and of draws from
-the set's Gaussian twin, which show what of the curve is finite-sample bias.
+A curve can contain three families of distances: of random draws (the paper's), of representative draws, and of draws
+from the set's Gaussian twin, which show how much of the curve is finite-sample bias.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "smallest_size_under",
 ]
 
-Table = tuple[tuple[float, ...], ...]  # (sizes, draws); () where that family was not computed
+Table = tuple[tuple[float, ...], ...]  # (sizes, draws); () if that family was not computed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FrechetCurve:
     gaussian: Table = ()
 
     def family(self, draw: str) -> FrechetCurve:
-        """The same curve with the distances of one way of drawing."""
+        """Return the curve with the distances of one way of drawing."""
         if draw not in DRAWS:
             raise SubsetError(f"{draw!r} is none of {', '.join(DRAWS)}")
         if draw == "random":
@@ -64,7 +64,7 @@ class FrechetCurve:
         return array.std(axis=1, ddof=1) if array.shape[1] > 1 else np.zeros(len(array))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Convert the curve to plain JSON values."""
         return {
             "count": self.count,
             "sizes": list(self.sizes),
@@ -75,17 +75,17 @@ class FrechetCurve:
         }
 
     def to_csv(self) -> str:
-        """One line a distance, with how the subset was drawn and what its mean term is expected to be."""
+        """Format one line per distance, with the way of drawing and the expected mean term."""
         lines = ["count,size,drawn,draw,distance,expected_mean_term"]
         tables = (("random", self.distances), ("representative", self.representative), ("gaussian", self.gaussian))
-        for drawn, table in tables:
+        for family, table in tables:
             for size, expected, row in zip(self.sizes, self.mean_term, table or [()] * len(self.sizes), strict=True):
-                lines += [f"{self.count},{size},{drawn},{i},{value!r},{expected!r}" for i, value in enumerate(row)]
+                lines += [f"{self.count},{size},{family},{i},{value!r},{expected!r}" for i, value in enumerate(row)]
         return "\n".join(lines) + "\n"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FrechetCurve:
-        """The inverse of ``to_dict``."""
+        """Read what ``to_dict`` wrote."""
         return cls(
             int(data["count"]),
             tuple(data["sizes"]),
@@ -104,7 +104,7 @@ def draw_subset(
     pool: NDArray[np.intp] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.intp]:
-    """A subset drawn one way or the other, sorted row indices; ``pool``: the rows that may be drawn."""
+    """Draw a random or a representative subset, sorted row indices; ``pool``: the rows that may be drawn."""
     if draw not in DRAWS:
         raise SubsetError(f"{draw!r} is none of {', '.join(DRAWS)}")
     if draw == "representative":
@@ -124,35 +124,35 @@ def frechet_curve(
     representative_draws: int = 0,
     gaussian_draws: int = 0,
 ) -> FrechetCurve:
-    """Distances of random subsets over ``sizes``; the sizes of one draw are nested (prefixes of one permutation).
+    """Compute distances of subsets over ``sizes``; the sizes of one random draw are prefixes of one permutation.
 
     The first random draw is ``random_subset`` of the seed, and the first representative one ``representative_subset``
-    of it. ``pool``: the rows that are drawn from, where it is not all of them.
+    of the same seed. ``pool``: the rows that may be drawn, if not all.
     """
     if draws < 1:
         raise SubsetError(f"at least one draw is needed, not {draws}")
-    ordered = sorted(set(sizes))
-    if not ordered:
+    ascending_sizes = sorted(set(sizes))
+    if not ascending_sizes:
         raise SubsetError("the curve needs at least one subset size")
     if reference.is_constant:
         raise FeatureError(f"the features of all {reference.count} prompts are equal: there is no curve to draw")
-    steps = len(ordered) * (draws + representative_draws + gaussian_draws)
-    done = 0
+    steps = len(ascending_sizes) * (draws + representative_draws + gaussian_draws)
+    step_count = 0
 
     def step(*_: int) -> None:
-        nonlocal done
-        done += 1
+        nonlocal step_count
+        step_count += 1
         if progress is not None:
-            progress(done, steps)
+            progress(step_count, steps)
 
-    distances = reference.curve(ordered, draws, np.random.default_rng(seed), step, pool)
+    distances = reference.curve(ascending_sizes, draws, np.random.default_rng(seed), step, pool)
     return FrechetCurve(
         count=reference.count,
-        sizes=tuple(ordered),
+        sizes=tuple(ascending_sizes),
         distances=_table(distances),
-        mean_term=tuple(reference.expected_mean_term(size) for size in ordered),
-        representative=_representative(reference, ordered, representative_draws, seed, pool, step),
-        gaussian=_gaussian(reference, ordered, gaussian_draws, seed, step),
+        mean_term=tuple(reference.expected_mean_term(size) for size in ascending_sizes),
+        representative=_representative(reference, ascending_sizes, representative_draws, seed, pool, step),
+        gaussian=_gaussian(reference, ascending_sizes, gaussian_draws, seed, step),
     )
 
 
@@ -189,9 +189,9 @@ def _gaussian(
 
 
 def smallest_size_under(curve: FrechetCurve, threshold: float) -> int | None:
-    """The smallest size from which on the mean distance stays at or below ``threshold``; none if the last is above."""
-    below = curve.mean <= threshold
-    if not below[-1]:
+    """Return the smallest size from which on the mean distance is at most ``threshold``; None if the last is not."""
+    is_below = curve.mean <= threshold
+    if not is_below[-1]:
         return None
-    above = np.flatnonzero(~below)
-    return curve.sizes[int(above[-1]) + 1 if len(above) else 0]
+    above_positions = np.flatnonzero(~is_below)
+    return curve.sizes[int(above_positions[-1]) + 1 if len(above_positions) else 0]

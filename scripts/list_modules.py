@@ -1,4 +1,4 @@
-"""Write ``docs/modules.md``: every module with the first line of its docstring. ``--check`` only compares."""
+"""Write ``docs/modules.md``, the first docstring line of every module; ``--check`` only compares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ The folders and the rules between them stand in [architecture.md](architecture.m
 
 
 def modules(package: str) -> list[Path]:
-    """The package's modules in order; neither migrations nor what a link of ``evenhand/`` leads to."""
+    """List the package's modules in order, without migrations and without the targets of links in ``evenhand/``."""
     folder = ROOT / package
     return sorted(
         path for path in folder.rglob("*.py") if "migrations" not in path.parts and folder in path.resolve().parents
@@ -26,12 +26,12 @@ def modules(package: str) -> list[Path]:
 
 
 def first_line(path: Path) -> str:
-    """The first line of a module's docstring; empty where it has none."""
+    """Return the first line of a module's docstring; empty if it has none."""
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
 def page() -> str:
-    """The whole page."""
+    """Build the page."""
     parts = [HEAD]
     for package in PACKAGES:
         rows = []
@@ -44,7 +44,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Write the page, or exit with 1 where it is another."""
+    """Write the page, or with ``--check`` exit with 1 if it is not current."""
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(page(), encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():

@@ -1,5 +1,5 @@
 # ruff: noqa: UP031
-"""Before anything is installed: is this machine fit for it? Runs on any Python 3, with nothing installed."""
+"""Check before the installation that this machine is suitable; runs on any Python 3 alone."""
 
 import shutil
 import sys
@@ -8,11 +8,11 @@ from pathlib import Path
 NEEDED_GB = 7
 
 
-def problems(target):  # type: ignore[no-untyped-def]  # old Pythons must read this file
-    """What stands in the way of an installation into ``target``, in plain words."""
-    found = []
+def problems(target):  # type: ignore[no-untyped-def]  # old Pythons must be able to parse this file
+    """List what prevents an installation into ``target``, as messages for the user."""
+    messages = []
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
-        found.append(
+        messages.append(
             "Python 3.11 to 3.13 is needed, this is %d.%d. Name another with `make PYTHON=python3.11 …`."
             % sys.version_info[:2]
         )
@@ -20,13 +20,13 @@ def problems(target):  # type: ignore[no-untyped-def]  # old Pythons must read t
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        found.append("Python's venv module is missing (on Debian and Ubuntu: apt-get install python3-venv).")
+        messages.append("Python's venv module is missing (on Debian and Ubuntu: apt-get install python3-venv).")
     if not (target / "bin" / "python").exists():
         parent = target.resolve().parent
         free = shutil.disk_usage(parent).free / 1e9
         if free < NEEDED_GB:
-            found.append("About %d GB of free disk are needed in %s, %.1f GB are there." % (NEEDED_GB, parent, free))
-    return found
+            messages.append("About %d GB of free disk are needed in %s, %.1f GB are there." % (NEEDED_GB, parent, free))
+    return messages
 
 
 if __name__ == "__main__":

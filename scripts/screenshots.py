@@ -1,7 +1,7 @@
-"""Make the screenshots of the documentation: ``python scripts/screenshots.py docs/images``.
+"""Make the documentation's screenshots (``python scripts/screenshots.py docs/images``).
 
-Prepares a small study with the embedded model, everything that an evaluator can meet turned on, serves it, and walks
-through it in Chromium ($CHROMIUM, or the one on the path). Uses a folder of its own for all records.
+Prepares a small study with the embedded model and all evaluator pages turned on, serves it, and visits each page in
+Chromium ($CHROMIUM, or the one on the path). All records go to a temporary folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZES: dict[str, tuple[int, int, Any, str]] = {
 
 
 def make_study() -> Any:
-    """An open study, prepared in this process."""
+    """Prepare and open a study in this process."""
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
 
@@ -67,7 +67,7 @@ def make_study() -> Any:
 
 
 def walk(page: Any, base: str, study: Any, folder: Path, suffix: str, language: str) -> None:
-    """One person's way, a picture of each page."""
+    """Take one evaluator through the study, with a screenshot of each page."""
     from evenhand.studies.access import enrolment_link
 
     def shot(name: str) -> None:
@@ -112,7 +112,7 @@ def walk(page: Any, base: str, study: Any, folder: Path, suffix: str, language: 
 
 
 def main() -> None:
-    """Make the study, serve it, take the pictures."""
+    """Make the study, serve it, take the screenshots."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as records:

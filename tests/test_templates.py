@@ -5,58 +5,55 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from PIL.ImageColor import colormap
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = {path.relative_to(ROOT / "templates").as_posix(): path for path in (ROOT / "templates").rglob("*.html")}
-STYLES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "static").rglob("*.css")}
-CONTAINERS = "form|section|fieldset|table|thead|tbody|tr|ul|ol|dl|figure|details|nav|header|footer"
+MARKUP = {name: path.read_text(encoding="utf-8") for name, path in TEMPLATES.items()}
+STYLES = {
+    path.name: re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for path in (ROOT / "static").rglob("*.css")
+}
+BLOCK = (
+    r"<(?:p|li|tr|td|th|dt|dd|div|section|header|footer|nav|main|form|h[1-6]|ul|ol|dl|table|thead|tbody|details|summary"
+    r"|fieldset|legend|figure|figcaption|button|label|input|textarea|select|option|progress)\b"
+)
+# a short item, which may hold one more element
+ITEM = re.compile(r"\s*<(li|td|th|dt|dd)\b(?P<content>((?!</\1>).)*)</\1>")
+COLOUR = re.compile(r"#[0-9a-f]{3,8}\b|\b(?:rgb|hsl|hwb|lab|lch|oklab|oklch|color|color-mix)a?\(", re.IGNORECASE)
 
-each_template = pytest.mark.parametrize("name", sorted(TEMPLATES))
 
-
-def lines_of(name: str) -> list[tuple[int, str]]:
-    return list(enumerate(TEMPLATES[name].read_text(encoding="utf-8").splitlines(), 1))
-
-
-@each_template
-def test_lines_are_short_where_they_can_be_broken(name: str) -> None:
-    """A message stands on one line, because its text is its name in the catalogues."""
-    long = [number for number, line in lines_of(name) if len(line) > 120 and "translate" not in line]
-    unbreakable = [
-        number for number in long if re.fullmatch(r'\s*(\S+|alt="[^"]*">|{%.*%})', lines_of(name)[number - 1][1])
+def lines_where(is_bad: Callable[[str], object]) -> list[str]:
+    return [
+        f"{name}:{number}"
+        for name, markup in MARKUP.items()
+        for number, line in enumerate(markup.splitlines(), 1)
+        if is_bad(line)
     ]
-    assert [number for number in long if number not in unbreakable] == []
 
 
-@each_template
-def test_an_element_that_holds_others_has_its_own_lines(name: str) -> None:
-    """A list, table, form or section opens and closes alone; its items stand below it."""
-    crowded = [
-        number
-        for number, line in lines_of(name)
-        if (tags := re.findall(rf"</?(?:{CONTAINERS})\b", line))
-        and (len(tags) > 1 or not re.match(rf"\s*</?(?:{CONTAINERS})\b", line))
-    ]
-    assert crowded == []
+def blocks_of(line: str) -> list[str]:
+    item = ITEM.fullmatch(line)
+    return re.findall(BLOCK, item["content"] if item else line)
 
 
-@each_template
-def test_items_stand_one_a_line(name: str) -> None:
-    items = re.compile(r"<(?:li|td|th|dt|dd|p|h[1-6]|option|div)\b")
-    assert [number for number, line in lines_of(name) if len(items.findall(line)) > 1] == []
+def colours_of(style: str) -> list[str]:
+    """The colours among the values of a style's declarations, but for those of custom properties."""
+    values = re.findall(r"(?<![\w-])(?!--)[\w-]+\s*:([^;{}]*)(?=[;}])", style)
+    words = (word for value in values for word in re.findall(r"(?<![\w-])[a-z]+(?![\w-])", value.lower()))
+    return [*(colour for value in values for colour in COLOUR.findall(value)), *(w for w in words if w in colormap)]
 
 
-def test_what_is_included_is_there_and_every_part_is_included() -> None:
-    included = {
-        target for path in TEMPLATES.values() for target in re.findall(r'{% include "([^"]+)"', path.read_text())
-    }
-    views = "".join(path.read_text() for path in (ROOT / "studies").rglob("*.py"))
-    parts = {name for name in TEMPLATES if name.rpartition("/")[2].startswith("_")}
-    assert included <= set(TEMPLATES)
-    assert {part for part in parts - included if part not in views} == set()
+def test_lines_are_short() -> None:
+    """A message may be longer: it stands on one line, because its text is its name in the catalogues."""
+    assert lines_where(lambda line: len(line) > 120 and "translate" not in line) == []
+
+
+def test_elements_stand_one_a_line() -> None:
+    assert lines_where(lambda line: len(blocks_of(line)) > 1) == []
 
 
 def test_tags_are_written_in_one_way() -> None:
@@ -66,24 +63,26 @@ def test_tags_are_written_in_one_way() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(STYLES))
-def test_colours_have_names(name: str) -> None:
+def test_what_is_included_is_there_and_every_part_is_used() -> None:
+    included = {target for markup in MARKUP.values() for target in re.findall(r'{% include "([^"]+)"', markup)}
+    named_by_python = {
+        target
+        for path in (ROOT / "studies").rglob("*.py")
+        for target in re.findall(r'"([\w/]+\.html)"', path.read_text())
+    }
+    parts = {name for name in TEMPLATES if name.rpartition("/")[2].startswith("_")}
+    assert included - set(TEMPLATES) == set()
+    assert parts - included - named_by_python == set()
+
+
+def test_colours_have_names() -> None:
     """A colour's value stands in the definition of a custom property only."""
-    colour = re.compile(r"#[0-9a-fA-F]{3,8}\b|\b(?:rgb|hsl|oklch|lab)a?\(|:\s*(?:white|black|gr[ae]y|red|green|blue)\b")
-    rules = re.sub(r"/\*.*?\*/", "", STYLES[name], flags=re.DOTALL)
-    undefined = re.sub(r"--[\w-]+\s*:[^;}]*", "", rules)
-    assert colour.findall(undefined) == []
+    assert {name: colours for name, style in STYLES.items() if (colours := colours_of(style))} == {}
+    assert lines_where(re.compile(r'\s(?:style|fill|stroke|color|bgcolor)="').search) == []
 
 
 def test_every_custom_property_is_defined_and_used() -> None:
-    text = "".join(STYLES.values()) + "".join(
-        path.read_text() for path in [*TEMPLATES.values(), *(ROOT / "static").rglob("*.js")]
-    )
-    defined = set(re.findall(r"(--[\w-]+)\s*:", "".join(STYLES.values())))
-    assert set(re.findall(r"var\((--[\w-]+)", text)) == defined
-
-
-@each_template
-def test_no_colour_stands_in_a_template(name: str) -> None:
-    text = TEMPLATES[name].read_text(encoding="utf-8")
-    assert re.findall(r'(?:style|fill|stroke)="[^"]*(?:#[0-9a-fA-F]{3,8}|rgb)[^"]*"', text) == []
+    styles = "".join(STYLES.values())
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "static").rglob("*.js"))
+    used = set(re.findall(r"var\((--[\w-]+)", "".join([styles, scripts, *MARKUP.values()])))
+    assert used == set(re.findall(r"(--[\w-]+)\s*:", styles))

@@ -1,1 +1,1 @@
-"""The demo model's training, one module a part: tokenizer, CLIP, autoencoder, denoiser, export."""
+"""Train the demo model, one module per part: tokenizer, CLIP, autoencoder, denoiser, export."""

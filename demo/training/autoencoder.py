@@ -1,4 +1,4 @@
-"""The autoencoder: 64×64 pictures to 16×16 latents of 4 channels, each of unit spread."""
+"""Train the autoencoder: 64×64 pictures to 16×16 latents of 4 channels, each of unit spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANNELS = 4
 
 
 def new_autoencoder() -> AutoencoderKL:
-    """A randomly initialised AutoencoderKL, downscaling by 4."""
+    """Create a randomly initialised AutoencoderKL, downscaling by 4."""
     blocks = (16, 32, 64)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(blocks),
@@ -31,13 +31,13 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL:
-    """The autoencoder saved in ``folder``."""
+    """Load the autoencoder saved in ``folder``."""
     model: AutoencoderKL = AutoencoderKL.from_pretrained(folder)
     return model.eval()
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Absolute and squared error plus absolute error of the first differences (edges)."""
+    """Add absolute and squared error and the absolute error of the first differences (edges)."""
     edges = F.l1_loss(output.diff(dim=-1), target.diff(dim=-1)) + F.l1_loss(output.diff(dim=-2), target.diff(dim=-2))
     return F.l1_loss(output, target) + 2.0 * F.mse_loss(output, target) + 0.5 * edges
 
@@ -59,13 +59,13 @@ def train_autoencoder(stage: Stage, *, batch: int = 4, learning_rate: float = 1.
         return loss + spread, {"psnr": float(10 * torch.log10(4 / error))}
 
     run(stage, {"vae": model}, optimizer, learning_rate, step_loss)
-    # The posterior's variance is not trained: sampling would be noise, so it is pinned to (almost) none.
+    # The posterior's variance is not trained, and samples would be noise: it is set to almost zero.
     normalise_latents(model)
     return model.eval()
 
 
 def tune_decoder(model: AutoencoderKL, stage: Stage, *, batch: int = 8, learning_rate: float = 6e-4) -> AutoencoderKL:
-    """Train the decoder alone, on latents as the denoiser leaves them: with a little noise, the encoder unchanged."""
+    """Train the decoder alone, on latents with a little noise, like the denoiser's; the encoder is unchanged."""
     torch.manual_seed(14)
     model.requires_grad_(False)
     decoding = torch.nn.ModuleList([model.decoder, model.post_quant_conv]).requires_grad_(True).train()
@@ -90,10 +90,10 @@ def normalise_latents(model: AutoencoderKL, pictures: int = 512) -> None:
     sample, _ = data.rendered_batch(data.step_rng(103, 0), pictures)
     means = torch.cat([model.encode(part).latent_dist.mean for part in sample.split(64)])
     mean, spread = means.mean(dim=(0, 2, 3)), means.std(dim=(0, 2, 3))
-    before, after = model.quant_conv, model.post_quant_conv
-    after.bias.add_((after.weight[:, :, 0, 0] * mean).sum(dim=1))
-    after.weight.mul_(spread[None, :, None, None])
-    before.weight[:CHANNELS].div_(spread[:, None, None, None])
-    before.bias[:CHANNELS].sub_(mean).div_(spread)
-    before.weight[CHANNELS:].zero_()
-    before.bias[CHANNELS:].fill_(-12.0)
+    encoder_convolution, decoder_convolution = model.quant_conv, model.post_quant_conv
+    decoder_convolution.bias.add_((decoder_convolution.weight[:, :, 0, 0] * mean).sum(dim=1))
+    decoder_convolution.weight.mul_(spread[None, :, None, None])
+    encoder_convolution.weight[:CHANNELS].div_(spread[:, None, None, None])
+    encoder_convolution.bias[:CHANNELS].sub_(mean).div_(spread)
+    encoder_convolution.weight[CHANNELS:].zero_()
+    encoder_convolution.bias[CHANNELS:].fill_(-12.0)

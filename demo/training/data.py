@@ -1,4 +1,4 @@
-"""Batches of rendered scenes, drawn from (seed, step), and the token positions of what a caption names."""
+"""Draw batches of rendered scenes by (seed, step), and find the tokens of a caption's things."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ CONTEXT = 77
 
 
 def step_rng(seed: int, step: int) -> np.random.Generator:
-    """One generator per step, so that a resumed run sees the same data."""
+    """Create one generator per step, so that a resumed run uses the same data."""
     return np.random.default_rng([seed, step])
 
 
 def to_tensor(pictures: list[np.ndarray]) -> torch.Tensor:
-    """uint8 (H, W, 3) pictures to float32 (B, 3, H, W) in [-1, 1]."""
+    """Convert uint8 (H, W, 3) pictures to float32 (B, 3, H, W) in [-1, 1]."""
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return stacked.float() / 127.5 - 1.0
 
 
 def rendered_batch(rng: np.random.Generator, count: int) -> tuple[torch.Tensor, list[scenes.Scene]]:
-    """``count`` random scenes and their pictures, float32 (count, 3, 64, 64) in [-1, 1]."""
-    drawn = [scenes.sample_scene(rng) for _ in range(count)]
-    return to_tensor([scenes.render(scene, SIZE)[0] for scene in drawn]), drawn
+    """Draw ``count`` random scenes and render their pictures, float32 (count, 3, 64, 64) in [-1, 1]."""
+    random_scenes = [scenes.sample_scene(rng) for _ in range(count)]
+    return to_tensor([scenes.render(scene, SIZE)[0] for scene in random_scenes]), random_scenes
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
-    """Token ids, int64 (B, 77), padded with the end-of-text token."""
+    """Convert texts to token ids, int64 (B, 77), padded with the end-of-text token."""
     encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
     ids: torch.Tensor = encoded.input_ids
     return ids
 
 
 def token_groups(tokenizer: CLIPTokenizer, text: str) -> list[list[int]]:
-    """For each thing of a caption, then for its background: the positions of the tokens that name it."""
+    """Return the positions of the naming tokens of each thing of a caption, then of its background."""
     offsets = tokenizer(text, return_offsets_mapping=True).offset_mapping
     spans = [*scenes.thing_spans(text), scenes.background_span(text)]
     return [

@@ -1,4 +1,4 @@
-"""Assemble the checkpoint folder: a diffusers pipeline, and the CLIP in transformers' and open_clip's formats."""
+"""Export the checkpoint: a diffusers pipeline, and the CLIP for transformers and open_clip."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evenhand.demo.training.tokenizer import load_tokenizer
 
 
 def export(work: Path, output: Path) -> None:
-    """Write everything to ``output`` in float16; the model card and other files there stay."""
+    """Write all parts to ``output`` in float16; the model card and other files there are kept."""
     tokenizer = load_tokenizer(work / "tokenizer")
     model = CLIPModel.from_pretrained(work / "clip_fitted")
     pipeline = StableDiffusionPipeline(
@@ -49,12 +49,13 @@ def export(work: Path, output: Path) -> None:
 
 
 def declare_float32(config: Path) -> None:
-    """Let a model be loaded in float32 where no dtype is asked for, as diffusers loads its own parts.
+    """Declare float32 in a transformers configuration; the weights stay float16.
 
-    transformers otherwise takes the dtype of the files, and the parts of the pipeline would not fit together.
+    Without a ``dtype`` argument diffusers loads its parts in float32, and transformers in the declared dtype: the parts
+    of the pipeline would otherwise differ.
     """
-    declared = re.sub(r'"dtype": "float16"', '"dtype": "float32"', config.read_text())
-    config.write_text(declared)
+    text = re.sub(r'"dtype": "float16"', '"dtype": "float32"', config.read_text())
+    config.write_text(text)
 
 
 def _text_encoder(model: CLIPModel) -> CLIPTextModel:
@@ -67,7 +68,7 @@ def _text_encoder(model: CLIPModel) -> CLIPTextModel:
 
 
 def open_clip_config(vocabulary: int) -> dict[str, object]:
-    """open_clip's description of the same architecture."""
+    """Describe the same architecture for open_clip."""
     tower = {"width": clip_training.WIDTH, "layers": clip_training.LAYERS}
     head = clip_training.WIDTH // clip_training.HEADS
     return {
@@ -90,23 +91,23 @@ def open_clip_config(vocabulary: int) -> dict[str, object]:
 
 def _layer(state: dict[str, torch.Tensor], source: str, target: str) -> dict[str, torch.Tensor]:
     attention = f"{source}.self_attn"
-    converted = {}
+    layer_state = {}
     for kind in ("weight", "bias"):
         parts = [state[f"{attention}.{name}_proj.{kind}"] for name in "qkv"]
-        converted[f"{target}.attn.in_proj_{kind}"] = torch.cat(parts)
-        converted[f"{target}.attn.out_proj.{kind}"] = state[f"{attention}.out_proj.{kind}"]
-        for ours, theirs in (("layer_norm1", "ln_1"), ("layer_norm2", "ln_2")):
-            converted[f"{target}.{theirs}.{kind}"] = state[f"{source}.{ours}.{kind}"]
-        for ours, theirs in (("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
-            converted[f"{target}.{theirs}.{kind}"] = state[f"{source}.{ours}.{kind}"]
-    return converted
+        layer_state[f"{target}.attn.in_proj_{kind}"] = torch.cat(parts)
+        layer_state[f"{target}.attn.out_proj.{kind}"] = state[f"{attention}.out_proj.{kind}"]
+        for old_name, new_name in (("layer_norm1", "ln_1"), ("layer_norm2", "ln_2")):
+            layer_state[f"{target}.{new_name}.{kind}"] = state[f"{source}.{old_name}.{kind}"]
+        for old_name, new_name in (("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
+            layer_state[f"{target}.{new_name}.{kind}"] = state[f"{source}.{old_name}.{kind}"]
+    return layer_state
 
 
 def open_clip_state(model: CLIPModel) -> dict[str, torch.Tensor]:
-    """The weights under open_clip's names: packed attention projections, projections transposed."""
+    """Rename the weights for open_clip, with packed attention projections and transposed projections."""
     state = model.state_dict()
     vision, text = "vision_model", "text_model"
-    converted = {
+    clip_state = {
         "logit_scale": state["logit_scale"],
         "positional_embedding": state[f"{text}.embeddings.position_embedding.weight"],
         "token_embedding.weight": state[f"{text}.embeddings.token_embedding.weight"],
@@ -121,10 +122,10 @@ def open_clip_state(model: CLIPModel) -> dict[str, torch.Tensor]:
         (f"{vision}.pre_layrnorm", "visual.ln_pre"),  # transformers' spelling
         (f"{vision}.post_layernorm", "visual.ln_post"),
     )
-    for ours, theirs in norms:
+    for old_name, new_name in norms:
         for kind in ("weight", "bias"):
-            converted[f"{theirs}.{kind}"] = state[f"{ours}.{kind}"]
+            clip_state[f"{new_name}.{kind}"] = state[f"{old_name}.{kind}"]
     for i in range(clip_training.LAYERS):
-        converted |= _layer(state, f"{text}.encoder.layers.{i}", f"transformer.resblocks.{i}")
-        converted |= _layer(state, f"{vision}.encoder.layers.{i}", f"visual.transformer.resblocks.{i}")
-    return {name: value.contiguous().clone() for name, value in converted.items()}
+        clip_state |= _layer(state, f"{text}.encoder.layers.{i}", f"transformer.resblocks.{i}")
+        clip_state |= _layer(state, f"{vision}.encoder.layers.{i}", f"visual.transformer.resblocks.{i}")
+    return {name: value.contiguous().clone() for name, value in clip_state.items()}

@@ -1,4 +1,4 @@
-"""What every training stage shares: a resumable step loop with a log, and a learning-rate schedule."""
+"""Run a training stage as a resumable step loop with a log and a learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a stage keeps its state, how many steps it takes, and how often it saves and logs."""
+    """A stage's folder and name, its number of steps, and how often it saves and logs."""
 
     folder: Path
     name: str
@@ -32,7 +32,7 @@ class Stage:
 
 
 def schedule(step: int, steps: int, *, warmup: int = 100, decay: float = 0.3) -> float:
-    """Factor of the learning rate: warm-up, a plateau, then a linear fall to zero over the last ``decay`` of the steps.
+    """Compute the learning rate's factor: warm-up, plateau, linear fall to zero over the last share ``decay`` of steps.
 
     A plateau lets a run be resumed with another number of steps, which a cosine does not.
     """
@@ -51,10 +51,10 @@ def run(
     after_step: Callable[[int], None] | None = None,
     clip_norm: float = 1.0,
 ) -> dict[str, Any]:
-    """Train until ``stage.steps``; picks up where the saved state left off. Returns the totals (steps, seconds)."""
+    """Train until ``stage.steps``, starting from the saved state. Returns the totals (steps, seconds)."""
     stage.folder.mkdir(parents=True, exist_ok=True)
     start, seconds = _resume(stage, modules, optimizer)
-    began, sums = time.monotonic(), {}  # type: tuple[float, dict[str, float]]
+    start_time, sums = time.monotonic(), {}  # type: tuple[float, dict[str, float]]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for step in range(start, stage.steps):
         for group in optimizer.param_groups:
@@ -68,18 +68,18 @@ def run(
             after_step(step)
         for key, value in {"loss": float(loss.detach()), **parts}.items():
             sums[key] = sums.get(key, 0.0) + value
-        done = step + 1
-        if done % stage.log_every == 0 or done == stage.steps:
-            elapsed = seconds + time.monotonic() - began
-            line = {"step": done, "seconds": round(elapsed, 1)}
+        step_count = step + 1
+        if step_count % stage.log_every == 0 or step_count == stage.steps:
+            elapsed = seconds + time.monotonic() - start_time
+            line = {"step": step_count, "seconds": round(elapsed, 1)}
             line |= {key: round(value / stage.log_every, 5) for key, value in sums.items()}
             with stage.log_path.open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            print(f"{stage.name} {done}/{stage.steps}", json.dumps(line), flush=True)
+            print(f"{stage.name} {step_count}/{stage.steps}", json.dumps(line), flush=True)
             sums = {}
-        if done % stage.save_every == 0 or done == stage.steps:
-            _save(stage, modules, optimizer, done, seconds + time.monotonic() - began)
-    return {"steps": stage.steps, "seconds": round(seconds + time.monotonic() - began, 1)}
+        if step_count % stage.save_every == 0 or step_count == stage.steps:
+            _save(stage, modules, optimizer, step_count, seconds + time.monotonic() - start_time)
+    return {"steps": stage.steps, "seconds": round(seconds + time.monotonic() - start_time, 1)}
 
 
 def _save(

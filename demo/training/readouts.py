@@ -1,8 +1,8 @@
-"""Linear read-outs that shape the tiny CLIP's hidden states, and are dropped after its training.
+"""Define linear read-outs that train the tiny CLIP's hidden states and are then discarded.
 
-The contrastive loss alone only has to fill two pooled features, and with a few thousand steps those hardly learn
-shapes and places. The read-outs ask for what the denoiser needs: each word says what its thing is, the end-of-text
-state says the whole scene (which colour stands where, and what each coloured thing is), and so does the picture's.
+The contrastive loss alone trains only two pooled features, which hardly learn shapes and places in a few thousand
+steps. The read-outs train what the denoiser needs: each word's state encodes its thing; the end-of-text state and the
+picture's state encode the whole scene (the position, shape and surface of each colour).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLOURS, SHAPES, GROUNDS = list(scenes.COLOURS), list(scenes.SHAPES), list(scene
 
 @dataclass(frozen=True)
 class Targets:
-    """What is true of a batch of scenes, as class indices.
+    """True attributes of a batch of scenes, as class indices.
 
     thing: rows (N,) of the batch, colours, shapes and surfaces (N,) and place (N, 2; 0, 1, 2 along x and y) of all
     things; layout: (B, 4, 4) and patches: (B, 8, 8), the covering thing's colour or 8 for the ground; ground: (B,).
@@ -40,40 +40,43 @@ class Targets:
 
 
 def _cells(masks: np.ndarray, side: int) -> np.ndarray:
-    """Index of the thing that covers most of a cell, or −1 where less than 0.35 is covered; (side, side)."""
+    """Return the index of the thing that covers most of each cell, −1 where less than 0.35; (side, side)."""
     share = masks.reshape(len(masks), side, masks.shape[1] // side, side, -1).mean(axis=(2, 4))
-    chosen: np.ndarray = np.where(share.max(axis=0) > 0.35, share.argmax(axis=0), -1)
-    return chosen
+    cells: np.ndarray = np.where(share.max(axis=0) > 0.35, share.argmax(axis=0), -1)
+    return cells
 
 
 def _third(value: float) -> int:
     return 0 if value < 0.42 else 2 if value > 0.58 else 1
 
 
-def targets(drawn: list[scenes.Scene], masks: list[np.ndarray]) -> Targets:
-    """The truth of scenes and their masks, bool (things, H, W) each."""
-    things = [(row, k) for row, scene in enumerate(drawn) for k in range(len(scene.description.things))]
-    first = np.cumsum([0, *(len(scene.description.things) for scene in drawn)])[:-1]
-    named = [drawn[row].description.things[k] for row, k in things]
-    colours = np.array([COLOURS.index(t.colour) for t in named] + [len(COLOURS)])
-    index = {side: np.stack([_cells(m, side) for m in masks]) for side in (GRID, 2 * GRID)}
-    flat = {side: np.where(found >= 0, found + first[:, None, None], -1) for side, found in index.items()}
-    spots = [drawn[row].placements[k] for row, k in things]
+def targets(batch_scenes: list[scenes.Scene], masks: list[np.ndarray]) -> Targets:
+    """Compute the targets of scenes and their masks, bool (things, H, W) each."""
+    things = [(row, k) for row, scene in enumerate(batch_scenes) for k in range(len(scene.description.things))]
+    first_indices = np.cumsum([0, *(len(scene.description.things) for scene in batch_scenes)])[:-1]
+    batch_things = [batch_scenes[row].description.things[k] for row, k in things]
+    colours = np.array([COLOURS.index(t.colour) for t in batch_things] + [len(COLOURS)])
+    thing_indices = {side: np.stack([_cells(m, side) for m in masks]) for side in (GRID, 2 * GRID)}
+    batch_indices = {
+        side: np.where(indices >= 0, indices + first_indices[:, None, None], -1)
+        for side, indices in thing_indices.items()
+    }
+    placements = [batch_scenes[row].placements[k] for row, k in things]
     return Targets(
         rows=torch.tensor([row for row, _ in things]),
         colours=torch.from_numpy(colours[:-1]),
-        shapes=torch.tensor([SHAPES.index(t.shape) for t in named]),
-        surfaces=torch.tensor([scenes.SURFACES.index(t.surface) for t in named]),
-        places=torch.tensor([(_third(spot.x), _third(spot.y)) for spot in spots]),
-        layout=torch.from_numpy(colours[flat[GRID]]),
-        patches=torch.from_numpy(colours[flat[2 * GRID]]),
-        patch_things=torch.from_numpy(flat[2 * GRID]),
-        ground=torch.tensor([GROUNDS.index(scene.description.background) for scene in drawn]),
+        shapes=torch.tensor([SHAPES.index(t.shape) for t in batch_things]),
+        surfaces=torch.tensor([scenes.SURFACES.index(t.surface) for t in batch_things]),
+        places=torch.tensor([(_third(spot.x), _third(spot.y)) for spot in placements]),
+        layout=torch.from_numpy(colours[batch_indices[GRID]]),
+        patches=torch.from_numpy(colours[batch_indices[2 * GRID]]),
+        patch_things=torch.from_numpy(batch_indices[2 * GRID]),
+        ground=torch.tensor([GROUNDS.index(scene.description.background) for scene in batch_scenes]),
     )
 
 
 class ThingHead(nn.Module):
-    """Colour, shape, surface and, if asked, rough place of one thing from one hidden state."""
+    """Read-out of colour, shape, surface and optionally rough place of one thing from one hidden state."""
 
     def __init__(self, width: int, *, place: bool) -> None:
         super().__init__()
@@ -81,14 +84,14 @@ class ThingHead(nn.Module):
         self.head = nn.Linear(width, sum(self.sizes))
 
     def loss(self, states: torch.Tensor, truth: Targets, things: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of the read-outs; states (M, width) of the things with indices (M,)."""
-        wanted = [truth.colours, truth.shapes, truth.surfaces, truth.places[:, 0], truth.places[:, 1]]
+        """Average the cross-entropies of the read-outs; states (M, width) of the things with indices (M,)."""
+        class_targets = [truth.colours, truth.shapes, truth.surfaces, truth.places[:, 0], truth.places[:, 1]]
         parts = self.head(states).split(self.sizes, dim=-1)
-        return torch.stack([F.cross_entropy(p, w[things]) for p, w in zip(parts, wanted, strict=False)]).mean()
+        return torch.stack([F.cross_entropy(p, w[things]) for p, w in zip(parts, class_targets, strict=False)]).mean()
 
 
 class SceneHead(nn.Module):
-    """The coarse layout by colour, the ground's colour, and each coloured thing's shape and surface, from one state."""
+    """Read-out of the colour layout, the ground's colour, and each thing's shape, surface and place, from one state."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,7 +102,7 @@ class SceneHead(nn.Module):
         self.place = nn.Linear(width, len(COLOURS) * 6)
 
     def loss(self, states: torch.Tensor, truth: Targets) -> torch.Tensor:
-        """Sum of the mean cross-entropies; states (B, width)."""
+        """Sum the weighted mean cross-entropies; states (B, width)."""
         layout = self.layout(states).view(-1, len(COLOURS) + 1)
         things = torch.arange(len(truth.rows))
         shape = self.shape(states)[truth.rows].view(len(things), len(COLOURS), -1)[things, truth.colours]
@@ -115,7 +118,7 @@ class SceneHead(nn.Module):
 
 
 class PatchHead(nn.Module):
-    """What covers each patch of the picture, from the vision tower's patch states."""
+    """Read-out of the thing that covers each patch, from the vision tower's patch states."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -123,7 +126,7 @@ class PatchHead(nn.Module):
         self.thing = ThingHead(width, place=False)
 
     def loss(self, states: torch.Tensor, truth: Targets) -> torch.Tensor:
-        """states (B, 64, width), row by row as the patches lie."""
-        covered = truth.patch_things.flatten(1) >= 0
+        """Add the cross-entropies of colours and things; states (B, 64, width), row by row."""
+        is_covered = truth.patch_things.flatten(1) >= 0
         colour = F.cross_entropy(self.colour(states).flatten(0, 1), truth.patches.flatten())
-        return colour + self.thing.loss(states[covered], truth, truth.patch_things.flatten(1)[covered])
+        return colour + self.thing.loss(states[is_covered], truth, truth.patch_things.flatten(1)[is_covered])

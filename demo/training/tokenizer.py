@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer in CLIP's format whose vocabulary holds every word of the caption grammar as one token."""
+"""Train a byte-level BPE tokenizer in CLIP's format with one token per word of the caption grammar."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CONTEXT = 77
 def train_tokenizer(captions: int = 20_000, seed: int = 1) -> CLIPTokenizer:
     """Learn merges from captions until every word is one token; unknown words fall back to their bytes."""
     rng = np.random.default_rng(seed)
-    everything = tuple(scenes.all_things())
-    corpus = [scenes.describe(scenes.sample_description(rng, pool=everything), rng).lower() for _ in range(captions)]
+    thing_pool = tuple(scenes.all_things())
+    corpus = [scenes.describe(scenes.sample_description(rng, pool=thing_pool), rng).lower() for _ in range(captions)]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -43,6 +43,6 @@ def _merges(learner: Tokenizer) -> list[list[str]]:
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """The tokenizer saved in ``folder``."""
+    """Load the tokenizer saved in ``folder``."""
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
     return tokenizer

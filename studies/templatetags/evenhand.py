@@ -1,10 +1,12 @@
-"""Format numbers for the pages."""
+"""Format numbers for the pages, and draw what several pages show: scrolling tables, figures."""
 
 from __future__ import annotations
 
 import math
 
 from django import template
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
 
@@ -23,3 +25,17 @@ def minutes(seconds: float | None) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@register.simple_block_tag
+def table(content: SafeString, label: str, kind: str = "", tall: bool = False) -> SafeString:
+    """Draw a table, its head and body between the tags, that scrolls where the page is narrower."""
+    context = {"rows": content, "label": label, "kind": kind, "tall": tall}
+    return render_to_string("console/_table.html", context)
+
+
+@register.simple_block_tag
+def figure(content: SafeString, source: str) -> SafeString:
+    """Draw the figure at an address; what stands between the tags says in words what it shows."""
+    text = mark_safe(" ".join(content.split()))  # noqa: S308 (the template has escaped it)
+    return render_to_string("console/_figure.html", {"source": source, "text": text})

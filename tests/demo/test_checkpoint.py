@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from evenhand.demo import evaluate, measures, scenes
+from evenhand.demo.training import export
 from evenhand.generation.checkpoint import load_pipeline
 from evenhand.generation.guidance import SegmentationFree, from_dict
 from evenhand.generation.trajectory import generate
@@ -104,10 +106,24 @@ def test_the_demo_study_compares_two_segmentation_free_arms_with_its_baseline() 
     assert all(isinstance(c, SegmentationFree) and c.opening == from_dict(STUDY["baseline"]) for c in candidates)
 
 
-def test_all_parts_are_loaded_in_one_precision() -> None:
-    """transformers goes by what a configuration declares, diffusers loads in float32: they must agree."""
-    declared = [
-        json.loads(path.read_text()).get("dtype")
-        for path in (CHECKPOINT / "text_encoder" / "config.json", CHECKPOINT / "clip" / "config.json")
-    ]
-    assert declared == ["float32", "float32"]
+def test_the_configurations_declare_one_dtype() -> None:
+    """transformers loads in the declared dtype and diffusers in float32, so both must be float32."""
+    for part in ("text_encoder", "clip"):
+        text = (CHECKPOINT / part / "config.json").read_text()
+        assert set(re.findall(r'"(?:torch_)?dtype": "(\w+)"', text)) == {"float32"}
+
+
+def test_all_parts_are_loaded_in_one_dtype() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stock = StableDiffusionPipeline.from_pretrained(CHECKPOINT)
+    assert {part.dtype for part in (stock.vae, stock.text_encoder, stock.unet)} == {torch.float32}
+
+
+def test_the_exporter_declares_float32(tmp_path: Path) -> None:
+    config = CLIPConfig(dtype="float16", text_config={"dtype": "float16"}, vision_config={"dtype": "float16"})
+    config.save_pretrained(tmp_path)
+    export.declare_float32(tmp_path / "config.json")
+    text = (tmp_path / "config.json").read_text()
+    assert "float16" not in text
+    assert json.loads(text)["dtype"] == "float32"
