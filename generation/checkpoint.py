@@ -12,6 +12,7 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 
 from evenhand.errors import InputError
@@ -102,7 +103,10 @@ def checkpoint_fingerprint(name_or_path: str | Path) -> str:
     if folder.is_dir():
         return _folder_fingerprint(folder)
     name = str(name_or_path)
-    index_file = try_to_load_from_cache(name, "model_index.json") if _HUB_ID.fullmatch(name) else None
+    try:
+        index_file = try_to_load_from_cache(name, "model_index.json") if _HUB_ID.fullmatch(name) else None
+    except HFValidationError as error:
+        raise CheckpointError(f"checkpoint {name} is neither a folder nor a hub id: {error}") from error
     if not isinstance(index_file, str):
         raise CheckpointError(f"checkpoint {name} is neither a folder nor a hub id in the local cache")
     return Path(index_file).parent.name  # …/snapshots/<commit>/model_index.json

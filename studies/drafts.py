@@ -64,7 +64,10 @@ def change_draft(
             raise DraftError(f"“{study.name}” is no draft any more: its configuration is frozen")
         if read_as is not None and read_as != draft_sha256(draft.select_related("current_version").get()):
             raise StaleDraftError(f"“{study.name}” was changed by somebody else since you opened its plan")
-        draft.update(name=name or study.name, prompt_set=prompt_set or study.prompt_set)
+        if name is not None:
+            draft.update(name=name)
+        if prompt_set is not None:
+            draft.update(prompt_set=prompt_set)
         StudyVersion.objects.filter(study=study, number=1).update(
             configuration=configuration.to_json(), sha256=configuration.sha256
         )

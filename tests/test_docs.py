@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import re
 import shlex
@@ -92,19 +92,32 @@ def test_files_that_are_named_are_there(page: Path) -> None:
 def test_modules_and_variables_that_are_named_exist(page: Path) -> None:
     for span in spans(page):
         if re.fullmatch(r"evenhand(\.\w+)+", span):
-            parts = span.split(".")
-            found = any(exists(".".join(parts[:end])) for end in range(len(parts), 1, -1))
-            assert found, span
+            assert exists(span), span
         if variable := re.match(r"(EVENHAND_[A-Z_]+)", span):
             sources = [*(ROOT / "config").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
             assert any(variable[1] in path.read_text(encoding="utf-8") for path in sources), span
 
 
-def exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of the longest module that it begins with."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def test_a_name_that_no_module_has_is_noticed() -> None:
+    assert exists("evenhand.generation.guidance.ClassifierFree.strength") or exists("evenhand.generation.guidance")
+    assert not exists("evenhand.generation.guidance.Nothing")
+    assert not exists("evenhand.nothing")
 
 
 @each_page

@@ -142,13 +142,20 @@ async function answer(option) {
 
 async function deliver(given) {
   const pressed = wait(PRESSED_MS);
+  const { refused, ...sent } = given;
   keep(store, given);
   const slow = setTimeout(() => say(text.textSending), 300);
-  const result = await send(text.rate, given, () => say(text.textOffline));
+  const result = await send(text.rate, sent, () => say(text.textOffline));
   clearTimeout(slow);
   if (!result.body) {
-    forget(store);
-    say(text.textRefused);
+    // Something before the server refused: the answer goes once more when the page is read again, then it is dropped.
+    if (refused) {
+      forget(store);
+      open();
+    } else {
+      keep(store, { ...sent, refused: true });
+      say(text.textRefused);
+    }
     return;
   }
   if (result.status !== 403) forget(store); // a study that is paused takes the answer when it goes on

@@ -27,7 +27,16 @@ class ConcurrentEditForm(forms.Form):
         """
         self.data = {**{name: self[name].data for name in self.fields}, "read_as": stored_form.initial["read_as"]}
         return [
-            Conflict(str(self[name].label), self[name].value(), stored_form[name].value())
+            Conflict(str(self[name].label), _shown(self[name]), _shown(stored_form[name]))
             for name, field in self.fields.items()
             if name != "read_as" and field.has_changed(stored_form[name].value(), self[name].data)
         ]
+
+
+def _shown(field: forms.BoundField) -> Any:
+    """Return a field's value as the page shows it: a choice by its label."""
+    value = field.value()
+    if not isinstance(field.field, forms.ChoiceField):
+        return value
+    choices: Any = field.field.choices
+    return {str(key): label for key, label in choices}.get(str(value), value)

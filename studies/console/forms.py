@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, SegmentationFree
 from evenhand.generation.plan import SCHEDULERS
 from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
@@ -142,7 +142,10 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     )
     negative_prompt = forms.CharField(required=False, label="Baseline: negative prompt")
     scales = forms.CharField(
-        label="Candidates: scales a", initial="5, 10", help_text="One comparison with the baseline for each, by commas."
+        required=False,
+        label="Candidates: scales a",
+        initial="5, 10",
+        help_text="One comparison with the baseline for each, by commas.",
     )
     sfg_strength = forms.FloatField(label="Candidates: strength w̄", initial=2.5)
     switch_after = forms.IntegerField(
@@ -171,6 +174,12 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
                 self.fields[name].help_text = f"Now {values}. A new value here is for all of them."
 
     @property
+    def _others_only(self) -> bool:
+        """Whether the stored candidates are all of kinds that this form does not show."""
+        candidates = self.stored_configuration.candidates if self.stored_configuration else ()
+        return bool(candidates) and not segmentation_free(candidates)
+
+    @property
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
         """Return the fields under their headings."""
         return [(title, [self[name] for name in names]) for title, names in self.groups]
@@ -186,7 +195,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
 
     def clean_scales(self) -> tuple[float, ...]:
         scales = numbers(self.cleaned_data["scales"])
-        if not scales:
+        if not scales and not self._others_only:
             raise ValidationError("Give at least one scale.")
         return scales
 
@@ -211,15 +220,15 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         configuration, changed_fields = self.stored_configuration, set(self.changed_data)
         baseline = changed_baseline(configuration.baseline if configuration else None, changed_fields, values)
         opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
-        default = SegmentationFree(values["scales"][0], values["sfg_strength"], values["switch_after"], opening=opening)
         changes: dict[str, Any] = {
             name: values[field] for field, name in GUIDANCE_FIELDS.items() if field in changed_fields
         }
         if changed_fields & {"strength", "negative_prompt"}:
             changes["opening"] = opening
-        candidates = changed_candidates(
-            configuration.candidates if configuration else (), values["scales"], changes, default
-        )
+        candidates: tuple[Guidance, ...] = configuration.candidates if configuration else ()
+        if scales := values["scales"]:
+            default = SegmentationFree(scales[0], values["sfg_strength"], values["switch_after"], opening=opening)
+            candidates = changed_candidates(candidates, scales, changes, default)
         settings |= {"baseline": baseline, "candidates": candidates}
         return dataclasses.replace(configuration, **settings) if configuration else StudyConfiguration(**settings)
 
@@ -239,6 +248,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
                 "negative_prompt": configuration.baseline.negative_prompt,
             }
         candidates = segmentation_free(configuration.candidates)
+        values["scales"] = ""
         if candidates:
             values |= {
                 "scales": ", ".join(number_text(guidance.scale) for guidance in candidates),

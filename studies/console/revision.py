@@ -59,6 +59,10 @@ def revision(request: HttpRequest, pk: int) -> HttpResponse:
         except StaleRevisionError:
             study = study_of(request.user, pk)
             conflicts = form.conflicts_with(RevisionForm(initial=_values_in_force(study)))
+            if not conflicts:  # a second press of the button, or the same change by somebody else
+                assert study.current_version is not None
+                messages.success(request, f"Version {study.current_version.number} is in force.")
+                return redirect("console:study", pk=pk)
         except RevisionError as error:
             messages.error(request, str(error))
             return redirect("console:study", pk=pk)

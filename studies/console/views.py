@@ -112,6 +112,8 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
         except StaleDraftError:
             study = study_of(request.user, pk)
             conflicts = form.conflicts_with(StudyForm(study=study))
+            if not conflicts:  # a second press of the button, or the same change by somebody else
+                return redirect("console:study", pk=pk)
         except DraftError as error:
             messages.error(request, str(error))
             return redirect("console:study", pk=pk)

@@ -14,10 +14,18 @@ def to_leased(apps, schema_editor):
     runs.filter(state="running", holder__isnull=False, lease_until__isnull=False).update(state="leased")
     runs.filter(state="running").update(state="waiting")
     runs.filter(done__gt=F("total")).update(done=F("total"))
+    _check_deferred(schema_editor)
 
 
 def to_running(apps, schema_editor):
     apps.get_model("studies", "SamplingRun").objects.filter(state="leased").update(state="running")
+    _check_deferred(schema_editor)
+
+
+def _check_deferred(schema_editor):
+    """Let PostgreSQL check the changed rows' foreign keys now: it alters no table while such checks are pending."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 class Migration(migrations.Migration):

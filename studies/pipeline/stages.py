@@ -5,8 +5,11 @@ A stage is planned into batches when the one before it is done. Every stage may 
 
 from __future__ import annotations
 
+import logging
+
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from evenhand.errors import InputError
@@ -24,6 +27,8 @@ from evenhand.studies.work import queue as work_queue
 from evenhand.studies.work.notify import notify
 from evenhand.studies.work.queue import Claim, Handler
 
+logger = logging.getLogger(__name__)
+
 
 class PreparationError(InputError):
     """A study that cannot be prepared as it stands; the message says why."""
@@ -35,16 +40,18 @@ DEFINITIONS: dict[str, StageDefinition] = {stage.name: stage for stage in STAGES
 
 def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
     """Freeze a draft's configuration and start its preparation; ``PreparationError`` if it cannot succeed."""
-    configuration = configuration_of(study)
-    _check(study, configuration)
     with transaction.atomic():
+        # The update takes the row's lock before the draft is read, so that no change slips in unchecked.
         if not Study.objects.filter(pk=study.pk, state=Study.State.DRAFT).update(state=Study.State.PREPARING):
             raise PreparationError(f"“{study.name}” is {study.state}, only a draft can be prepared")
+        frozen = Study.objects.select_related("current_version", "prompt_set").get(pk=study.pk)
+        configuration = configuration_of(frozen)
+        _check(frozen, configuration)
         Stage.objects.bulk_create(
             Stage(study=study, name=stage.name, position=position) for position, stage in enumerate(STAGES)
         )
         audit.record(study, "prepared", actor=actor, version_hash=configuration.sha256)
-    study.refresh_from_db(fields=["state"])
+    study.refresh_from_db()
     advance(study)
 
 
@@ -92,6 +99,26 @@ def advance(study: Study) -> None:
         return
 
 
+def _idle() -> QuerySet[Study]:
+    """Return the preparations without an open batch: a worker ended after the last one, before the next stage."""
+    open_batches = Batch.objects.filter(stage__study=OuterRef("pk")).exclude(state=Batch.State.DONE)
+    return Study.objects.filter(~Exists(open_batches), state=Study.State.PREPARING)
+
+
+def idle_queues() -> set[str]:
+    """Return the queue whose worker is to call ``advance_idle``, if there is anything to advance."""
+    return {"cpu"} if _idle().exists() else set()
+
+
+def advance_idle() -> None:
+    """Advance every preparation that nobody advances; a failure of one is logged and does not stop the others."""
+    for study in _idle().select_related("current_version", "prompt_set"):
+        try:
+            advance(study)
+        except Exception:
+            logger.exception("“%s” could not be advanced", study)
+
+
 def _has_open_batches(stage: Stage) -> bool:
     return Batch.objects.filter(stage=stage).exclude(state=Batch.State.DONE).exists()
 
@@ -116,7 +143,7 @@ def _start(study: Study, stage: Stage) -> None:
 
 def _complete(stage: Stage) -> None:
     Stage.objects.filter(pk=stage.pk, state=Stage.State.RUNNING).update(
-        state=Stage.State.DONE, finished_at=timezone.now(), error=""
+        state=Stage.State.DONE, finished_at=timezone.now(), error="", done=F("total")
     )
 
 

@@ -13,12 +13,15 @@ from evenhand.studies.work.queue import Handler, work_through
 
 HANDLERS: dict[type[Any], Handler[Any]] = {Batch: stages.HANDLER, SamplingRun: sampling_runs.HANDLER}
 
+notify.further_work.append(stages.idle_queues)
+
 
 @shared_task(name=notify.TASK)
 def work(queue: str = "cpu") -> int:
     """Claim and run a queue's items, batches before sampling runs; return how many were finished."""
     notify.busy.set()
     try:
+        stages.advance_idle()
         return work_through(HANDLERS, queue)
     finally:
         notify.busy.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from celery import current_app
 from django.conf import settings
@@ -15,6 +16,7 @@ from evenhand.studies.models.work import WorkItem
 logger = logging.getLogger(__name__)
 
 TASK = "evenhand.work"  # sent by name, so that this module need not import what the task runs
+further_work: list[Callable[[], set[str]]] = []  # each returns queues where work waits that is no item yet
 busy = threading.Event()  # set while this process works through the queue, when it needs no message
 
 
@@ -27,11 +29,13 @@ def notify(queue: str) -> None:
 
 
 def notify_where_work_waits() -> list[str]:
-    """Notify every queue that has claimable items of any kind; return the queues."""
+    """Notify every queue that has claimable items of any kind or further work; return the queues."""
     now = timezone.now()
     queues: set[str] = set()
     for kind in WorkItem.__subclasses__():
         queues |= set(kind.objects.claimable(now).order_by().values_list("queue", flat=True).distinct())
+    for look in further_work:
+        queues |= look()
     for queue in sorted(queues):
         notify(queue)
     return sorted(queues)

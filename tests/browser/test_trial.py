@@ -59,7 +59,10 @@ def test_an_answer_survives_a_lost_connection_and_a_reload(
     assert [rating.choice for rating in Rating.objects.all()] == [1]
 
 
-def test_a_refusal_that_is_no_json_is_told_and_sent_once(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+@pytest.mark.parametrize("lasts", [True, False])
+def test_a_refusal_that_is_no_json_is_told_and_sent_once_a_visit(
+    page: Page, live_server: LiveServer, grace: Evaluator, lasts: bool
+) -> None:
     """A proxy between page and server refuses in its own words: that is no lost connection."""
     begin(page, live_server, grace)
     ready(page)
@@ -74,12 +77,17 @@ def test_a_refusal_that_is_no_json_is_told_and_sent_once(page: Page, live_server
     expect(page.get_by_text("The answer was not stored. Reload the page to go on.")).to_be_visible()
     page.wait_for_timeout(1500)  # longer than the first two pauses before a repetition
     assert len(requests) == 1
-    page.unroute("**/rate/")
-    page.reload()
-    ready(page)
-    assert Rating.objects.count() == 0
-    page.keyboard.press("2")
+    if lasts:  # refused once more, the answer is dropped
+        page.reload()
+        ready(page)
+        assert len(requests) == 2
+        page.unroute("**/rate/")
+        page.keyboard.press("2")
+    else:
+        page.unroute("**/rate/")
+        page.reload()
     expect(page.get_by_text("2 of 12")).to_be_visible()
+    assert [rating.choice for rating in Rating.objects.all()] == [-1 if lasts else 1]
 
 
 @pytest.mark.parametrize("status", [200, 429, 502])

@@ -16,7 +16,7 @@ from evenhand.studies.drafts import StaleDraftError, change_draft, configuration
 from evenhand.studies.models import Study
 from evenhand.studies.procedure import ComprehensionQuestion
 from evenhand.studies.revision import revise
-from tests.helpers.factories import make_admin, make_draft, make_ready_study
+from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.helpers.html_forms import values_of
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +59,7 @@ def stored(study: Study) -> StudyConfiguration:
         {"height": 96, "width": 64, "curve_sizes": (7, 30), "curve_draws": 2},
         {"baseline": OPENING, "candidates": UNEQUAL},
         {"candidates": (ClassifierFree(12.5), SegmentationFree(0.1 + 0.2), ClassifierFree(3.0, "a cat"))},
+        {"candidates": (ClassifierFree(12.5),)},
         {"baseline": SegmentationFree(1.0, 2.0), "candidates": (ClassifierFree(7.5), SegmentationFree(5.0))},
         {"percentiles": (100 / 3, 12.3456789, 90), "per_stratum": 2},
         {"consent": "First line.\nSecond line.\n\n  Indented.  ", "debriefing": "\nIt was about shapes.\n"},
@@ -128,6 +129,34 @@ def test_the_later_of_two_admins_is_refused_with_both_values(console: Client, ad
     assert (again["quota"], again["repeats"]) == ("4", "2")
     assert console.post(plan_of(study), again | {"quota": "9"}).status_code == 302  # now on purpose
     assert (stored(study).quota, stored(study).repeats) == (9, 2)
+
+
+def test_a_double_click_on_save_is_one_change(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada)
+    values = shown(console, study) | {"quota": "9"}
+    responses = [console.post(plan_of(study), values) for _ in range(2)]
+    assert [response.status_code for response in responses] == [302, 302]
+    assert stored(study).quota == 9
+
+
+def test_a_double_click_on_a_revision_is_one_version(console: Client, ada: User) -> None:
+    study = make_ready_study(owner=ada)
+    address = reverse("console:revision", args=[study.pk])
+    values = values_of(console.get(address).content.decode()) | {"quota": "9"}
+    responses = [console.post(address, values) for _ in range(2)]
+    assert [response.status_code for response in responses] == [302, 302]
+    assert study.versions.count() == 2
+
+
+def test_a_conflict_names_the_prompt_sets(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada)
+    old, new = study.prompt_set, make_prompt_set(name="Another set")
+    values = shown(console, study)
+    console.post(plan_of(study), values | {"prompt_set": str(new.pk)})
+    response = console.post(plan_of(study), values | {"quota": "9"})
+    assert [(c.yours, c.stored) for c in response.context["conflicts"] if c.label == "Prompt set"] == [
+        (str(old), str(new))
+    ]
 
 
 def test_a_renamed_draft_is_another_draft(console: Client, ada: User) -> None:

@@ -126,6 +126,24 @@ def test_a_lost_file_is_made_again_with_the_same_bytes(study: Study) -> None:
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("state", [Stage.State.RUNNING, Stage.State.WAITING])
+def test_a_preparation_goes_on_after_its_worker_ended_between_two_stages(study: Study, state: str) -> None:
+    """The worker ended after its last batch, before the stage was completed, or before the next one was planned."""
+    stage = study.stages.get(name="pairs")
+    if state == Stage.State.WAITING:
+        stage.batches.all().delete()
+    study.stages.filter(pk=stage.pk).update(state=state)
+    Study.objects.filter(pk=study.pk).update(state=Study.State.PREPARING)
+    assert stages.idle_queues() == {"cpu"}
+    stages.advance_idle()
+    assert stages.idle_queues() == set()
+    stages.work_through()
+    study.refresh_from_db()
+    assert study.state == Study.State.READY
+    stage.refresh_from_db()
+    assert (stage.state, stage.done) == (Stage.State.DONE, stage.total)
+
+
 def test_only_a_draft_is_prepared(study: Study) -> None:
     with pytest.raises(stages.PreparationError, match="only a draft"):
         stages.prepare(study)
