@@ -15,7 +15,7 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 
-from evenhand.errors import InputError
+from evenhand.errors import InputError, is_machine_fault
 from evenhand.generation.attention import AttentionError, cross_attention_modules
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -78,6 +78,8 @@ def load_pipeline(
     except CheckpointError:
         raise
     except _LOADING_ERRORS as error:
+        if is_machine_fault(error):
+            raise
         raise CheckpointError(f"checkpoint {name_or_path} cannot be loaded: {error}") from error
     _check_weights(str(name_or_path), pipeline)
     _check_network(str(name_or_path), pipeline)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evenhand.errors import InputError
+from evenhand.errors import InputError, is_machine_fault
 
 PART = "safety_checker"
 
@@ -73,6 +73,8 @@ def load_safety_screen(name_or_path: str | Path, *, device: str = "cpu") -> Safe
         checker = StableDiffusionSafetyChecker.from_pretrained(name, subfolder=PART).eval()
         extractor = CLIPImageProcessor.from_pretrained(name, subfolder="feature_extractor")
     except (OSError, ValueError, RuntimeError) as error:
+        if is_machine_fault(error):
+            raise
         raise SafetyError(f"the safety checker of {name} cannot be loaded: {error}") from error
     return SafetyScreen(f"{type(checker).__name__}-{_weights_key(checker)}", checker.to(device), extractor, device)
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from evenhand.errors import InputError
+from evenhand.errors import InputError, is_machine_fault
 
 
 class ClipError(InputError):
@@ -61,6 +61,8 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
         )
         tokenizer = open_clip.get_tokenizer(identifier)
     except Exception as error:  # open_clip passes on any error of its hub client, torch or json
+        if is_machine_fault(error):
+            raise
         weights = f" with {pretrained!r}" if pretrained else ""
         raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
     return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device))
