@@ -14,18 +14,9 @@ from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationF
 from evenhand.generation.plan import SCHEDULERS
 from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
-from evenhand.studies.procedure import (
-    DEFAULT_CONSENT,
-    DEFAULT_OPTIONS,
-    DEFAULT_QUESTION,
-    ComprehensionQuestion,
-    Procedure,
-    between,
-    questions_from,
-    questions_to,
-)
-
-__all__ = ["DEFAULT_CONSENT", "DEFAULT_OPTIONS", "DEFAULT_QUESTION", "ConfigurationError", "StudyConfiguration"]
+from evenhand.studies.criteria import DEFAULT_OPTIONS, DEFAULT_QUESTION, criterion_from
+from evenhand.studies.panels import end_return_from
+from evenhand.studies.procedure import Procedure, between, questions_from
 
 STRATA = ("high", "middle", "low")
 CHECKPOINT_LIMIT = 500  # characters: what a recipe holds
@@ -140,10 +131,13 @@ class StudyConfiguration(Procedure):
         fields: dict[str, Any] = json.loads(text)
         fields["baseline"] = from_dict(fields["baseline"])
         fields["candidates"] = tuple(from_dict(c) for c in fields["candidates"])
-        for name in ("curve_sizes", "percentiles", "options", "panel_parameters"):
+        for name in ("curve_sizes", "percentiles", "panel_parameters", "reasons"):
             if name in fields:
                 fields[name] = tuple(fields[name])
         fields["comprehension"] = questions_from(fields.get("comprehension", []))
+        fields["end_returns"] = tuple(map(end_return_from, fields.get("end_returns", [])))
+        fields["criteria"] = tuple(map(criterion_from, fields.get("criteria") or [_only_criterion(fields)]))
+        fields = {name: value for name, value in fields.items() if name not in ("question", "options")}
         return cls(**fields)
 
     @property
@@ -152,11 +146,19 @@ class StudyConfiguration(Procedure):
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
+def _only_criterion(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the criterion of a configuration that was stored before there were several."""
+    return {
+        "question": fields.get("question", DEFAULT_QUESTION),
+        "options": fields.get("options", DEFAULT_OPTIONS),
+    }
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, ClassifierFree | SegmentationFree):
         return value.to_dict()
-    if isinstance(value, tuple) and value and isinstance(value[0], ComprehensionQuestion):
-        return questions_to(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

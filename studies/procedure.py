@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_noop
 
 from evenhand.errors import InputError
+from evenhand.studies.criteria import ORDERS, RUNS, TOGETHER, Criterion, criteria_problem
+from evenhand.studies.panels import PRESETS, EndReturn, parameters_problem, url_problem
 
 DEFAULT_CONSENT = gettext_noop(
     "You will see pairs of pictures that a computer made from a short text, and say which one is better: "
@@ -16,17 +17,9 @@ DEFAULT_CONSENT = gettext_noop(
     "We store your answers and how long each one took, and nothing that tells who you are. "
     "Taking part is voluntary; you can stop at any time by closing the page."
 )
-DEFAULT_QUESTION = gettext_noop("Which picture is better, in quality and in how well it matches the text?")
-DEFAULT_OPTIONS = (
-    gettext_noop("Left is much better"),
-    gettext_noop("Left is slightly better"),
-    gettext_noop("No preference"),
-    gettext_noop("Right is slightly better"),
-    gettext_noop("Right is much better"),
-)
-PROLIFIC = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
+PROLIFIC = PRESETS["prolific"].parameters
+MOST_REASONS, LONGEST_REASON = 12, 60
 TRIES = 2  # of the comprehension check, as Prolific asks
-CODE = "{code}"  # stands for the completion code in the return address
 
 
 @dataclass(frozen=True)
@@ -63,16 +56,30 @@ class Procedure:
     break_every: int = 0  # trials between two breaks; 0: no breaks
     comprehension: tuple[ComprehensionQuestion, ...] = ()
     lease_minutes: int = 180  # of silence, after which the open trials may be given to somebody else
+    criteria: tuple[Criterion, ...] = (Criterion(),)
+    criteria_order: str = TOGETHER  # of each pair one after the other, or "runs": one run of trials for each criterion
+    both_bad_option: str = ""  # text of a sixth option, stored apart from “no preference”; empty: there is none
+    reasons: tuple[str, ...] = ()  # tags to choose from after an answer
+    ask_remark: bool = False  # a line of text after an answer
+    reasons_share: float = 1.0  # of the trials, where reasons or a remark are asked for, 0–1
+    zoom: bool = True  # both pictures enlarged together
+    flip: bool = False  # both pictures in one place, by turns
+    smallest_picture: int = 0  # width at which a picture must be displayed, CSS pixels; 0: any
+    computer_only: bool = False  # no phones and tablets
     consent: str = DEFAULT_CONSENT
-    question: str = DEFAULT_QUESTION
-    options: tuple[str, ...] = DEFAULT_OPTIONS
+    payment: str = ""  # what is paid, and what happens to it when somebody stops early
+    skips_are_paid: bool = True  # so that the page may say that skipping does not affect the payment
+    minutes: float = 0.0  # how long taking part is said to take; 0: measured
     contact: str = ""
     approval: str = ""  # the ethics board's number
     minimum_age: int = 0  # confirmed with the consent; 0: not asked
     debriefing: str = ""
+    panel: str = PRESETS["prolific"].name  # as evaluators read it; empty: no name
     panel_parameters: tuple[str, ...] = PROLIFIC  # of a panel's link; the first one names the person
     completion_code: str = ""  # the panel's; empty: one of each evaluator's own
-    completion_url: str = ""  # where to return; {code} stands for the completion code
+    completion_url: str = ""  # where to return; {code} and {id} stand for the code and the panel's id of the person
+    end_returns: tuple[EndReturn, ...] = ()  # of the other ends
+    redirect_at_once: bool = False  # to the return address, when the last answer is stored
 
     def procedure_problems(self) -> dict[str, str]:
         """Say what is wrong with each field; empty strings where nothing is."""
@@ -87,13 +94,16 @@ class Procedure:
             "options_delay_ms": between(self.options_delay_ms, 0, 10_000),
             "lease_minutes": between(self.lease_minutes, 1, 525_600),
             "minimum_age": between(self.minimum_age, 0, 120),
-            "options": ""
-            if len(list(filter(str.strip, self.options))) == 5 == len(self.options)
-            else "give five texts",
-            "question": "" if self.question.strip() else "give a question",
-            "panel_parameters": self._panel_problem(),
+            "criteria": criteria_problem(self.criteria),
+            "criteria_order": "" if self.criteria_order in ORDERS else f"{self.criteria_order!r} is no order",
+            "reasons": self._reasons_problem(),
+            "reasons_share": "" if 0 <= self.reasons_share <= 1 else f"{self.reasons_share} is not between 0 and 1",
+            "smallest_picture": between(self.smallest_picture, 0, 4096),
+            "minutes": "" if 0 <= self.minutes <= 1440 else f"{self.minutes} is not between 0 and 1440",
+            "panel_parameters": parameters_problem(self.panel_parameters),
             "completion_code": "" if self.completion_code.isascii() else "use plain letters and digits",
-            "completion_url": self._url_problem(),
+            "completion_url": url_problem(self.completion_url),
+            "end_returns": self._ends_problem(),
         }
 
     @property
@@ -105,32 +115,33 @@ class Procedure:
         example = 1 if self.introduction else 0
         return example + self.practice_trials + (self.attention_checks and 2 * self.attention_checks + 2)
 
-    def _panel_problem(self) -> str:
-        names = self.panel_parameters
-        if not names or len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
-            return "give different names of letters, digits and underscores; the first names the person"
+    @property
+    def runs(self) -> bool:
+        """Whether each criterion has a run of trials of its own."""
+        return self.criteria_order == RUNS and len(self.criteria) > 1
+
+    @property
+    def asks_reasons(self) -> bool:
+        """Whether something is asked after some of the answers."""
+        return bool(self.reasons or self.ask_remark) and self.reasons_share > 0
+
+    def _reasons_problem(self) -> str:
+        if len(set(self.reasons)) < len(self.reasons) or not all(tag.strip() for tag in self.reasons):
+            return "give different reasons, one a line"
+        if len(self.reasons) > MOST_REASONS or any(len(tag) > LONGEST_REASON for tag in self.reasons):
+            return f"give {MOST_REASONS} reasons at most, of {LONGEST_REASON} characters at most"
         return ""
 
-    def _url_problem(self) -> str:
-        if not self.completion_url:
-            return ""
-        try:
-            parts = urlsplit(self.completion_url)
-        except ValueError:  # an unfinished IPv6 address
-            return f"{self.completion_url!r} is no web address"
-        if parts.scheme not in ("https", "http") or not parts.netloc:
-            return f"{self.completion_url!r} is no web address"
-        return ""
+    def _ends_problem(self) -> str:
+        ends = [each.end for each in self.end_returns]
+        if len(set(ends)) < len(ends):
+            return "give one code and one address for each end"
+        return next(filter(None, (each.problem() for each in self.end_returns)), "")
 
 
 def questions_from(data: list[dict[str, Any]]) -> tuple[ComprehensionQuestion, ...]:
     """Return comprehension questions from plain JSON."""
     return tuple(ComprehensionQuestion(q["text"], tuple(q["options"]), int(q["right"])) for q in data)
-
-
-def questions_to(questions: tuple[ComprehensionQuestion, ...]) -> list[dict[str, Any]]:
-    """Return the plain JSON that ``questions_from`` reads."""
-    return [{"text": q.text, "options": list(q.options), "right": q.right} for q in questions]
 
 
 def parse_questions(text: str) -> tuple[ComprehensionQuestion, ...]:

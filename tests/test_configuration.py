@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration, arm_label
+from evenhand.studies.criteria import Criterion
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -68,7 +69,7 @@ def test_the_json_is_canonical() -> None:
         ({"candidates": (SegmentationFree(5), SegmentationFree(5.0))}, "candidates"),
         ({"candidates": (SegmentationFree(5, switch_after=21),)}, "candidates"),
         ({"quota": 0}, "quota"),
-        ({"options": ("better", "worse")}, "options"),
+        ({"criteria": (Criterion(options=("better", "worse")),)}, "criteria"),
     ],
 )
 def test_what_cannot_be_used_is_named(change: dict[str, Any], field: str) -> None:

@@ -48,7 +48,7 @@ def console(client: Client, ada: User) -> Client:
         ("checkpoint", 500),
         ("encoder", 250 - len("/")),
         ("negative_prompt", None),
-        ("question", None),
+        ("criterion1_question", None),
         ("consent", None),
         ("contact", None),
         ("completion_code", None),

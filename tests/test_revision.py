@@ -75,7 +75,7 @@ def test_the_page_shows_the_errors_at_their_fields(client: Client, study: Study)
     values = {"read_as": 1, "quota": 0, "lease_minutes": 60, "consent": "New text.", "completion_url": "nowhere"}
     page = client.post(path, values).content.decode()
     assert "0 is not between" in page
-    assert "is no web address" in page
+    assert "is not a web address" in page
     assert client.post(path, values | {"quota": 4, "completion_url": ""}).status_code == 302
     study.refresh_from_db()
     assert study.versions.count() == 2

@@ -158,7 +158,11 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
         *ProcedureFields.procedure_groups,
     )
-    owners = {"baseline": "strength", "candidates": "scales"}  # the configuration's field -> the form's
+    owners = {
+        "baseline": "strength",
+        "candidates": "scales",
+        "criteria": "criterion1_question",
+    }  # the configuration's field -> the form's
 
     def __init__(self, *args: Any, study: Study | None = None, **kwargs: Any) -> None:
         self.study = study

@@ -9,10 +9,10 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from evenhand.errors import InputError
+from evenhand.studies.console.criteria_fields import CriteriaFields
+from evenhand.studies.console.text_field import LINES, TextField
 from evenhand.studies.procedure import (
     DEFAULT_CONSENT,
-    DEFAULT_OPTIONS,
-    DEFAULT_QUESTION,
     PROLIFIC,
     ComprehensionQuestion,
     Procedure,
@@ -20,38 +20,12 @@ from evenhand.studies.procedure import (
     questions_text,
 )
 
-LINES = {"rows": 5}
 
-
-class TextField(forms.CharField):
-    """A text of several lines. Browsers send line ends as CR LF; they are stored as LF, and are not a change."""
-
-    widget = forms.Textarea
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strip=False, **kwargs)
-
-    def to_python(self, value: Any) -> Any:
-        """Return the text with plain line ends."""
-        return (super().to_python(value) or "").replace("\r\n", "\n")
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether the text differs by more than its line ends."""
-        return super().has_changed(initial, self.to_python(data))
-
-
-class ProcedureFields(forms.Form):
+class ProcedureFields(CriteriaFields):
     """Fields with the paper's study as defaults: thirty pairs per evaluator, and no others."""
 
     trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
     quota = forms.IntegerField(label="Evaluators wanted", initial=17)
-    question = forms.CharField(initial=DEFAULT_QUESTION)
-    options = TextField(
-        widget=forms.Textarea(attrs=LINES),
-        initial="\n".join(DEFAULT_OPTIONS),
-        label="The five options",
-        help_text="One a line, from “left is much better” to “right is much better”.",
-    )
     allow_correction = forms.BooleanField(
         required=False,
         initial=True,
@@ -66,6 +40,16 @@ class ProcedureFields(forms.Form):
         initial=400,
         help_text="After both pictures are visible: a press that was meant for the pair before is not taken.",
     )
+    zoom = forms.BooleanField(required=False, initial=True, label="Let evaluators zoom, both pictures together")
+    flip = forms.BooleanField(
+        required=False, label="Let evaluators flip", help_text="A key shows both pictures in one place, by turns."
+    )
+    smallest_picture = forms.IntegerField(
+        initial=0,
+        label="Smallest width of a displayed picture, pixels",
+        help_text="Whoever’s window shows less is told before the consent. 0: any.",
+    )
+    computer_only = forms.BooleanField(required=False, label="Only on a computer, not on phones or tablets")
     lease_minutes = forms.IntegerField(
         initial=180,
         label="Lease, minutes",
@@ -126,14 +110,14 @@ class ProcedureFields(forms.Form):
             (
                 "trials_per_evaluator",
                 "quota",
-                "question",
-                "options",
                 "allow_correction",
                 "confirm_answers",
                 "options_delay_ms",
                 "lease_minutes",
             ),
         ),
+        *CriteriaFields.criteria_groups,
+        ("Pictures on the screen", ("zoom", "flip", "smallest_picture", "computer_only")),
         (
             "Introduction and checks",
             ("introduction", "practice_trials", "comprehension", "attention_checks", "repeats", "break_every"),
@@ -141,9 +125,6 @@ class ProcedureFields(forms.Form):
         ("Ethics", ("consent", "contact", "approval", "minimum_age", "debriefing")),
         ("Panel", ("panel_parameters", "completion_code", "completion_url")),
     )
-
-    def clean_options(self) -> tuple[str, ...]:
-        return tuple(line.strip() for line in self.cleaned_data["options"].splitlines() if line.strip())
 
     def clean_comprehension(self) -> tuple[ComprehensionQuestion, ...]:
         try:
@@ -159,7 +140,8 @@ class ProcedureFields(forms.Form):
         """Return initial values that show a stored procedure."""
         values = {field.name: getattr(procedure, field.name) for field in dataclasses.fields(Procedure)}
         return values | {
-            "options": "\n".join(procedure.options),
+            **cls.values_of_criteria(procedure.criteria),
+            "reasons": "\n".join(procedure.reasons),
             "comprehension": questions_text(procedure.comprehension),
             "panel_parameters": ", ".join(procedure.panel_parameters),
         }

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from evenhand.studies.access import study_of
 from evenhand.studies.configuration import ConfigurationError
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm, Conflict
-from evenhand.studies.console.procedure_fields import TextField
+from evenhand.studies.console.text_field import TextField
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Study
 from evenhand.studies.revision import REVISABLE, RevisionError, StaleRevisionError, revise

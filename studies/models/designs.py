@@ -139,6 +139,7 @@ class CheckPair(models.Model):
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="+")
     better = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
     worse = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    passed_over = models.JSONField(default=list, blank=True, help_text="prompts that the study admin has exchanged")
 
     class Meta:
         constraints = [

@@ -27,7 +27,13 @@ class Evaluator(models.Model):
     public_id = models.CharField(max_length=16, unique=True, default=new_public_id)
     nonce = models.CharField(max_length=32, default=new_nonce)
     external_ids = models.JSONField(default=dict, blank=True)
+    later_ids = models.JSONField(
+        default=list, blank=True, help_text="the panel's ids of later visits, with their times"
+    )
     external_key = models.CharField(max_length=200, null=True, blank=True, help_text="the panel's id of the person")
+    external_hmac = models.CharField(
+        max_length=64, blank=True, help_text="keyed hash of the panel's id; it stays where the id is deleted"
+    )
     note = models.CharField(max_length=100, blank=True, help_text="the admin's own reminder of who holds the link")
     simulated = models.BooleanField(default=False)
     language = models.CharField(max_length=10, blank=True)
@@ -36,9 +42,16 @@ class Evaluator(models.Model):
     age_confirmed = models.BooleanField(default=False)
     introduced_at = models.DateTimeField(null=True, blank=True, help_text="when the instructions were left behind")
     comprehension_tries = models.PositiveSmallIntegerField(default=0)
+    comprehension_key = models.UUIDField(
+        null=True, blank=True, help_text="of the last try; the same key is the same try"
+    )
+    comprehension_wrong = models.JSONField(
+        default=list, blank=True, help_text="questions wrong in the last try, from 0"
+    )
     comprehension_passed_at = models.DateTimeField(null=True, blank=True)
     screened_out_at = models.DateTimeField(null=True, blank=True, help_text="failed the comprehension check")
     breaks_taken = models.PositiveSmallIntegerField(default=0)
+    told_criterion = models.PositiveSmallIntegerField(null=True, blank=True, help_text="whose run was announced last")
     finished_at = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -49,7 +62,12 @@ class Evaluator(models.Model):
                 fields=["study", "external_key"],
                 condition=Q(external_key__isnull=False),
                 name="one_evaluator_per_external_key",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["study", "external_hmac"],
+                condition=~Q(external_hmac=""),
+                name="one_evaluator_per_external_hmac",
+            ),
         ]
         ordering = ["study", "pk"]
 
@@ -96,6 +114,15 @@ class Trial(models.Model):
     booklet = models.ForeignKey(Booklet, on_delete=models.CASCADE, related_name="trials")
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.MAIN)
+    criterion = models.PositiveSmallIntegerField(default=0, help_text="its number among the study's criteria, from 0")
+    lead = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="followers",
+        help_text="the trial before it that shows the same pictures and asks another criterion",
+    )
     pair = models.ForeignKey(Pair, on_delete=models.PROTECT, null=True, blank=True, related_name="trials")
     left_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
     right_image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
@@ -111,7 +138,9 @@ class Trial(models.Model):
         related_name="replaced_by",
         help_text="the trial left behind whose slot this one fills",
     )
-    expected_choice = models.SmallIntegerField(null=True, blank=True, help_text="sign of a check's right answer")
+    expected_choice = models.SmallIntegerField(
+        null=True, blank=True, help_text="sign of a check's right answer; none where the criterion cannot tell"
+    )
     released = models.BooleanField(default=False, help_text="left behind, and given to somebody else")
     shown_at = models.DateTimeField(null=True, blank=True, help_text="when it was first served")
 
@@ -130,9 +159,8 @@ class Trial(models.Model):
                 name="check_has_no_neutral_answer",
             ),
             models.CheckConstraint(
-                condition=~Q(kind__in=["practice", "attention"])
-                | Q(check_pair__isnull=False, expected_choice__isnull=False),
-                name="check_trial_has_right_answer",
+                condition=~Q(kind__in=["practice", "attention"]) | Q(check_pair__isnull=False),
+                name="check_trial_has_check_pair",
             ),
         ]
         ordering = ["booklet", "position"]
@@ -176,6 +204,9 @@ class Rating(models.Model):
     choice = models.SmallIntegerField(
         null=True, validators=[MinValueValidator(-2), MaxValueValidator(2)], help_text="none: deleted on request"
     )
+    both_bad = models.BooleanField(default=False, help_text="said instead of “no preference”; choice is 0")
+    reasons = models.JSONField(default=list, blank=True, help_text="the study's tags that were chosen")
+    remark = models.CharField(max_length=500, blank=True)
     key = models.UUIDField(help_text="made by the page; the same key is the same answer")
     corrects = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrected_by"
@@ -184,7 +215,7 @@ class Rating(models.Model):
     counted = models.BooleanField(default=True, help_text="false: came after its pair had enough")
     slot = models.UUIDField(null=True, blank=True, help_text="the slot that it fills: a main trial's, counted")
     elapsed_ms = models.PositiveIntegerField(null=True, blank=True, help_text="since both pictures were visible")
-    viewport = models.JSONField(default=dict, blank=True, help_text="window and displayed picture size, CSS pixels")
+    viewport = models.JSONField(default=dict, blank=True, help_text="window, displayed size, hidden time")
     rated_at = models.DateTimeField()
     sequence = models.PositiveIntegerField(help_text="its place among the evaluator's ratings, from 1")
     previous_sha256 = models.CharField(max_length=64, blank=True, help_text="of the rating before; empty for the first")
@@ -205,6 +236,7 @@ class Rating(models.Model):
                 fields=["slot"], condition=Q(superseded=False, slot__isnull=False), name="one_counted_rating_per_slot"
             ),
             models.CheckConstraint(condition=Q(choice__gte=-2, choice__lte=2), name="choice_within_scale"),
+            models.CheckConstraint(condition=Q(both_bad=False) | Q(choice=0), name="both_bad_is_neutral"),
         ]
         ordering = ["pk"]
 

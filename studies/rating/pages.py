@@ -13,9 +13,11 @@ from django.utils.translation import get_language, gettext
 
 from evenhand.studies.access import completion_code
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.criteria import Criterion
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import CheckPair, Evaluator, Trial
-from evenhand.studies.procedure import CODE, TRIES
+from evenhand.studies.panels import CODE
+from evenhand.studies.procedure import TRIES
 from evenhand.studies.rating import answers, introduction
 from evenhand.studies.rating.progress import Progress, State
 
@@ -37,7 +39,7 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progr
     context = {
         "study": evaluator.study,
         "configuration": configuration,
-        "question": gettext(configuration.question),
+        "question": gettext(criterion_of(configuration, progress).question),
         "progress": progress,
         "token": token,
         "what": progress.state,
@@ -50,7 +52,10 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progr
     elif page == State.INSTRUCTIONS:
         context |= _instructions(evaluator, token, configuration)
     elif page == State.COMPREHENSION:
-        context |= {"tries_left": TRIES - evaluator.comprehension_tries, "options": options_of(configuration)}
+        context |= {
+            "tries_left": TRIES - evaluator.comprehension_tries,
+            "options": options_of(configuration.criteria[0]),
+        }
     elif page == State.FINISHED:
         context |= _finished(evaluator, configuration)
     elif page == State.BREAK:
@@ -64,9 +69,14 @@ def minutes_for(trials: int) -> int:
     return max(1, round(trials * SECONDS_PER_TRIAL / 60))
 
 
-def options_of(configuration: StudyConfiguration) -> list[tuple[int, str, str]]:
+def criterion_of(configuration: StudyConfiguration, progress: Progress) -> Criterion:
+    """Return what the open trial asks; before there is one, the study's first criterion."""
+    return configuration.criteria[progress.trial.criterion if progress.trial else 0]
+
+
+def options_of(criterion: Criterion) -> list[tuple[int, str, str]]:
     """Return choice, text and key of each option, from left to right."""
-    texts = [gettext(text) for text in configuration.options]
+    texts = [gettext(text) for text in criterion.options]
     return list(zip(answers.CHOICES, texts, "12345", strict=True))
 
 
@@ -77,7 +87,7 @@ def _trial(token: str, configuration: StudyConfiguration, progress: Progress) ->
         "trial": trial_body(token, progress),
         "practice": practice,
         "preload": body(token, progress)["preload"],
-        "options": options_of(configuration),
+        "options": options_of(criterion_of(configuration, progress)),
         "key": uuid.uuid4(),
         "minutes": minutes_for(progress.of - progress.position + 1),
         "seconds_per_trial": SECONDS_PER_TRIAL,
@@ -90,7 +100,7 @@ def _consent(configuration: StudyConfiguration, request: HttpRequest) -> dict[st
     trials = configuration.trials_per_evaluator + configuration.attention_checks + configuration.repeats
     return {
         "consent": gettext(configuration.consent),
-        "options": options_of(configuration),
+        "options": options_of(configuration.criteria[0]),
         "trials": trials,
         "minutes": minutes_for(trials + configuration.practice_trials),
         "language": get_language(),
@@ -103,7 +113,7 @@ def _instructions(evaluator: Evaluator, token: str, configuration: StudyConfigur
     example = introduction.example_of(evaluator)
     pictures = [reverse("rating:example", args=[token, side]) for side in SIDES]
     return {
-        "options": options_of(configuration),
+        "options": options_of(configuration.criteria[0]),
         "example": example,
         "pictures": pictures,
         "damaged": example is not None and example.fault == CheckPair.Fault.DAMAGED,

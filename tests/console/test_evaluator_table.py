@@ -178,27 +178,29 @@ def test_the_plan_keeps_what_evaluators_go_through(client: Client) -> None:
         "name": "Corgis", "prompt_set": prompts.pk, "subset_size": 40, "percentiles": "90, 50, 10", "per_stratum": 4,
         "seed": 0, "draw": "random", "deduplicate": "none", "near_duplicate_cosine": 0.95, "encoder": "demo",
         "checkpoint": "demo", "scheduler": "ddim", "steps": 4, "dtype": "float32", "batch_size": 4, "strength": 2,
-        "scales": "5, 10", "sfg_strength": 1, "trials_per_evaluator": 12, "quota": 3, "question": "Which is better?",
-        "options": "1\n2\n3\n4\n5", "confirm_answers": "on", "options_delay_ms": 500, "lease_minutes": 60,
+        "scales": "5, 10", "sfg_strength": 1, "trials_per_evaluator": 12, "quota": 3,
+        "criterion1_name": "overall", "criterion1_question": "Which is better?",
+        "criterion1_options": "1\n2\n3\n4\n5", "criteria_order": "together", "reasons_share": 1, "smallest_picture": 0,
+        "confirm_answers": "on", "options_delay_ms": 500, "lease_minutes": 60,
         "introduction": "on",
         "practice_trials": 2, "comprehension": "May you skip? | *Yes | No", "attention_checks": 2, "repeats": 1,
         "break_every": 6, "consent": "Read this.", "contact": "ethics@example.org", "approval": "2026-17",
         "minimum_age": 18, "debriefing": "Thank you.", "panel_parameters": "worker, assignment",
         "completion_code": "C0FFEE", "completion_url": "https://panel.example.org/?cc={code}",
     }  # fmt: skip
-    wrong = {"options": "1\n2", "comprehension": "May you skip? | Yes | No", "completion_url": "nowhere", "repeats": 99}
+    wrong = {"comprehension": "May you skip? | Yes | No", "completion_url": "nowhere", "repeats": 99}
     errors = client.post(reverse("console:new_study"), given | wrong).context["form"].errors
     assert "mark one right option" in errors["comprehension"][0]
     wrong |= {"comprehension": "", "panel_parameters": "worker, worker", "quota": 0, "minimum_age": 999}
     response = client.post(reverse("console:new_study"), given | wrong)
     assert set(response.context["form"].errors) == set(wrong) - {"comprehension"}
-    assert "is no web address" in response.content.decode()
+    assert "is not a web address" in response.content.decode()
     assert 'value="ethics@example.org"' in response.content.decode()  # what was right is still there
     assert Study.objects.count() == 0
     assert client.post(reverse("console:new_study"), given).status_code == 302
     study = Study.objects.get()
     configuration = configuration_of(study)
-    assert configuration.options == ("1", "2", "3", "4", "5")
+    assert configuration.criteria[0].options == ("1", "2", "3", "4", "5")
     assert configuration.comprehension == parse_questions("May you skip? | *Yes | No")
     assert configuration.panel_parameters == ("worker", "assignment")
     assert (configuration.introduction, configuration.confirm_answers, configuration.allow_correction) == (

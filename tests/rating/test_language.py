@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import translation
 
 from evenhand.studies.access import enrolment_link
-from evenhand.studies.configuration import DEFAULT_CONSENT
 from evenhand.studies.models import Evaluator, Study
+from evenhand.studies.procedure import DEFAULT_CONSENT
 from evenhand.studies.rating.enrolment import consent
 from tests.helpers.pseudo_locale import pseudo  # noqa: F401  (a fixture)
 from tests.helpers.visitors import Visitor
