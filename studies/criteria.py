@@ -42,6 +42,10 @@ class Criterion:
     hide_prompt: bool = False
     decided_by: str = "both"
 
+    def tells(self, fault: str) -> bool:
+        """Whether this criterion tells which picture of a check pair is better, by ``CheckPair.Fault``."""
+        return self.decided_by == "both" or (self.decided_by == "quality") == (fault == "damaged")
+
     def problems(self) -> dict[str, str]:
         """Say what is wrong with each field; empty strings where nothing is."""
         given = len(list(filter(str.strip, self.options)))

@@ -6,11 +6,9 @@ newly shuffled); the one after that is planned afresh.
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, transaction
@@ -18,11 +16,10 @@ from django.db.models import Max
 
 from evenhand.errors import InputError
 from evenhand.studies.assignment.dealing import deal
-from evenhand.studies.assignment.order import Item, sequence
 from evenhand.studies.assignment.pairs import PairCell, Showing
-from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.assignment.stock import Stock
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import Booklet, CheckPair, Pair, Study, Trial
+from evenhand.studies.models import Booklet, Pair, Study
 
 __all__ = ["PairCell", "Showing"]
 
@@ -45,18 +42,32 @@ def plan_block(pairs: Sequence[PairCell], trials_per_evaluator: int, rng: np.ran
     """Plan a new block: every pair once, no prompt twice in a booklet, cells and sides balanced in each booklet.
 
     Where the shape divides (the paper's 2 × 3 × 50 pairs and 30 trials: ten booklets), booklets are equally long and
-    each holds the same number of every cell; where it does not, within one.
+    each holds the same number of every cell; where it does not, within one. Pairs of several criteria form one run for
+    each, and which run comes first goes round from booklet to booklet.
     """
     hands = deal(pairs, booklets_needed(pairs, trials_per_evaluator), rng)
-    return [_ordered(_with_sides(hand, rng), rng) for hand in hands]
+    criteria = sorted({pair.criterion for pair in pairs})
+    plan = []
+    for number, hand in enumerate(hands):
+        first = number % len(criteria)
+        plan.append(_in_runs(_with_sides(hand, rng), [*criteria[first:], *criteria[:first]], rng))
+    return plan
 
 
 def mirror(plan: Plan, rng: np.random.Generator) -> Plan:
-    """Return the same booklets with the sides swapped, newly shuffled."""
-    return [
-        _ordered([replace(showing, candidate_on_left=not showing.candidate_on_left) for showing in booklet], rng)
-        for booklet in plan
-    ]
+    """Return the same booklets with the sides swapped and the runs in reverse order, newly shuffled."""
+    mirrored = []
+    for booklet in plan:
+        criteria = list(dict.fromkeys(showing.cell.criterion for showing in booklet))
+        swapped = [replace(showing, candidate_on_left=not showing.candidate_on_left) for showing in booklet]
+        mirrored.append(_in_runs(swapped, criteria[::-1], rng))
+    return mirrored
+
+
+def _in_runs(booklet: list[Showing], criteria: Sequence[int], rng: np.random.Generator) -> list[Showing]:
+    """Order a booklet as one run a criterion, each shuffled."""
+    runs = [_ordered([each for each in booklet if each.cell.criterion == criterion], rng) for criterion in criteria]
+    return [showing for run in runs for showing in run]
 
 
 def _with_sides(hand: list[PairCell], rng: np.random.Generator) -> list[Showing]:
@@ -64,7 +75,7 @@ def _with_sides(hand: list[PairCell], rng: np.random.Generator) -> list[Showing]
     shuffled = [hand[int(i)] for i in rng.permutation(len(hand))]
     by_cell = sorted(shuffled, key=lambda cell: cell.cell)
     even_on_left = bool(rng.integers(2))
-    return [Showing(cell, (i % 2 == 0) == even_on_left) for i, cell in enumerate(by_cell)]
+    return [Showing(cell, (i % 2 == 0) == even_on_left, (cell.criterion,)) for i, cell in enumerate(by_cell)]
 
 
 def _ordered(booklet: list[Showing], rng: np.random.Generator, attempts: int = 200) -> list[Showing]:
@@ -99,11 +110,15 @@ def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str
     count = booklets_needed(pairs, trials_per_evaluator)
     longest = -(-len(pairs) // count)
     cells = Counter(cell.cell for cell in pairs)
-    sentences = [f"{count} booklets show each of the {len(pairs)} pairs once; nobody sees a prompt twice."]
+    criteria = len({cell.criterion for cell in pairs})
+    number = len(pairs) // criteria
+    asked = f" for each of the {criteria} criteria, which have a run of trials each" if criteria > 1 else ""
+    sentences = [f"{count} booklets show each of the {number} pairs once{asked}; nobody sees a prompt twice."]
+    kind = "comparison, stratum and criterion" if criteria > 1 else "comparison and stratum"
     if all(size % count == 0 for size in cells.values()):
-        sentences.append("Every booklet holds the same number of pairs of each comparison and stratum.")
+        sentences.append(f"Every booklet holds the same number of pairs of each {kind}.")
     else:
-        sentences.append("Booklets differ by one in how many pairs of a comparison and stratum they hold.")
+        sentences.append(f"Booklets differ by one in how many pairs of a {kind} they hold.")
     if len(pairs) % count:
         sentences.append(f"Some booklets hold {longest - 1} trials instead of {longest}.")
     if longest < trials_per_evaluator:
@@ -115,9 +130,12 @@ def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str
 
 
 def cells_of(study: Study) -> list[PairCell]:
-    """Return the study's pairs, in a fixed order."""
+    """Return the study's pairs, in a fixed order; once for each criterion where each has a run of its own."""
+    configuration = configuration_of(study)
+    criteria = range(len(configuration.criteria)) if configuration.runs else (0,)
     rows = Pair.objects.filter(comparison__study=study).order_by("comparison__position", "prompt__index")
-    return [PairCell(*row) for row in rows.values_list("pk", "comparison__position", "stratum", "prompt_id")]
+    values = list(rows.values_list("pk", "comparison__position", "stratum", "prompt_id"))
+    return [PairCell(*row, criterion) for criterion in criteria for row in values]
 
 
 def build_blocks(study: Study, blocks: int) -> int:
@@ -155,70 +173,3 @@ def _write(study: Study, block: int, plan: Plan, stock: Stock) -> None:
     )
     rng = np.random.default_rng([stock.configuration.seed, block, 2])
     stock.write({booklet: stock.items(showings, rng) for booklet, showings in zip(booklets, plan, strict=True)})
-
-
-class Stock:
-    """Write booklets' trials from the study's pairs and check pairs, which are read once."""
-
-    def __init__(self, study: Study, configuration: StudyConfiguration) -> None:
-        self.configuration = configuration
-        self.pairs = {pair.pk: pair for pair in Pair.objects.filter(comparison__study=study)}
-        self.slots: Mapping[int, uuid.UUID] = {}
-        self.checks = {check.pk: check for check in CheckPair.objects.filter(study=study)}
-
-    def items(self, showings: list[Showing], rng: np.random.Generator) -> list[Item]:
-        """Return a booklet's trials: practice, the showings, and checks and repeats in proportion to its length."""
-        configuration = self.configuration
-        share = min(1.0, len(showings) / configuration.trials_per_evaluator)
-        attention = self._of_use(CheckPair.Use.ATTENTION)
-        checks = min(round(share * configuration.attention_checks), len(attention))
-        return sequence(
-            showings,
-            rng,
-            practice=self._of_use(CheckPair.Use.PRACTICE),
-            attention=[int(i) for i in rng.choice(attention, checks, replace=False)] if checks else [],
-            repeats=round(share * configuration.repeats),
-        )
-
-    def _of_use(self, use: CheckPair.Use) -> list[int]:
-        return [pk for pk, check in self.checks.items() if check.use == use]
-
-    def write(self, booklets: dict[Booklet, list[Item]], slots: Mapping[int, uuid.UUID] | None = None) -> None:
-        """Write the trials of booklets; repeats last, because they name the trials that they repeat.
-
-        slots: the slots of the trials left behind that showings replace, by trial id.
-        """
-        self.slots = slots or {}
-        trials = {
-            (booklet.pk, place): self._trial(booklet, place, item)
-            for booklet, items in booklets.items()
-            for place, item in enumerate(items)
-        }
-        repeats = []
-        for booklet, items in booklets.items():
-            for place, item in enumerate(items):
-                if item.repeats is not None:
-                    repeats.append((trials.pop((booklet.pk, place)), (booklet.pk, item.repeats)))
-        Trial.objects.bulk_create(trials.values(), batch_size=1000)
-        for trial, original in repeats:
-            trial.repeat_of = trials[original]
-        Trial.objects.bulk_create([trial for trial, _ in repeats], batch_size=1000)
-
-    def _trial(self, booklet: Booklet, place: int, item: Item) -> Trial:
-        if item.check is not None:
-            check = self.checks[item.check]
-            sides = (check.better_id, check.worse_id)
-            left, right = sides if item.better_on_left else sides[::-1]
-            fields: dict[str, Any] = {"check_pair": check, "expected_choice": -1 if item.better_on_left else 1}
-        else:
-            assert item.showing is not None
-            showing = item.showing
-            pair = self.pairs[showing.cell.pair]
-            sides = (pair.candidate_image_id, pair.baseline_image_id)
-            left, right = sides if showing.candidate_on_left else sides[::-1]
-            fields = {"pair": pair, "candidate_on_left": showing.candidate_on_left}
-            if showing.replaces is not None:
-                fields |= {"replaces_id": showing.replaces, "slot": self.slots[showing.replaces]}
-        return Trial(
-            booklet=booklet, position=place + 1, kind=item.kind, left_image_id=left, right_image_id=right, **fields
-        )

@@ -15,8 +15,9 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from evenhand.studies.assignment.booklets import Stock
 from evenhand.studies.assignment.pairs import PairCell, Showing
+from evenhand.studies.assignment.stock import Stock
+from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
 
@@ -67,14 +68,10 @@ def reassign(evaluator: Evaluator) -> Booklet | None:
     """Make a booklet of trials left behind, no prompt twice; None where there are none. Raises ``RaceLost``."""
     study = evaluator.study
     configuration = configuration_of(study)
-    by_prompt: dict[int, Trial] = {}
-    for trial in trials_left_behind(study).select_related("pair__comparison").order_by("booklet", "position"):
-        assert trial.pair is not None  # a main trial has one
-        if len(by_prompt) < configuration.trials_per_evaluator:
-            by_prompt.setdefault(trial.pair.prompt_id, trial)
-    if not by_prompt:
+    groups = _groups_left_behind(study, configuration)
+    if not groups:
         return None
-    trials = list(by_prompt.values())
+    trials = [trial for group in groups for trial in group]
     with transaction.atomic():
         released = Trial.objects.filter(pk__in=[trial.pk for trial in trials], released=False).update(released=True)
         if released < len(trials):
@@ -83,15 +80,32 @@ def reassign(evaluator: Evaluator) -> Booklet | None:
             study=study, block=0, number=None, remainder=True, evaluator=evaluator, claimed_at=timezone.now()
         )
         rng = np.random.default_rng([configuration.seed, booklet.pk, 3])
-        showings = [_showing(trials[int(i)]) for i in rng.permutation(len(trials))]
+        showings = [_showing(groups[int(i)], configuration) for i in rng.permutation(len(groups))]
+        showings.sort(key=lambda showing: showing.cell.criterion)  # runs; the order within each stays
         stock = Stock(study, configuration)
         stock.write({booklet: stock.items(showings, rng)}, {trial.pk: trial.slot for trial in trials})
     return booklet
 
 
-def _showing(trial: Trial) -> Showing:
-    pair = trial.pair
-    assert pair is not None
-    assert trial.candidate_on_left is not None
-    cell = PairCell(pair.pk, pair.comparison.position, pair.stratum, pair.prompt_id)
-    return Showing(cell, trial.candidate_on_left, trial.pk)
+def _groups_left_behind(study: Study, configuration: StudyConfiguration) -> list[list[Trial]]:
+    """Return trials left behind in groups that show the same pictures: one a prompt, as many as an evaluator gets."""
+    by_prompt: dict[int, list[Trial]] = {}
+    for trial in trials_left_behind(study).select_related("pair__comparison").order_by("booklet", "position"):
+        assert trial.pair is not None  # a main trial has one
+        group = by_prompt.get(trial.pair.prompt_id)
+        if group is None and len(by_prompt) < configuration.trials_per_evaluator:
+            by_prompt[trial.pair.prompt_id] = [trial]
+        elif group is not None and trial.lead_id is not None and trial.lead_id in (group[0].pk, group[0].lead_id):
+            group.append(trial)
+    return list(by_prompt.values())
+
+
+def _showing(group: list[Trial], configuration: StudyConfiguration) -> Showing:
+    """Return the showing that replaces trials of the same pictures."""
+    first = group[0]
+    assert first.pair is not None
+    assert first.candidate_on_left is not None
+    run = first.criterion if configuration.runs else 0
+    cell = PairCell(first.pair.pk, first.pair.comparison.position, first.pair.stratum, first.pair.prompt_id, run)
+    criteria = tuple(trial.criterion for trial in group)
+    return Showing(cell, first.candidate_on_left, criteria, tuple(trial.pk for trial in group))

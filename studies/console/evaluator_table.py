@@ -141,7 +141,8 @@ def _count_answers(study: Study, lines: dict[int, Line]) -> tuple[list[dict[str,
             lines[evaluator].counts["rated"] += 1
     outcomes: dict[int, Counter[bool]] = defaultdict(Counter)  # by check pair; true: failed
     flagged_evaluators: set[int] = set()
-    for rating in ratings.filter(trial__kind__in=("attention", "repeat")):
+    told = ratings.exclude(trial__kind="attention", trial__expected_choice=None)  # by a criterion that can tell
+    for rating in told.filter(trial__kind__in=("attention", "repeat")):
         counts = lines[rating.evaluator_id].counts if rating.evaluator_id in lines else Counter()
         if rating.trial.kind == Trial.Kind.REPEAT:
             _count_repeat(rating, preferences, counts)

@@ -115,11 +115,19 @@ def procedure_in_words(configuration: StudyConfiguration) -> list[str]:
         )
         if count
     ]
+    criteria = len(configuration.criteria)
+    several = (
+        [f"Each pair is asked about by {criteria} criteria one after the other: {criteria} answers a pair."]
+        if criteria > 1 and not configuration.runs
+        else []
+    )
     if not parts:
         return [
+            *several,
             "No practice, attention checks or repeated pairs: how careful and how steady people are is not measured."
         ]
     sentences = [
+        *several,
         f"Beside the pairs everybody gets {', '.join(parts)}; they are counted apart and are no part of the results."
     ]
     if checks := configuration.attention_checks:

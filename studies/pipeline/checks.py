@@ -45,7 +45,7 @@ def make_checks(context: Context) -> None:
     with transaction.atomic():
         for number, use in enumerate(uses(configuration)):
             better = images[number]
-            if number % 2:
+            if fault_of(number, use, configuration) == CheckPair.Fault.DAMAGED:
                 pixels = damaged(decode_png(image_path(better.sha256).read_bytes()), rng)
                 fault, worse = CheckPair.Fault.DAMAGED, _create_altered(better, store_image(encode_png(pixels)))
             else:
@@ -58,6 +58,16 @@ def make_checks(context: Context) -> None:
                 )
             )  # fmt: skip
         CheckPair.objects.bulk_create(rows)
+
+
+def fault_of(number: int, use: CheckPair.Use, configuration: StudyConfiguration) -> CheckPair.Fault:
+    """Return a check pair's fault: by turns, of those that the study's criteria tell.
+
+    The example and practice ask the first criterion, attention checks any.
+    """
+    criteria = configuration.criteria if use == CheckPair.Use.ATTENTION else configuration.criteria[:1]
+    faults = [fault for fault in CheckPair.Fault if any(criterion.tells(fault) for criterion in criteria)]
+    return faults[(number + 1) % len(faults)]
 
 
 def baseline_images_outside(study: Study, configuration: StudyConfiguration, rng: np.random.Generator) -> list[Image]:

@@ -15,12 +15,14 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from evenhand.errors import InputError
+from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
 from evenhand.studies.rating import chain
 from evenhand.studies.rating.progress import Progress, finish_if_done, note_shown, open_trials, progress_of
 
 CHOICES = (-2, -1, 0, 1, 2)
+BOTH_BAD = "both_bad"  # sent instead of a choice; stored as 0, with a mark
 ATTEMPTS = 8  # to store one answer while others of the same evaluator arrive
 
 
@@ -30,6 +32,10 @@ class AnswerError(InputError):
 
 class Conflict(AnswerError):
     """The answer contradicts a stored one, or comes before its trial is open."""
+
+
+class Unasked(AnswerError):
+    """The answer contains what this study does not ask."""
 
 
 class NotCollecting(AnswerError):
@@ -50,6 +56,9 @@ class Answer:
     elapsed_ms: int | None
     corrects: uuid.UUID | None
     viewport: dict[str, Any]
+    both_bad: bool = False
+    reasons: tuple[str, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,10 @@ class StoredAnswer:
 def store_answer(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
     """Store an answer, unless it is stored already; then mark the next trial as shown.
 
-    Raises ``NotCollecting``, ``UnknownTrial``, ``Conflict``: the same key with another body, a second answer that does
-    not say what it corrects, or a trial whose turn has not come.
+    Raises ``NotCollecting``, ``UnknownTrial``, ``Unasked``, ``Conflict``: the same key with another body, a second
+    answer that does not say what it corrects, or a trial whose turn has not come.
     """
-    if answer.choice not in CHOICES:
-        raise AnswerError(f"choice must be one of {', '.join(map(str, CHOICES))}, not {answer.choice}")
+    _check_asked(configuration_of(evaluator.study), answer)
     for _ in range(ATTEMPTS):
         try:
             stored_answer = _store(evaluator, answer)
@@ -84,6 +92,19 @@ def store_answer(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
     raise Conflict("other answers came in at the same time; please send this one again")
 
 
+def _check_asked(configuration: StudyConfiguration, answer: Answer) -> None:
+    """Raise ``Unasked`` for a choice, a reason or a remark that the study does not offer."""
+    if answer.choice not in CHOICES or (answer.both_bad and answer.choice != 0):
+        raise Unasked(f"choice must be one of {', '.join(map(str, CHOICES))} or {BOTH_BAD}, not {answer.choice}")
+    if answer.both_bad and not configuration.both_bad_option:
+        raise Unasked(f"this study has no option “{BOTH_BAD}”")
+    unknown = [reason for reason in answer.reasons if reason not in configuration.reasons]
+    if unknown or len(set(answer.reasons)) < len(answer.reasons):
+        raise Unasked(f"reasons must be different ones of this study, not {', '.join(answer.reasons)}")
+    if answer.remark and not configuration.ask_remark:
+        raise Unasked("this study does not ask for a remark")
+
+
 def after_change(evaluator: Evaluator) -> Progress:
     """Return the progress after a POST; record when the next trial was shown, or when the last one was answered."""
     progress = progress_of(evaluator)
@@ -93,7 +114,10 @@ def after_change(evaluator: Evaluator) -> Progress:
 
 
 def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: str = "") -> Skip:
-    """Leave the open trial unanswered; a repeated call returns the same skip. Raises as ``store_answer`` does."""
+    """Leave the open trial unanswered, and what else is asked about its pictures. Raises as ``store_answer`` does.
+
+    A repeated call returns the same skip.
+    """
     trial = Trial.objects.filter(public_id=trial_id, booklet__evaluator=evaluator).first()
     if trial is None:
         raise UnknownTrial("this trial is not among yours")
@@ -106,6 +130,9 @@ def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: 
     _check_comprehension(evaluator, trial)
     with transaction.atomic():
         _check_open(evaluator)
+        followers = Trial.objects.filter(lead=trial.lead_id or trial.pk, position__gt=trial.position)
+        for follower in followers:
+            Skip.objects.get_or_create(trial=follower, defaults={"reason": Skip.Reason.SKIP})
         return Skip.objects.get_or_create(trial=trial, defaults={"reason": reason, "note": note})[0]
 
 
@@ -146,6 +173,9 @@ def _new_rating(evaluator: Evaluator, trial: Trial, answer: Answer, predecessor:
         evaluator=evaluator,
         version=version,
         choice=answer.choice,
+        both_bad=answer.both_bad,
+        reasons=list(answer.reasons),
+        remark=answer.remark,
         key=answer.key,
         corrects=predecessor,
         counted=counts,
@@ -233,8 +263,10 @@ def _rating_of_key(evaluator: Evaluator, key: uuid.UUID) -> Rating | None:
 def _check_repeats(rating: Rating, answer: Answer) -> None:
     """Raise ``Conflict`` unless the answer repeats the stored rating of the same key."""
     corrects = rating.corrects.key if rating.corrects else None
-    content = (rating.trial.public_id, rating.choice, rating.elapsed_ms, corrects)
-    if content != (answer.trial_id, answer.choice, answer.elapsed_ms, answer.corrects):
+    stored = (rating.trial.public_id, rating.choice, rating.elapsed_ms, corrects)
+    details = (rating.both_bad, tuple(rating.reasons), rating.remark)
+    sent = (answer.trial_id, answer.choice, answer.elapsed_ms, answer.corrects)
+    if (stored, details) != (sent, (answer.both_bad, answer.reasons, answer.remark)):
         raise Conflict("another answer was sent under the same key")
 
 

@@ -15,6 +15,8 @@ from datetime import UTC
 
 from evenhand.studies.models import Evaluator, Rating, Study
 
+LATER_FIELDS = ("both_bad", "reasons", "remark")  # younger than the first chains: left out where they are empty
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -43,6 +45,7 @@ def row_sha256(rating: Rating) -> str:
         "viewport": rating.viewport,
         "rated_at": rating.rated_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "previous": rating.previous_sha256,
+        **{name: value for name in LATER_FIELDS if (value := getattr(rating, name))},
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import forms
 
 from evenhand.studies.models import Skip
-from evenhand.studies.rating.answers import CHOICES
+from evenhand.studies.rating.answers import BOTH_BAD, CHOICES
 
 LONGEST_MS = 2**31 - 1  # the column's largest value
 LARGEST_VIEWPORT = 100_000
@@ -31,7 +31,9 @@ class AnswerForm(NamedProblems):
     """The fields of ``POST /e/<token>/rate/``."""
 
     trial = forms.UUIDField()
-    choice = forms.IntegerField(min_value=min(CHOICES), max_value=max(CHOICES))
+    choice = forms.ChoiceField(choices=[(str(choice), choice) for choice in (*CHOICES, BOTH_BAD)])
+    reasons = forms.Field(required=False, widget=forms.MultipleHiddenInput)
+    remark = forms.CharField(required=False, max_length=500)
     elapsed_ms = forms.IntegerField(required=False, min_value=0, max_value=LONGEST_MS)
     key = forms.UUIDField()
     corrects = forms.UUIDField(required=False)
@@ -39,6 +41,11 @@ class AnswerForm(NamedProblems):
     viewport_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
     viewport_height = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
     picture_width = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_VIEWPORT)
+
+    def chosen(self) -> tuple[int, bool]:
+        """Return the choice −2 … +2, and whether it says that both pictures are bad."""
+        sent = self.cleaned_data["choice"]
+        return (0, True) if sent == BOTH_BAD else (int(sent), False)
 
     def viewport(self) -> dict[str, int]:
         """Return hidden time, and the window's and the pictures' size in CSS pixels, as far as the page sent them."""

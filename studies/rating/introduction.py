@@ -14,13 +14,15 @@ from evenhand.studies.rating.progress import Progress, State
 
 
 def leave_step(evaluator: Evaluator, progress: Progress) -> None:
-    """Leave the instructions, or end the break; a repeated call changes nothing."""
+    """Leave the instructions or a run's announcement, or end the break; a repeated call changes nothing."""
     if progress.state == State.INSTRUCTIONS:
         Evaluator.objects.filter(pk=evaluator.pk, introduced_at=None).update(introduced_at=timezone.now())
     elif progress.state == State.BREAK:
         due = (progress.position - 1) // configuration_of(evaluator.study).break_every
         Evaluator.objects.filter(pk=evaluator.pk, breaks_taken__lt=due).update(breaks_taken=due)
-    evaluator.refresh_from_db(fields=["introduced_at", "breaks_taken"])
+    elif progress.state == State.QUESTION and progress.trial is not None:
+        Evaluator.objects.filter(pk=evaluator.pk).update(told_criterion=progress.trial.criterion)
+    evaluator.refresh_from_db(fields=["introduced_at", "breaks_taken", "told_criterion"])
 
 
 def answer_comprehension(evaluator: Evaluator, answers: Mapping[str, str]) -> bool:

@@ -15,15 +15,24 @@ from evenhand.studies.access import completion_code
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.criteria import Criterion
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import CheckPair, Evaluator, Trial
+from evenhand.studies.models import CheckPair, Evaluator, Rating
 from evenhand.studies.panels import CODE
 from evenhand.studies.procedure import TRIES
 from evenhand.studies.rating import answers, introduction
 from evenhand.studies.rating.progress import Progress, State
 
 SECONDS_PER_TRIAL = 12  # first estimate; the page then measures the evaluator's own pace
-PAGES = (State.CONSENT, State.INSTRUCTIONS, State.COMPREHENSION, State.BREAK, State.TRIAL, State.FINISHED)
+PAGES = (
+    State.CONSENT,
+    State.INSTRUCTIONS,
+    State.COMPREHENSION,
+    State.BREAK,
+    State.QUESTION,
+    State.TRIAL,
+    State.FINISHED,
+)
 SIDES = ("left", "right")
+DRAWS = 10_000  # resolution of the share of trials that ask for reasons
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -34,12 +43,13 @@ def wants_json(request: HttpRequest) -> bool:
 def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress) -> HttpResponse:
     """Render the page or the JSON of an evaluator's progress."""
     if wants_json(request):
-        return JsonResponse(body(token, progress))
+        return JsonResponse(body(token, configuration_of(evaluator.study), progress))
     configuration = configuration_of(evaluator.study)
     context = {
         "study": evaluator.study,
         "configuration": configuration,
         "question": gettext(criterion_of(configuration, progress).question),
+        "criteria": [question_of(configuration, criterion) for criterion in configuration.criteria],
         "progress": progress,
         "token": token,
         "what": progress.state,
@@ -54,10 +64,12 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progr
     elif page == State.COMPREHENSION:
         context |= {
             "tries_left": TRIES - evaluator.comprehension_tries,
-            "options": options_of(configuration.criteria[0]),
+            "options": options_of(configuration, configuration.criteria[0]),
         }
     elif page == State.FINISHED:
         context |= _finished(evaluator, configuration)
+    elif page == State.QUESTION:
+        context |= {"asked": question_of(configuration, criterion_of(configuration, progress))}
     elif page == State.BREAK:
         context["minutes"] = minutes_for(progress.of - progress.position + 1)
     template = page if page in PAGES else "message"
@@ -74,20 +86,45 @@ def criterion_of(configuration: StudyConfiguration, progress: Progress) -> Crite
     return configuration.criteria[progress.trial.criterion if progress.trial else 0]
 
 
-def options_of(criterion: Criterion) -> list[tuple[int, str, str]]:
-    """Return choice, text and key of each option, from left to right."""
+def options_of(configuration: StudyConfiguration, criterion: Criterion) -> list[tuple[int | str, str, str]]:
+    """Return choice, text and key of each option, from left to right; then “both are bad”, where the study has it."""
     texts = [gettext(text) for text in criterion.options]
-    return list(zip(answers.CHOICES, texts, "12345", strict=True))
+    scale: list[tuple[int | str, str, str]] = list(zip(answers.CHOICES, texts, "12345", strict=True))
+    both_bad = configuration.both_bad_option
+    return [*scale, (answers.BOTH_BAD, gettext(both_bad), "6")] if both_bad else scale
+
+
+def question_of(configuration: StudyConfiguration, criterion: Criterion) -> dict[str, Any]:
+    """Return a criterion as instructions and trials show it."""
+    return {
+        "question": gettext(criterion.question),
+        "options": options_of(configuration, criterion),
+        "hide_prompt": criterion.hide_prompt,
+    }
+
+
+def asks_of(configuration: StudyConfiguration, progress: Progress) -> dict[str, Any] | None:
+    """Return what is asked after the answer to the open trial; None where nothing is.
+
+    The trials that ask are drawn by their random public ids, so that a trial always asks the same.
+    """
+    trial = progress.trial
+    if trial is None or progress.state == State.PRACTICE or not configuration.asks_reasons:
+        return None
+    if trial.public_id.int % DRAWS >= configuration.reasons_share * DRAWS:
+        return None
+    return {"reasons": [gettext(reason) for reason in configuration.reasons], "remark": configuration.ask_remark}
 
 
 def _trial(token: str, configuration: StudyConfiguration, progress: Progress) -> dict[str, Any]:
     assert progress.trial is not None
     practice = progress.state == State.PRACTICE
     return {
-        "trial": trial_body(token, progress),
+        "trial": trial_body(token, configuration, progress),
         "practice": practice,
-        "preload": body(token, progress)["preload"],
-        "options": options_of(criterion_of(configuration, progress)),
+        "preload": preload(token, progress),
+        "options": options_of(configuration, criterion_of(configuration, progress)),
+        "asks": asks_of(configuration, progress),
         "key": uuid.uuid4(),
         "minutes": minutes_for(progress.of - progress.position + 1),
         "seconds_per_trial": SECONDS_PER_TRIAL,
@@ -100,7 +137,7 @@ def _consent(configuration: StudyConfiguration, request: HttpRequest) -> dict[st
     trials = configuration.trials_per_evaluator + configuration.attention_checks + configuration.repeats
     return {
         "consent": gettext(configuration.consent),
-        "options": options_of(configuration.criteria[0]),
+        "options": options_of(configuration, configuration.criteria[0]),
         "trials": trials,
         "minutes": minutes_for(trials + configuration.practice_trials),
         "language": get_language(),
@@ -113,7 +150,7 @@ def _instructions(evaluator: Evaluator, token: str, configuration: StudyConfigur
     example = introduction.example_of(evaluator)
     pictures = [reverse("rating:example", args=[token, side]) for side in SIDES]
     return {
-        "options": options_of(configuration.criteria[0]),
+        "options": options_of(configuration, configuration.criteria[0]),
         "example": example,
         "pictures": pictures,
         "damaged": example is not None and example.fault == CheckPair.Fault.DAMAGED,
@@ -130,37 +167,58 @@ def _finished(evaluator: Evaluator, configuration: StudyConfiguration) -> dict[s
 # ------------------------------------------------------------------------------ JSON
 
 
-def body(token: str, progress: Progress) -> dict[str, Any]:
+def body(token: str, configuration: StudyConfiguration, progress: Progress) -> dict[str, Any]:
     """Return an evaluator's progress as JSON. ``preload``: addresses of pictures that the page may fetch early."""
     if not progress.rates:
         return {"state": progress.state, "trial": None}
-    answer = progress.corrects
     return {
         "state": progress.state,
-        "trial": trial_body(token, progress),
-        **({"corrects": str(answer.key), "choice": answer.choice} if answer else {}),
-        "preload": [list(picture_paths(token, trial)) for trial in progress.ahead],
+        "trial": trial_body(token, configuration, progress),
+        **_given(progress.corrects),
+        "preload": preload(token, progress),
     }
 
 
-def trial_body(token: str, progress: Progress) -> dict[str, Any]:
-    """Return one trial as the page needs it."""
+def _given(answer: Rating | None) -> dict[str, Any]:
+    """Return the answer that is to be corrected."""
+    if answer is None:
+        return {}
+    choice = answers.BOTH_BAD if answer.both_bad else answer.choice
+    return {"corrects": str(answer.key), "choice": choice, "reasons": answer.reasons, "remark": answer.remark}
+
+
+def preload(token: str, progress: Progress) -> list[list[str]]:
+    """Return the addresses of the next trials' pictures."""
+    return [list(picture_paths(token, trial.public_id)) for trial in progress.ahead]
+
+
+def trial_body(token: str, configuration: StudyConfiguration, progress: Progress) -> dict[str, Any]:
+    """Return one trial as the page needs it: its pictures, its place, and what is asked."""
     trial = progress.trial
     assert trial is not None
-    left, right = picture_paths(token, trial)
+    criterion = criterion_of(configuration, progress)
+    options = options_of(configuration, criterion)
+    left, right = picture_paths(token, progress.shown_as or trial.public_id)
     return {
         "id": str(trial.public_id),
-        "prompt": progress.prompt,
+        "prompt": "" if criterion.hide_prompt else progress.prompt,
         "left": left,
         "right": right,
         "position": progress.position,
         "of": progress.of,
+        "criterion": {
+            "question": gettext(criterion.question),
+            "options": [{"choice": str(choice), "text": text} for choice, text, _ in options],
+        },
+        "part": progress.part,
+        "parts": progress.parts,
+        "asks": asks_of(configuration, progress),
     }
 
 
-def picture_paths(token: str, trial: Trial) -> tuple[str, str]:
-    """Return the addresses of a trial's two pictures."""
-    left, right = (reverse(f"rating:{side}", args=[token, trial.public_id]) for side in SIDES)
+def picture_paths(token: str, trial: uuid.UUID) -> tuple[str, str]:
+    """Return the addresses of the two pictures of the trial with this public id."""
+    left, right = (reverse(f"rating:{side}", args=[token, trial]) for side in SIDES)
     return left, right
 
 

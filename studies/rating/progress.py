@@ -10,10 +10,12 @@ from enum import StrEnum
 from django.utils import timezone
 
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.criteria import MOST_CRITERIA
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 
 TRIALS_AHEAD = 2  # whose pictures the page may fetch early
+TRIALS_READ = 1 + MOST_CRITERIA * (1 + TRIALS_AHEAD)  # the one that is answered, and those behind it
 
 # These queries run at every answer, and are written by hand: Django takes longer to compile them than PostgreSQL to run
 # them, and with joins instead of subqueries PostgreSQL would plan for longer than it runs (docs/performance.md).
@@ -23,9 +25,16 @@ SELECT trial.*,
            (SELECT pair.prompt_id FROM studies_pair pair WHERE pair.id = trial.pair_id),
            (SELECT made.prompt_id FROM studies_checkpair made WHERE made.id = trial.check_pair_id))) AS prompt_text,
        (SELECT count(*) FROM studies_trial other
-         WHERE other.booklet_id = trial.booklet_id AND NOT other.released) AS all_trials,
+         WHERE other.booklet_id = trial.booklet_id AND NOT other.released AND other.lead_id IS NULL
+           AND (other.kind = 'practice') = (trial.kind = 'practice')) AS showings,
        (SELECT count(*) FROM studies_trial other
-         WHERE other.booklet_id = trial.booklet_id AND NOT other.released AND other.kind = 'practice') AS practice
+         WHERE other.booklet_id = trial.booklet_id AND NOT other.released AND other.lead_id IS NULL
+           AND (other.kind = 'practice') = (trial.kind = 'practice') AND other.position <= trial.position) AS number,
+       (SELECT lead.public_id FROM studies_trial lead WHERE lead.id = trial.lead_id) AS lead_public_id,
+       (SELECT count(*) FROM studies_trial other
+         WHERE other.lead_id = coalesce(trial.lead_id, trial.id)) AS follower_count,
+       (SELECT count(*) FROM studies_trial other
+         WHERE other.lead_id = trial.lead_id AND other.position <= trial.position) AS follower_number
   FROM studies_trial trial
 """
 OPEN_TRIALS_QUERY = (
@@ -51,6 +60,7 @@ class State(StrEnum):
     INSTRUCTIONS = "instructions"
     PRACTICE = "practice"
     COMPREHENSION = "comprehension"
+    QUESTION = "question"
     TRIAL = "trial"
     BREAK = "break"
     FINISHED = "finished"
@@ -66,13 +76,16 @@ STATES_WITHOUT_TRIALS = {Study.State.PAUSED: State.PAUSED, Study.State.CLOSED: S
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an evaluator has come. In the states instructions and break, ``trial`` is the one that comes next."""
+    """How far an evaluator has come. In the steps between trials, ``trial`` is the one that comes next."""
 
     state: State
     trial: Trial | None = None
     prompt: str = ""
-    position: int = 0  # of the trial among ``of`` trials; practice is numbered separately
+    position: int = 0  # of the two pictures among ``of``; practice is numbered separately
     of: int = 0
+    part: int = 1  # of the questions about these pictures
+    parts: int = 1
+    shown_as: uuid.UUID | None = None  # the public id under which these pictures were served before
     ahead: Sequence[Trial] = ()
     corrects: Rating | None = None  # the answer to be corrected, where its trial is shown again
 
@@ -99,7 +112,8 @@ def progress_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> 
         trials = open_trials(evaluator)
     if not trials:
         return Progress(State.FINISHED)
-    progress = _numbered(trials[0], trials[1 : 1 + TRIALS_AHEAD])
+    ahead = [trial for trial in trials[1:] if trial.lead_id is None]
+    progress = _numbered(trials[0], ahead[:TRIALS_AHEAD])
     return replace(progress, state=_first_step(evaluator, configuration_of(evaluator.study), progress))
 
 
@@ -117,7 +131,7 @@ def open_trials(evaluator: Evaluator, answered_id: uuid.UUID | None = None) -> l
     parameters = {
         "evaluator": evaluator.pk,
         "answered": answered_id.hex if answered_id else None,
-        "most": 1 + 1 + TRIALS_AHEAD,  # the one that is answered, the next one, and those behind it
+        "most": TRIALS_READ,
     }
     return list(Trial.objects.raw(OPEN_TRIALS_QUERY, parameters))
 
@@ -134,17 +148,32 @@ def _first_step(evaluator: Evaluator, configuration: StudyConfiguration, progres
     every, answers = configuration.break_every, progress.position - 1
     if every and answers and answers % every == 0 and answers // every > evaluator.breaks_taken:
         return State.BREAK
+    if configuration.runs and progress.trial.criterion != evaluator.told_criterion:
+        return State.QUESTION
     return State.TRIAL
 
 
 def _numbered(trial: Trial, ahead: Sequence[Trial] = (), corrects: Rating | None = None) -> Progress:
     """Return the progress before a trial that ``TRIAL_QUERY`` read, with the trial's number among its kind."""
     row = vars(trial)
-    if trial.kind == Trial.Kind.PRACTICE:
-        return Progress(State.PRACTICE, trial, row["prompt_text"], trial.position, row["practice"], ahead, corrects)
-    of = row["all_trials"] - row["practice"]
-    position = min(of, trial.position - row["practice"])
-    return Progress(State.TRIAL, trial, row["prompt_text"], position, of, ahead, corrects)
+    practice = trial.kind == Trial.Kind.PRACTICE
+    return Progress(
+        State.PRACTICE if practice else State.TRIAL,
+        trial,
+        row["prompt_text"],
+        row["number"],
+        row["showings"],
+        1 + row["follower_number"],
+        1 + row["follower_count"],
+        _uuid(row["lead_public_id"]),
+        ahead,
+        corrects,
+    )
+
+
+def _uuid(value: uuid.UUID | str | None) -> uuid.UUID | None:
+    """Return what a raw query gave for a UUID column: text on SQLite, a UUID on PostgreSQL."""
+    return uuid.UUID(value) if isinstance(value, str) else value
 
 
 def last_answer_of(evaluator: Evaluator, progress: Progress) -> Progress:

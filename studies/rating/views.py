@@ -81,15 +81,15 @@ def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> Http
             enrolment.consent(evaluator, language=language, age_confirmed=of_age)
         except enrolment.EnrolmentError as error:
             return refusal(request, 403, "full", str(error))
-    return accepted(request, token, answers.after_change(evaluator))
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
 @for_evaluator
 @require_POST
 def leave_step(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Leave the instructions, or end a break."""
+    """Leave the instructions or the announcement of a run, or end a break."""
     introduction.leave_step(evaluator, progress_of(evaluator))
-    return accepted(request, token, answers.after_change(evaluator))
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
 @for_evaluator
@@ -98,7 +98,7 @@ def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> Htt
     """Take one try of the questions about the instructions."""
     if progress_of(evaluator).state == State.COMPREHENSION:
         introduction.answer_comprehension(evaluator, request.POST.dict())
-    return accepted(request, token, answers.after_change(evaluator))
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
 @for_evaluator
@@ -109,12 +109,16 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
     if not form.is_valid():
         return refusal(request, 400, "invalid", form.problems())
     fields = form.cleaned_data
+    choice, both_bad = form.chosen()
     try:
         stored_answer = answers.store_answer(
             evaluator,
             answers.Answer(
                 trial_id=fields["trial"],
-                choice=fields["choice"],
+                choice=choice,
+                both_bad=both_bad,
+                reasons=tuple(fields["reasons"]),
+                remark=fields["remark"],
                 key=fields["key"],
                 elapsed_ms=fields["elapsed_ms"],
                 corrects=fields["corrects"],
@@ -123,7 +127,7 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         )
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, token, stored_answer.progress, stored_answer.rating)
+    return accepted(request, evaluator, token, stored_answer.progress, stored_answer.rating)
 
 
 @for_evaluator
@@ -156,15 +160,19 @@ def skip(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
         answers.skip_trial(evaluator=evaluator, trial_id=fields["trial"], reason=fields["reason"], note=fields["note"])
     except answers.AnswerError as error:
         return refused(request, evaluator, token, error)
-    return accepted(request, token, answers.after_change(evaluator))
+    return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
-def accepted(request: HttpRequest, token: str, progress: Progress, rating: Rating | None = None) -> HttpResponseBase:
+def accepted(
+    request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, rating: Rating | None = None
+) -> HttpResponseBase:
     """Respond that what was sent is stored, with the evaluator's next step."""
     right = introduction.feedback_on(rating)
     if wants_json(request):
         feedback = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
-        return JsonResponse({"accepted": True, "next": body(token, progress), **feedback})
+        return JsonResponse(
+            {"accepted": True, "next": body(token, configuration_of(evaluator.study), progress), **feedback}
+        )
     return redirect("rating:home" if right is None else "rating:feedback", token=token)
 
 
@@ -173,7 +181,10 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
     if isinstance(error, answers.Conflict):
         if not wants_json(request):
             return redirect("rating:home", token=token)
-        return refusal(request, 409, "conflict", str(error), next=body(token, progress_of(evaluator)))
+        step = body(token, configuration_of(evaluator.study), progress_of(evaluator))
+        return refusal(request, 409, "conflict", str(error), next=step)
+    if isinstance(error, answers.Unasked):
+        return refusal(request, 400, "invalid", str(error))
     if isinstance(error, answers.UnknownTrial):
         return refusal(request, 404, "unknown_trial", str(error))
     if wants_json(request):

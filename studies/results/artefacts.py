@@ -61,6 +61,9 @@ def _comparison(comparison: dict[str, Any], mark: str) -> list[str]:
     for side in ("candidate", "baseline"):
         label = f"{comparison[f'{side}_name']} in all"
         lines.append(f"  {label:{width}}  {_row(comparison, side)}")
+    if comparison["both_bad"]["n"]:
+        share = 100 * comparison["both_bad"]["share"]
+        lines.append(f"  both bad: {comparison['both_bad']['n']}, {share:.0f} %, counted as no preference")
     return lines
 
 

@@ -66,6 +66,7 @@ def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> 
     shares = [100 * (comparison["shares"][name] or 0.0) for name in CATEGORIES]
     panel.bar(range(5), shares, width=0.82, color=PALETTE, edgecolor="#8A8A8A", linewidth=0.5)
     if comparison["n"]:
+        _both_bad(panel, comparison)
         _whiskers(panel, comparison, top)
         _sums(panel, comparison, top)
     panel.set_xticks(
@@ -91,6 +92,17 @@ def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> 
     panel.set_xlim(-0.6, 4.6)
     panel.set_title(_two_lines(comparison["finding"]), size=12, color=INK, loc="left", pad=12, linespacing=1.35)
     _quiet(panel)
+
+
+def _both_bad(panel: Axes, comparison: Mapping[str, Any]) -> None:
+    """Hatch the part of “no preference” that said that both pictures are bad."""
+    if comparison["both_bad"]["n"]:
+        share = 100 * comparison["both_bad"]["share"]
+        panel.bar(2, share, width=0.82, color="none", edgecolor="#8A8A8A", linewidth=0.5, hatch="////")
+        panel.annotate(
+            f"both bad {share:.0f} %", (2, 0), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom",
+            size=9, color=INK, bbox={"facecolor": PALETTE[2], "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
 
 
 def _whiskers(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:

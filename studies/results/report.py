@@ -53,11 +53,13 @@ class RatingsTable:
     """Counting ratings as columns of one length, in the order in which they were given."""
 
     comparison: NDArray[np.int64]  # position in the study
+    criterion: NDArray[np.int64]  # number in the study, from 0
     pair: NDArray[np.int64]
     prompt: NDArray[np.int64]
     stratum: NDArray[np.str_]
     evaluator: NDArray[np.int64]
     preference: NDArray[np.int64]  # −2 … +2 towards the candidate
+    both_bad: NDArray[np.bool_]  # said instead of “no preference”; its preference is 0
     elapsed_ms: NDArray[np.float64]  # NaN where the page could not tell
 
     def __len__(self) -> int:
@@ -77,23 +79,27 @@ def ratings_table(study: Study, *, population: str) -> RatingsTable:
         rows = rows.filter(evaluator__simulated=population == "simulated")
     columns = (
         "trial__pair__comparison__position",
+        "trial__criterion",
         "trial__pair",
         "trial__pair__prompt",
         "trial__pair__stratum",
         "evaluator",
         "choice",
+        "both_bad",
         "trial__candidate_on_left",
         "elapsed_ms",
     )
     values = list(zip(*rows.order_by("pk").values_list(*columns), strict=True)) or [()] * len(columns)
-    comparison, pair, prompt, stratum, evaluator, choice, on_left, elapsed = values
+    comparison, criterion, pair, prompt, stratum, evaluator, choice, both_bad, on_left, elapsed = values
     return RatingsTable(
         comparison=np.array(comparison, np.int64),
+        criterion=np.array(criterion, np.int64),
         pair=np.array(pair, np.int64),
         prompt=np.array(prompt, np.int64),
         stratum=np.array(stratum, np.str_),
         evaluator=np.array(evaluator, np.int64),
         preference=np.where(np.array(on_left, np.bool_), -1, 1) * np.array(choice, np.int64),
+        both_bad=np.array(both_bad, np.bool_),
         elapsed_ms=np.array(elapsed, np.float64),  # None becomes NaN
     )
 
@@ -108,18 +114,24 @@ def study_report(study: Study, *, population: str | None = None) -> dict[str, An
     if population is None:
         population = "simulated" if simulated_count and not real_count else "real"
     table = ratings_table(study, population=population)
-    strata = [name for _, name in sorted(configuration_of(study).strata.items(), reverse=True)]
+    configuration = configuration_of(study)
+    strata = [name for _, name in sorted(configuration.strata.items(), reverse=True)]
     comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
     names = short_names([arm for each in comparisons for arm in (each.baseline, each.candidate)])
     mark = _mark(population, real_count, simulated_count)
     results = [
-        _comparison(each, table.where(table.comparison == each.position), strata, names, mark) for each in comparisons
+        _comparison(each, table.where((table.comparison == each.position) & (table.criterion == i)), strata, names)
+        | {"criterion": criterion.name, "question": criterion.question}
+        for i, criterion in enumerate(configuration.criteria)
+        for each in comparisons
     ]
+    for result in results:
+        result["finding"] = _marked(_finding(result, len(configuration.criteria)), mark)
     recipe, version = study.recipe, study.current_version
     report = {
         "study": study.name,
         "version_hash": version.sha256 if version else None,
-        "checkpoint": recipe.checkpoint if recipe else configuration_of(study).checkpoint,
+        "checkpoint": recipe.checkpoint if recipe else configuration.checkpoint,
         "checkpoint_revision": recipe.revision if recipe else None,
         "population": population,
         "mark": mark,
@@ -150,17 +162,19 @@ def _evaluators(study: Study, population: str) -> dict[str, int]:
 
 
 def _comparison(
-    comparison: Comparison, table: RatingsTable, strata: list[str], names: Mapping[int, str], mark: str
+    comparison: Comparison, table: RatingsTable, strata: list[str], names: Mapping[int, str]
 ) -> dict[str, Any]:
+    """Return the statistics of one comparison's ratings by one criterion."""
     rng = np.random.default_rng([BOOTSTRAP_SEED, comparison.position])
     intervals = clustered_intervals(table.preference, table.evaluator, table.prompt, rng, level=LEVEL)
-    result = {
+    return {
         "number": comparison.position + 1,
         "baseline": comparison.baseline.label,
         "candidate": comparison.candidate.label,
         "baseline_name": names[comparison.baseline.pk],
         "candidate_name": names[comparison.candidate.pk],
         **_shares(preference_shares(table.preference)),
+        "both_bad": {"n": int(table.both_bad.sum()), "share": _mean(table.both_bad.astype(np.float64))},
         "pairs": len(np.unique(table.pair)),
         "evaluators": len(np.unique(table.evaluator)),
         "intervals": {
@@ -173,7 +187,6 @@ def _comparison(
             for name in [*strata, *sorted(set(table.stratum.tolist()) - set(strata))]
         },
     }
-    return result | {"finding": _marked(_finding(result), mark)}
 
 
 def _shares(preferences: PreferenceShares) -> dict[str, Any]:
@@ -201,8 +214,14 @@ def _agreement(table: RatingsTable) -> float:
     return krippendorff_alpha(answers, "ordinal")
 
 
-def _finding(result: Mapping[str, Any]) -> str:
-    """State a comparison's result in one sentence, about the arm that was preferred more often."""
+def _finding(result: Mapping[str, Any], criteria: int) -> str:
+    """State a comparison's result in one sentence; with the criterion's name, where there are several."""
+    text = _finding_of_comparison(result)
+    return text if criteria == 1 else f"{result['criterion'].replace('_', ' ').capitalize()}: {text}"
+
+
+def _finding_of_comparison(result: Mapping[str, Any]) -> str:
+    """State a result about the arm that was preferred more often."""
     candidate, baseline = result["candidate_name"], result["baseline_name"]
     if not result["n"]:
         return f"{candidate} has no ratings yet"

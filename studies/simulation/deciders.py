@@ -32,6 +32,8 @@ Quality = Callable[[NDArray[np.uint8], str], float]  # (pixels, prompt) -> quali
 class Preference:
     """A chosen preference: strength towards the candidate, one a comparison in their order.
 
+    Where there are more strengths than comparisons, they go on with the comparisons of the next criterion.
+
     With a character of sensitivity 1 these are latent units, as its noise, bias and thresholds are.
     """
 
@@ -40,6 +42,10 @@ class Preference:
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, self.strengths)):
             raise InputError(f"strengths must be finite, not {self.strengths}")
+
+    def of(self, comparison: int, criterion: int, comparisons: int) -> float:
+        """Return the strength of one of ``comparisons`` by one criterion."""
+        return self.strengths[(criterion * comparisons + comparison) % len(self.strengths)]
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class TrialRecord:
     expected: int | None  # sign of a check's right answer
     candidate_on_left: bool | None
     comparison: int | None
+    criterion: int = 0
 
 
 @dataclass
@@ -94,15 +101,17 @@ class RecordDecider:
     character: SimulatedEvaluator
     rng: np.random.Generator
     records: dict[str, TrialRecord] = field(default_factory=dict)
+    comparisons: int = 0  # of the study; read with the records
 
     def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
-        """Return a choice: of checks by the right answer, of pairs by the judge."""
+        """Return a choice: of checks by the right answer, of pairs by the judge; a check without one is a guess."""
         record = self._record(trial["id"])
         if record.expected is not None:
             return answer_check(record.expected, self.character, self.rng)
         if isinstance(self.judge, Preference):
-            assert record.comparison is not None  # a trial that is no check shows a pair
-            strength = self.judge.strengths[record.comparison]
+            strength = 0.0
+            if record.comparison is not None:
+                strength = self.judge.of(record.comparison, record.criterion, self.comparisons)
             left, right = (strength, 0.0) if record.candidate_on_left else (0.0, strength)
         else:
             left, right = (self.judge(_pixels(pictures[side]), trial["prompt"]) for side in SIDES)
@@ -116,8 +125,9 @@ class RecordDecider:
     def _record(self, trial: str) -> TrialRecord:
         if trial not in self.records:  # all of the booklet in one query, so that simulations hardly load the database
             rows = Trial.objects.filter(booklet__evaluator=self.evaluator).values_list(
-                "public_id", "expected_choice", "candidate_on_left", "pair__comparison__position"
+                "public_id", "expected_choice", "candidate_on_left", "pair__comparison__position", "criterion"
             )
+            self.comparisons = self.evaluator.study.comparisons.count()
             self.records = {str(row[0]): TrialRecord(*row[1:]) for row in rows}
         return self.records[str(uuid.UUID(trial))]
 

@@ -19,6 +19,8 @@ from django.db import connections
 
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts of one request while the server does not answer
 SIDES = ("left", "right")
+BOTH_BAD_SHARE = 0.25  # of the neutral answers, where “both are bad” is offered
+REASON_SHARE = 0.3  # chance of each reason, where reasons are asked for
 
 
 class SimulationError(RuntimeError):
@@ -84,7 +86,7 @@ class Walk:
             state = status["state"]
             if state == "consent":
                 status = self._post("consent/", {"agree": "1", "of_age": "1"})
-            elif state in ("instructions", "break"):
+            elif state in ("instructions", "break", "question"):
                 status = self._post("go-on/", {})
             elif state == "comprehension":
                 status = self._post("comprehension/", self.visitor.decider.comprehension())
@@ -98,20 +100,27 @@ class Walk:
 
     def _rate(self, trial: Mapping[str, Any]) -> dict[str, Any]:
         pictures = {side: self._picture(trial[side]) for side in SIDES} if self.fetch else {}
-        rng = self.visitor.rng
-        status = self._post(
-            "rate/",
-            {
-                "trial": trial["id"],
-                "choice": str(self.visitor.decider.choose(trial, pictures)),
-                "elapsed_ms": str(int(rng.lognormal(8.2, 0.5))),
-                "key": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
-            },
-        )
+        status = self._post("rate/", self._answer(trial, self.visitor.decider.choose(trial, pictures)))
         self.ratings += 1
         return status
 
-    def _post(self, what: str, data: Mapping[str, str]) -> dict[str, Any]:
+    def _answer(self, trial: Mapping[str, Any], choice: int) -> dict[str, Any]:
+        """Return the fields of an answer, with a time and, where the trial asks, reasons."""
+        rng = self.visitor.rng
+        fields: dict[str, Any] = {
+            "trial": trial["id"],
+            "choice": str(choice),
+            "elapsed_ms": str(int(rng.lognormal(8.2, 0.5))),
+            "key": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+        }
+        both_bad = [option["choice"] for option in trial["criterion"]["options"][5:]]
+        if choice == 0 and both_bad and rng.random() < BOTH_BAD_SHARE:
+            fields["choice"] = both_bad[0]
+        if trial["asks"]:
+            fields["reasons"] = [tag for tag in trial["asks"]["reasons"] if rng.random() < REASON_SHARE]
+        return fields
+
+    def _post(self, what: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """Send a form and return the next status. A study that is full, or was paused meanwhile, is no error."""
         response = self._send("POST", f"{self.visitor.path}{what}", data)
         if response.status_code == 403:
@@ -138,7 +147,7 @@ class Walk:
         return body
 
     def _send(
-        self, method: str, path: str, data: Mapping[str, str] | None = None, accept: str = "application/json"
+        self, method: str, path: str, data: Mapping[str, Any] | None = None, accept: str = "application/json"
     ) -> httpx.Response:
         """Send a request; repeat it while there is no connection, as the page does. An answer's key makes that safe."""
         for pause in (*RETRY_SECONDS, None):

@@ -29,7 +29,7 @@ from evenhand.studies.models import (
     Study,
     SubsetPrompt,
 )
-from evenhand.studies.pipeline.checks import uses
+from evenhand.studies.pipeline.checks import fault_of, uses
 
 
 def make_admin(username: str = "ada") -> User:
@@ -143,7 +143,7 @@ def make_check_pairs(study: Study, configuration: StudyConfiguration, arm: Arm) 
             study=study,
             number=number,
             use=use,
-            fault=CheckPair.Fault.OTHER_PROMPT,
+            fault=fault_of(number, use, configuration) if len(configuration.criteria) > 1 else "other_prompt",
             prompt=images[number].prompt,
             better=images[number],
             worse=images[number + 1],

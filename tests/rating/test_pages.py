@@ -49,7 +49,9 @@ def test_a_get_changes_nothing(client: Client, visitor: Visitor) -> None:
 def test_a_trial_carries_nothing_but_the_contracts_fields(visitor: Visitor) -> None:
     status = visitor.status()
     assert set(status) == {"state", "trial", "preload"}
-    assert set(status["trial"]) == {"id", "prompt", "left", "right", "position", "of"}
+    asked = {"criterion", "part", "parts", "asks"}
+    assert set(status["trial"]) == {"id", "prompt", "left", "right", "position", "of"} | asked
+    assert set(status["trial"]["criterion"]) == {"question", "options"}
     assert len(status["preload"]) == 2
 
 

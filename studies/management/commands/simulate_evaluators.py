@@ -14,6 +14,7 @@ from tqdm import tqdm
 from evenhand.analysis.simulate import SimulatedEvaluator
 from evenhand.errors import InputError
 from evenhand.studies.access import enrolment_link
+from evenhand.studies.drafts import configuration_of
 from evenhand.studies.management.commands.run_study import find_study
 from evenhand.studies.models import Study
 from evenhand.studies.simulation.deciders import Population, Preference, enrol_simulated
@@ -44,7 +45,7 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument(
             "--preference", type=float, nargs="+", default=[0.5], metavar="STRENGTH",
-            help="strength towards the candidate: one for all comparisons, or one for each",
+            help="strength towards the candidate: one for all, one for each comparison, or these for each criterion in turn",
         )  # fmt: skip
         parser.add_argument("--noise", type=float, default=1.0, help="standard deviation")
         parser.add_argument("--side-bias", type=float, default=0.0, help="towards the right")
@@ -96,6 +97,8 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} must be at least 1, not {options[name]}")
         if options["seed"] < 0:
             raise CommandError(f"--seed must not be negative, as {options['seed']} is")
+        if options["judge"] == "pictures" and any(each.hide_prompt for each in configuration_of(study).criteria):
+            raise CommandError("--judge pictures measures how well a picture shows its text, and a criterion hides it")
         if options["judge"] == "pictures" and options["no_pictures"]:
             raise CommandError("--judge pictures looks at the pictures: leave --no-pictures out")
         if study.state != Study.State.COLLECTING:
@@ -122,10 +125,13 @@ class Command(BaseCommand):
 
 
 def _strengths(study: Study, strengths: list[float]) -> tuple[float, ...]:
-    comparisons = study.comparisons.count()
-    if len(strengths) not in (1, comparisons):
-        raise InputError(f"--preference takes one strength or {comparisons}, one a comparison, not {len(strengths)}")
-    return tuple(strengths * comparisons if len(strengths) == 1 else strengths)
+    comparisons, criteria = study.comparisons.count(), len(configuration_of(study).criteria)
+    if len(strengths) not in (1, comparisons, comparisons * criteria):
+        each = f", or {comparisons * criteria}, those of each criterion in turn" if criteria > 1 else ""
+        raise InputError(
+            f"--preference takes one strength or {comparisons}, one a comparison{each}, not {len(strengths)}"
+        )
+    return tuple(strengths)
 
 
 def _picture_quality() -> Any:
