@@ -124,11 +124,11 @@ def procedure_in_words(configuration: StudyConfiguration) -> list[str]:
     if not parts:
         return [
             *several,
-            "No practice, attention checks or repeated pairs: how careful and how steady people are is not measured."
+            "No practice, attention checks or repeated pairs: how careful and how steady people are is not measured.",
         ]
     sentences = [
         *several,
-        f"Beside the pairs everybody gets {', '.join(parts)}; they are counted apart and are no part of the results."
+        f"Beside the pairs everybody gets {', '.join(parts)}; they are counted apart and are no part of the results.",
     ]
     if checks := configuration.attention_checks:
         sentences.append(

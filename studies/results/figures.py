@@ -100,7 +100,7 @@ def _both_bad(panel: Axes, comparison: Mapping[str, Any]) -> None:
         share = 100 * comparison["both_bad"]["share"]
         panel.bar(2, share, width=0.82, color="none", edgecolor="#8A8A8A", linewidth=0.5, hatch="////")
         panel.annotate(
-            f"both bad {share:.0f} %", (2, 0), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom",
+            f"both bad\n{share:.0f} %", (2, 0), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom",
             size=9, color=INK, bbox={"facecolor": PALETTE[2], "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
 

@@ -34,6 +34,7 @@ def visiting(client: Client, **changes: Any) -> Visitor:
     return Visitor(client, person)
 
 
+@pytest.mark.database
 def test_criteria_are_asked_one_after_the_other_of_the_same_pictures(client: Client) -> None:
     visitor = visiting(client)
     first = visitor.status()["trial"]
@@ -87,6 +88,7 @@ def test_whoever_skips_is_asked_nothing_more_about_these_pictures(client: Client
     ]
 
 
+@pytest.mark.database
 def test_an_answer_is_corrected_by_its_own_criterion(client: Client) -> None:
     visitor = visiting(client, both_bad_option=BAD)
     first = visitor.status()["trial"]
@@ -130,6 +132,7 @@ def test_what_a_study_does_not_ask_is_refused(client: Client) -> None:
     assert not Rating.objects.exists()
 
 
+@pytest.mark.database
 def test_reasons_and_remarks_are_part_of_the_record(client: Client) -> None:
     visitor = visiting(client, criteria=(Criterion(),), reasons=("Blurry", "Wrong text"), ask_remark=True)
     shown = visitor.status()["trial"]
@@ -160,6 +163,7 @@ def test_a_share_of_the_trials_asks_for_reasons(client: Client) -> None:
     assert 0 < asked < 12
 
 
+@pytest.mark.database
 def test_runs_are_announced_once_each(client: Client) -> None:
     visitor = visiting(client, criteria_order="runs", break_every=6)
     step, seen = visitor.status(), []

@@ -25,7 +25,7 @@ COUNTS = (2, 17, 21, 42, 18)  # the paper's Fig. 11, of a hundred ratings
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10") -> dict[str, Any]:
+def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10", both_bad: int = 0) -> dict[str, Any]:
     """As much of a report's comparison as the figure shows."""
     preference = np.repeat([-2, -1, 0, 1, 2], counts)
     shares = preference_shares(preference)
@@ -35,6 +35,7 @@ def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10") -> d
         "baseline_name": "CFG w = 7.5",
         "candidate_name": candidate,
         "n": shares.n,
+        "both_bad": {"n": both_bad, "share": both_bad / max(shares.n, 1)},
         "pairs": 50,
         "evaluators": 17,
         "shares": dict(zip(CATEGORIES, [None if np.isnan(s) else s for s in shares.shares.tolist()], strict=True)),
@@ -204,3 +205,11 @@ def test_drawing_loads_neither_the_models_nor_pyplot(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
     assert (result.stdout.strip(), result.returncode) == ("[]", 0), result.stderr
+
+
+def test_the_part_that_finds_both_bad_is_hatched_and_named() -> None:
+    plain, hatched = (figures.histogram(report(comparison(both_bad=n))) for n in (0, 12))
+    assert {"both bad", "12 %"} <= set(texts(hatched))
+    assert "<pattern" in hatched
+    assert "<pattern" not in plain
+    assert not any("both bad" in text for text in texts(plain))
