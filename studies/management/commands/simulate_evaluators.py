@@ -45,7 +45,7 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument(
             "--preference", type=float, nargs="+", default=[0.5], metavar="STRENGTH",
-            help="strength towards the candidate: one for all, one for each comparison, or these for each criterion in turn",
+            help="strength towards the candidate: one for all, one a comparison, or these for each criterion in turn",
         )  # fmt: skip
         parser.add_argument("--noise", type=float, default=1.0, help="standard deviation")
         parser.add_argument("--side-bias", type=float, default=0.0, help="towards the right")
