@@ -14,13 +14,28 @@ from evenhand.studies.criteria import (
     DEFAULT_QUESTION,
     MOST_CRITERIA,
     ORDERS,
+    PRESETS,
     TOGETHER,
     Criterion,
 )
 
 PARTS = ("name", "question", "options", "hide_prompt", "decided_by")
 ORDER_NAMES = {"together": "One after the other, of each pair", "runs": "A run of trials for each criterion"}
+PRESET_NAMES = {
+    "overall": "Overall: which picture would you rather get for this text?",
+    "match": "Match: which picture matches the text better? Ignore defects.",
+    "appeal": "Appeal: which picture looks better? The text is hidden.",
+}
 DECIDED_BY_NAMES = {"both": "Quality and match with the text", "quality": "Quality alone", "match": "Match alone"}
+
+
+def _preset() -> forms.ChoiceField:
+    return forms.ChoiceField(
+        required=False,
+        label="Ready-made",
+        choices=[("", "–"), *((name, PRESET_NAMES[name]) for name in PRESETS)],
+        help_text="Replaces name, question, options and the rest of this criterion when the plan is saved.",
+    )
 
 
 def _name(initial: str) -> forms.CharField:
@@ -63,16 +78,19 @@ def _decided_by() -> forms.ChoiceField:
 class CriteriaFields(forms.Form):
     """One to three criteria; the first one is the paper's question, the others are empty."""
 
+    criterion1_preset = _preset()
     criterion1_name = _name("overall")
     criterion1_question = _question(DEFAULT_QUESTION)
     criterion1_options = _options(DEFAULT_OPTIONS)
     criterion1_hide_prompt = _hide_prompt()
     criterion1_decided_by = _decided_by()
+    criterion2_preset = _preset()
     criterion2_name = _name("")
     criterion2_question = _question("")
     criterion2_options = _options(())
     criterion2_hide_prompt = _hide_prompt()
     criterion2_decided_by = _decided_by()
+    criterion3_preset = _preset()
     criterion3_name = _name("")
     criterion3_question = _question("")
     criterion3_options = _options(())
@@ -101,7 +119,7 @@ class CriteriaFields(forms.Form):
         *(
             (
                 f"Criterion {i}" if i == 1 else f"Criterion {i} (optional)",
-                tuple(f"criterion{i}_{part}" for part in PARTS),
+                tuple(f"criterion{i}_{part}" for part in ("preset", *PARTS)),
             )
             for i in range(1, MOST_CRITERIA + 1)
         ),
@@ -121,6 +139,8 @@ class CriteriaFields(forms.Form):
 
     def _criterion(self, number: int, values: dict[str, Any]) -> Criterion | None:
         """Return one criterion; None where its name, question and options are all empty."""
+        if preset := values[f"criterion{number}_preset"]:
+            return PRESETS[preset]
         given = {part: values[f"criterion{number}_{part}"] for part in PARTS}
         name, question, options = (given[part].strip() for part in ("name", "question", "options"))
         if not (name or question or options):

@@ -119,6 +119,21 @@ class SamplingForm(SamplingFields):
         return values | {"configuration": configuration}
 
 
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading with its fields."""
+
+    title: str
+    fields: list[forms.BoundField]
+
+    @property
+    def folded(self) -> bool:
+        """Whether the section is optional, and empty but for its choices."""
+        texts = [field for field in self.fields if isinstance(field.field, forms.CharField)]
+        empty = not any(field.value() or field.errors for field in texts)
+        return self.title.endswith("(optional)") and empty
+
+
 class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     """A study's plan: a new one with the paper's defaults, or a stored one to be changed.
 
@@ -184,9 +199,9 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         return bool(candidates) and not segmentation_free(candidates)
 
     @property
-    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
-        """Return the fields under their headings."""
-        return [(title, [self[name] for name in names]) for title, names in self.groups]
+    def sections(self) -> list[Section]:
+        """Return the fields under their headings; optional ones without values or errors are folded."""
+        return [Section(title, [self[name] for name in names]) for title, names in self.groups]
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"].strip()
