@@ -69,8 +69,10 @@ def _comparison(comparison: dict[str, Any], mark: str) -> list[str]:
 
 def _row(comparison: dict[str, Any], name: str) -> str:
     interval = comparison["intervals"][name]
-    low, high = f"{100 * interval['low']:.0f}", f"{100 * interval['high']:.0f}"
-    return f"{bar(interval['estimate'])} {100 * interval['estimate']:3.0f} %  ({low}–{high})"
+    row = f"{bar(interval['estimate'])} {100 * interval['estimate']:3.0f} %"
+    if comparison["no_interval"]:
+        return row
+    return f"{row}  ({100 * interval['low']:.0f}–{100 * interval['high']:.0f})"
 
 
 def bar(share: float) -> str:

@@ -58,7 +58,13 @@ def histogram(report: Mapping[str, Any]) -> str:
 
 
 def _highest_whisker(comparison: Mapping[str, Any]) -> float:
-    return max((comparison["intervals"][name]["high"] or 0.0) for name in CATEGORIES)
+    """The highest whisker, or bar where there are no whiskers, as a share."""
+    ends = [comparison["intervals"][name]["high"] for name in CATEGORIES]
+    return max((end if end is not None else share) or 0.0 for end, share in zip(ends, _shares(comparison), strict=True))
+
+
+def _shares(comparison: Mapping[str, Any]) -> list[float]:
+    return [comparison["shares"][name] or 0.0 for name in CATEGORIES]
 
 
 def _bars(panel: Axes, comparison: Mapping[str, Any], top: float, mark: str) -> None:
@@ -107,7 +113,12 @@ def _both_bad(panel: Axes, comparison: Mapping[str, Any]) -> None:
 
 def _whiskers(panel: Axes, comparison: Mapping[str, Any], top: float) -> None:
     for place, name in enumerate(CATEGORIES):
-        share, low, high = (100 * comparison["intervals"][name][key] for key in ("estimate", "low", "high"))
+        share = 100 * comparison["shares"][name]
+        limits = [comparison["intervals"][name][key] for key in ("low", "high")]
+        if None in limits:  # ratings of one evaluator or one prompt
+            panel.text(place, share + 0.02 * top, f"{share:.0f} %", ha="center", va="bottom", color=INK, size=11)
+            continue
+        low, high = (100 * limit for limit in limits)
         for colour, width in (("white", 2.8), (INK, 1.0)):  # a white edge, seen on the dark bars
             panel.vlines(place, low, high, color=colour, linewidth=width)
             panel.hlines([low, high], place - 0.06, place + 0.06, color=colour, linewidth=width)

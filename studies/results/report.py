@@ -13,21 +13,14 @@ from django.db.models import Count, Q, QuerySet
 from numpy.typing import NDArray
 
 from evenhand.analysis.agreement import krippendorff_alpha
-from evenhand.analysis.preference import (
-    CATEGORIES,
-    PreferenceShares,
-    clustered_intervals,
-    preference_shares,
-    sign_test,
-)
+from evenhand.analysis.clustered import LEVEL, Estimate
+from evenhand.analysis.preference import CATEGORIES, PreferenceShares, preference_estimates, preference_shares
 from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, Guidance
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Arm, Comparison, Rating, Study, Trial
 
 POPULATIONS = ("real", "simulated", "all")
-BOOTSTRAP_SEED = 0
-LEVEL = 0.95
 
 
 class PopulationError(InputError):
@@ -119,8 +112,11 @@ def study_report(study: Study, *, population: str | None = None) -> dict[str, An
     comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
     names = short_names([arm for each in comparisons for arm in (each.baseline, each.candidate)])
     mark = _mark(population, real_count, simulated_count)
+    interim = study.state != Study.State.CLOSED
     results = [
-        _comparison(each, table.where((table.comparison == each.position) & (table.criterion == i)), strata, names)
+        _comparison(
+            each, table.where((table.comparison == each.position) & (table.criterion == i)), strata, names, interim
+        )
         | {"criterion": criterion.name, "question": criterion.question}
         for i, criterion in enumerate(configuration.criteria)
         for each in comparisons
@@ -135,6 +131,7 @@ def study_report(study: Study, *, population: str | None = None) -> dict[str, An
         "checkpoint_revision": recipe.revision if recipe else None,
         "population": population,
         "mark": mark,
+        "interim": interim,
         "ratings": {"real": real_count, "simulated": simulated_count},  # of those that count
         "n": len(table),
         "level": LEVEL,
@@ -162,11 +159,10 @@ def _evaluators(study: Study, population: str) -> dict[str, int]:
 
 
 def _comparison(
-    comparison: Comparison, table: RatingsTable, strata: list[str], names: Mapping[int, str]
+    comparison: Comparison, table: RatingsTable, strata: list[str], names: Mapping[int, str], interim: bool
 ) -> dict[str, Any]:
-    """Return the statistics of one comparison's ratings by one criterion."""
-    rng = np.random.default_rng([BOOTSTRAP_SEED, comparison.position])
-    intervals = clustered_intervals(table.preference, table.evaluator, table.prompt, rng, level=LEVEL)
+    """Return the statistics of one comparison's ratings by one criterion; without p-values while more may come."""
+    estimates = preference_estimates(table.preference, table.evaluator, table.prompt)
     return {
         "number": comparison.position + 1,
         "baseline": comparison.baseline.label,
@@ -177,15 +173,34 @@ def _comparison(
         "both_bad": {"n": int(table.both_bad.sum()), "share": _mean(table.both_bad.astype(np.float64))},
         "pairs": len(np.unique(table.pair)),
         "evaluators": len(np.unique(table.evaluator)),
-        "intervals": {
-            name: {"estimate": each.estimate, "low": each.low, "high": each.high} for name, each in intervals.items()
-        },
-        "sign_test_p": sign_test(table.preference),
+        "intervals": {name: _interval(each, interim) for name, each in estimates.items()},
+        "no_interval": estimates["candidate"].reason,
         "alpha": _agreement(table),
         "strata": {
-            name: _shares(preference_shares(table.preference[table.stratum == name]))
+            name: _stratum(table.where(table.stratum == name), interim)
             for name in [*strata, *sorted(set(table.stratum.tolist()) - set(strata))]
         },
+    }
+
+
+def _interval(estimate: Estimate, interim: bool) -> dict[str, Any]:
+    """Return an estimate; without its p-value while more ratings may come, because looking often finds anything."""
+    return {
+        "estimate": estimate.estimate,
+        "low": estimate.low,
+        "high": estimate.high,
+        "standard_error": estimate.standard_error,
+        "p": math.nan if interim else estimate.p,
+    }
+
+
+def _stratum(table: RatingsTable, interim: bool) -> dict[str, Any]:
+    """Return one stratum's shares, and the intervals of the sides and of the net share."""
+    estimates = preference_estimates(table.preference, table.evaluator, table.prompt)
+    return {
+        **_shares(preference_shares(table.preference)),
+        "intervals": {name: _interval(estimates[name], interim) for name in ("baseline", "candidate", "net")},
+        "no_interval": estimates["candidate"].reason,
     }
 
 
@@ -229,9 +244,11 @@ def _finding_of_comparison(result: Mapping[str, Any]) -> str:
     if share == other:
         return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {ratings}"
     winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
-    percent = {name: f"{100 * value:.0f}" for name, value in result["intervals"][winner].items()}
-    interval = f"{100 * LEVEL:.0f} % interval {percent['low']}–{percent['high']}"
-    return f"{subject} preferred in {percent['estimate']} % of {ratings}, {interval}"
+    sentence = f"{subject} preferred in {100 * result[f'{winner}_share']:.0f} % of {ratings}"
+    if result["no_interval"]:
+        return f"{sentence} (no interval: {result['no_interval']})"
+    low, high = (100 * result["intervals"][winner][limit] for limit in ("low", "high"))
+    return f"{sentence}, {100 * LEVEL:.0f} % interval {low:.0f}–{high:.0f}"
 
 
 def plural(number: int, noun: str) -> str:

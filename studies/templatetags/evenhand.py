@@ -39,3 +39,20 @@ def figure(content: SafeString, source: str) -> SafeString:
     """Draw the figure at an address; what stands between the tags says in words what it shows."""
     text = mark_safe(" ".join(content.split()))  # noqa: S308 (the template has escaped it)
     return render_to_string("console/_figure.html", {"source": source, "text": text})
+
+
+@register.filter
+def points(share: float | None) -> str:
+    """Write a difference of shares in percentage points, with its sign: ``+12``, ``−3``, ``0``."""
+    if share is None:
+        return "–"
+    value = round(100 * share)
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value)}"
+
+
+@register.filter
+def p_value(p: float | None) -> str:
+    """Write a p-value with two significant digits, and never as 0: ``p = 0.031``, ``p < 0.0001``."""
+    if p is None:
+        return ""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"

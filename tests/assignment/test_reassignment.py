@@ -118,7 +118,7 @@ EVENTS = st.tuples(
 )
 
 
-SHAPE = {"per_stratum": 2, "trials_per_evaluator": 6, "quota": 2, "attention_checks": 1, "repeats": 1}
+SHAPE: dict[str, Any] = {"per_stratum": 2, "trials_per_evaluator": 6, "quota": 2, "attention_checks": 1, "repeats": 1}
 CRITERIA = {"criteria": (PRESETS["match"], PRESETS["appeal"])}
 
 

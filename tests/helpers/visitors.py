@@ -28,6 +28,6 @@ class Visitor:
         return self.client.post(f"{self.path}{what}/", data, headers=JSON)
 
 
-def answer(trial: dict[str, Any], choice: int = 1, **more: Any) -> dict[str, Any]:
+def answer(trial: dict[str, Any], choice: int | str = 1, **more: Any) -> dict[str, Any]:
     """The form of an answer to a trial as the JSON shows it."""
     return {"trial": trial["id"], "choice": choice, "elapsed_ms": "1200", "key": str(uuid.uuid4()), **more}

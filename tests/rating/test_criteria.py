@@ -53,7 +53,9 @@ def test_criteria_are_asked_one_after_the_other_of_the_same_pictures(client: Cli
 def test_a_hidden_text_is_not_sent(client: Client) -> None:
     visitor = visiting(client, criteria=(PRESETS["appeal"], PRESETS["match"]))
     shown = visitor.status()["trial"]
-    prompt = Trial.objects.get(public_id=shown["id"]).pair.prompt.text
+    pair = Trial.objects.get(public_id=shown["id"]).pair
+    assert pair is not None
+    prompt = pair.prompt.text
     assert shown["prompt"] == ""
     assert prompt not in client.get(visitor.path).content.decode()
     matched = visitor.post("rate", answer(shown)).json()["next"]["trial"]

@@ -52,7 +52,8 @@ def test_without_a_curve_there_is_no_figure_of_it(study: Study, tmp_path: Path) 
 
 
 def test_the_terminal_shows_shares_intervals_and_numbers(study: Study) -> None:
-    rate_booklet(invite(study, "ada"), lambda trial: 1 if trial.position % 4 else -2)
+    for name in ("ada", "grace"):
+        rate_booklet(invite(study, name), lambda trial: 1 if trial.position % 4 else -2)
     shown = artefacts.terminal(study)
     for comparison in study_report(study)["comparisons"]:
         assert comparison["finding"] in shown
@@ -61,7 +62,7 @@ def test_the_terminal_shows_shares_intervals_and_numbers(study: Study) -> None:
         line = next(each for each in shown.splitlines() if each.startswith(label))
         assert f"{100 * share:.0f} %  ({100 * interval['low']:.0f}–{100 * interval['high']:.0f})" in line
         assert line.count("█") == pytest.approx(BAR * share, abs=1)
-    assert "n = 6, 6 pairs" in shown
+    assert "n = 12, 12 pairs" in shown
     assert "SIMULATED" not in shown
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evenhand.analysis.preference import CATEGORIES, clustered_intervals, preference_shares
+from evenhand.analysis.preference import CATEGORIES, preference_estimates, preference_shares
 from evenhand.metrics.frechet import FrechetReference
 from evenhand.sampling.subset import FrechetCurve, frechet_curve
 from evenhand.studies.results import figures
@@ -30,7 +30,7 @@ def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10", both
     preference = np.repeat([-2, -1, 0, 1, 2], counts)
     shares = preference_shares(preference)
     people, prompts = np.arange(len(preference)) % 17, np.arange(len(preference)) % 50
-    intervals = clustered_intervals(preference, people, prompts, np.random.default_rng(0), resamples=200)
+    intervals = preference_estimates(preference, people, prompts)
     return {
         "baseline_name": "CFG w = 7.5",
         "candidate_name": candidate,
@@ -42,7 +42,8 @@ def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10", both
         "candidate_share": shares.candidate,
         "baseline_share": shares.baseline,
         "intervals": {
-            name: {key: None if np.isnan(v) else v for key, v in vars(each).items()} for name, each in intervals.items()
+            name: {key: None if np.isnan(value) else value for key, value in vars(each).items() if key != "reason"}
+            for name, each in intervals.items()
         },
         "finding": f"{candidate} preferred in 60 % of 100 ratings, 95 % interval 54–66",
     }

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint
+from evenhand.studies.lifecycle import close_study
 from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
 from evenhand.studies.results.report import PopulationError, ratings_table, short_names, study_report
 from tests.helpers.factories import make_ready_study
@@ -40,7 +41,8 @@ def test_a_block_rated_by_rule_gives_the_rule_s_shares(study: Study) -> None:
         assert comparison["none_share"] == pytest.approx(1 / 3)
         assert comparison["strong"] == pytest.approx({"candidate": 1 / 3, "baseline": 0})
         assert comparison["slight"] == pytest.approx({"candidate": 0, "baseline": 1 / 3})
-        assert comparison["sign_test_p"] == pytest.approx(1.0)
+        assert comparison["intervals"]["net"]["estimate"] == pytest.approx(0.0)
+        assert comparison["intervals"]["net"]["p"] is None  # the study still collects
         assert list(comparison["strata"]) == ["high", "middle", "low"]
         assert comparison["strata"]["high"]["candidate_share"] == 1.0
         assert comparison["strata"]["low"]["counts"]["baseline_slight"] == 4
@@ -59,8 +61,9 @@ def test_comparisons_are_kept_apart_and_named(study: Study) -> None:
     first, second = study_report(study)["comparisons"]
     assert (first["baseline_name"], first["candidate_name"]) == ("CFG w = 2", "a = 5")
     assert second["candidate"] == "SFG a=10, w̄=2.5, after T/2"
-    assert first["finding"] == "CFG w = 2 (baseline) preferred in 100 % of 6 ratings, 95 % interval 100–100"
-    assert second["finding"] == "a = 10 preferred in 100 % of 6 ratings, 95 % interval 100–100"
+    why = "(no interval: all ratings are of one evaluator: how much evaluators differ cannot be told)"
+    assert first["finding"] == f"CFG w = 2 (baseline) preferred in 100 % of 6 ratings {why}"
+    assert second["finding"] == f"a = 10 preferred in 100 % of 6 ratings {why}"
 
 
 def test_the_finding_gives_share_number_and_interval(study: Study) -> None:
@@ -70,7 +73,8 @@ def test_the_finding_gives_share_number_and_interval(study: Study) -> None:
     found = study_report(study)
     for comparison in found["comparisons"]:
         each = comparison["intervals"]["candidate"]
-        assert each["low"] < each["estimate"] == comparison["candidate_share"] < each["high"]
+        assert each["estimate"] == pytest.approx(comparison["candidate_share"])
+        assert each["low"] < each["estimate"] < each["high"]
         assert comparison["finding"] == (
             f"{comparison['candidate_name']} preferred in {100 * each['estimate']:.0f} % of 24 ratings, "
             f"95 % interval {100 * each['low']:.0f}–{100 * each['high']:.0f}"
@@ -184,7 +188,32 @@ def test_a_study_without_ratings_reports_nulls_that_json_knows(study: Study) -> 
     assert found["mean_elapsed_ms"] is None
     for comparison in found["comparisons"]:
         assert (comparison["n"], comparison["candidate_share"], comparison["alpha"]) == (0, None, None)
-        assert comparison["intervals"]["candidate"] == {"estimate": None, "low": None, "high": None}
+        assert set(comparison["intervals"]["candidate"].values()) == {None}
+        assert comparison["no_interval"] == "there are no ratings"
+
+
+def test_p_values_are_shown_when_no_more_ratings_can_come(study: Study) -> None:
+    rng = np.random.default_rng(5)
+    for name in ("ada", "grace", "alan", "joan"):
+        rate_booklet(invite(study, name), lambda trial: int(rng.choice([-1, 0, 1, 2])))
+
+    def shown() -> list[float | None]:
+        return [comparison["intervals"]["net"]["p"] for comparison in study_report(study)["comparisons"]]
+
+    Study.objects.filter(pk=study.pk).update(state=Study.State.COLLECTING)
+    study.refresh_from_db()
+    assert (study_report(study)["interim"], shown()) == (True, [None, None])
+    close_study(study)
+    assert study_report(study)["interim"] is False
+    assert all(p is not None and 0 < p < 1 for p in shown())
+
+
+def test_strata_carry_intervals(study: Study) -> None:
+    for name in ("ada", "grace", "alan", "joan"):
+        rate_booklet(invite(study, name), by_stratum)
+    strata = study_report(study)["comparisons"][0]["strata"]
+    high = strata["high"]["intervals"]["candidate"]
+    assert high["low"] < high["estimate"] == high["high"] == 1.0
 
 
 def test_the_report_names_the_study_its_version_and_its_checkpoint(study: Study) -> None:

@@ -1,0 +1,162 @@
+"""Compute intervals and tests of means and shares of ratings that are clustered by evaluator and by prompt.
+
+Ratings of one evaluator are correlated, and so are ratings of one prompt. The variance of a mean is the two-way
+cluster-robust one (Cameron, Gelbach & Miller 2011): with z = y − ȳ,
+
+    V = [c_E Σ_e (Σ z)² + c_P Σ_p (Σ z)² − c_EP Σ_ep (Σ z)²] / n²,   c = G / (G − 1),
+
+where the sums run over the G evaluators, prompts, and cells of both. In small samples the difference can fall below
+what one way of clustering alone gives, even below zero; it is therefore not taken to be smaller than the larger one-way
+term. Intervals and tests use Student's t with min(G_E, G_P) − 1 degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from evenhand.errors import InputError
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+
+
+class ClusterError(InputError):
+    """Values and cluster labels do not belong together; the message says how."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its uncertainty.
+
+    p is two-sided, of the value that was tested. Where no interval can be given, ``reason`` says why, and
+    standard_error, low, high and p are NaN.
+    """
+
+    estimate: float
+    standard_error: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    degrees_of_freedom: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The evaluator and the prompt of every rating, as numbers from 0, (N,)."""
+
+    evaluator: NDArray[np.intp]
+    prompt: NDArray[np.intp]
+    evaluators: int
+    prompts: int
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """One less than the smaller number of clusters."""
+        return min(self.evaluators, self.prompts) - 1
+
+    @property
+    def reason(self) -> str:
+        """Say why there is no interval; empty if there is one."""
+        if not len(self.evaluator):
+            return "there are no ratings"
+        for count, kind, many in ((self.evaluators, "evaluator", "evaluators"), (self.prompts, "prompt", "prompts")):
+            if count == 1:
+                return f"all ratings are of one {kind}: how much {many} differ cannot be told"
+        return ""
+
+
+def clusters(evaluators: ArrayLike, prompts: ArrayLike) -> Clusters:
+    """Number the labels of evaluators and prompts, each (N,)."""
+    one, other = np.asarray(evaluators), np.asarray(prompts)
+    if one.ndim != 1 or one.shape != other.shape:
+        raise ClusterError(f"evaluators {one.shape} and prompts {other.shape} must be two lists of one length")
+    names_one, index_one = np.unique(one, return_inverse=True)
+    names_other, index_other = np.unique(other, return_inverse=True)
+    return Clusters(index_one.reshape(-1), index_other.reshape(-1), len(names_one), len(names_other))
+
+
+def two_way_covariance(scores: ArrayLike, groups: Clusters) -> Floats:
+    """Return the two-way clustered sum of outer products of scores, (K, K) of scores (N, K) or (N,).
+
+    This is the middle of a sandwich: divided by n² it is the variance of a mean of centred values. Its diagonal is not
+    smaller than that of the larger one-way term: where it would be, the larger one-way matrix is returned.
+    """
+    table = np.asarray(scores, dtype=np.float64)
+    table = table.reshape(len(table), -1)
+    if len(table) != len(groups.evaluator):
+        raise ClusterError(f"{len(groups.evaluator)} cluster labels for {len(table)} values")
+    both = groups.evaluator * groups.prompts + groups.prompt
+    cells, cell = np.unique(both, return_inverse=True)
+    one_ways = [
+        _one_way(table, groups.evaluator, groups.evaluators),
+        _one_way(table, groups.prompt, groups.prompts),
+    ]
+    covariance = one_ways[0] + one_ways[1] - _one_way(table, cell.reshape(-1), len(cells))
+    larger = max(one_ways, key=lambda matrix: float(np.trace(matrix)))
+    if (np.diag(covariance) < np.diag(larger)).any():
+        return larger
+    return covariance
+
+
+def _one_way(table: Floats, index: NDArray[np.intp], count: int) -> Floats:
+    """Sum scores within clusters, and their outer products over the clusters, times G / (G − 1)."""
+    sums: Floats = np.column_stack(
+        [np.bincount(index, column, minlength=count).astype(np.float64) for column in table.T]
+    )
+    product: Floats = sums.T @ sums
+    return product * (count / (count - 1)) if count > 1 else product
+
+
+def mean_estimate(values: ArrayLike, groups: Clusters, *, null: float = 0.0, level: float = LEVEL) -> Estimate:
+    """Estimate the mean of values (N,), and test that it is ``null``."""
+    array = np.asarray(values, dtype=np.float64)
+    mean = float(array.mean()) if len(array) else math.nan
+    if groups.reason:
+        return Estimate(mean, reason=groups.reason)
+    variance = float(two_way_covariance(array - mean, groups)[0, 0]) / len(array) ** 2
+    if variance == 0:
+        return Estimate(mean, 0.0, reason="all values are equal, so how much they vary cannot be told")
+    error, freedom = math.sqrt(variance), groups.degrees_of_freedom
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(mean - null) / error, freedom))
+    return Estimate(mean, error, mean - reach, mean + reach, p, freedom)
+
+
+def design_effect(hits: ArrayLike, groups: Clusters) -> float:
+    """Return how many times the variance of a share exceeds that of as many independent ratings; NaN at 0 and 1."""
+    array = np.asarray(hits, dtype=np.float64)
+    share = float(array.mean()) if len(array) else math.nan
+    if groups.reason or not 0 < share < 1:
+        return math.nan
+    variance = float(two_way_covariance(array - share, groups)[0, 0]) / len(array) ** 2
+    return variance * len(array) / (share * (1 - share))
+
+
+def share_estimate(hits: ArrayLike, groups: Clusters, *, effect: float = math.nan, level: float = LEVEL) -> Estimate:
+    """Estimate a share of ratings, (N,) of 0 and 1, by Wilson's interval with Student's t for n / effect ratings.
+
+    At a share of 0 or 1 the ratings do not tell the design effect: ``effect`` is then that of other categories of the
+    same ratings. Where none of them tells it (all ratings are equal), every cluster of the scarcer kind counts as one
+    rating. A design effect below 1 counts as 1.
+    """
+    array = np.asarray(hits, dtype=np.float64)
+    share = float(array.mean()) if len(array) else math.nan
+    if groups.reason:
+        return Estimate(share, reason=groups.reason)
+    known = design_effect(array, groups)
+    known = effect if math.isnan(known) else known
+    scarce = min(groups.evaluators, groups.prompts)
+    count = scarce if math.isnan(known) else max(len(array) / max(known, 1.0), 1.0)
+    freedom = groups.degrees_of_freedom
+    t = float(stats.t.ppf((1 + level) / 2, freedom))
+    centre = (share + t * t / (2 * count)) / (1 + t * t / count)
+    reach = t * math.sqrt(share * (1 - share) / count + t * t / (4 * count * count)) / (1 + t * t / count)
+    error = math.sqrt(share * (1 - share) / count)
+    low, high = (0.0 if share == 0 else centre - reach), (1.0 if share == 1 else centre + reach)
+    return Estimate(share, error, max(low, 0.0), min(high, 1.0), math.nan, freedom)
