@@ -15,8 +15,8 @@ from tests.helpers.html_forms import values_of
 pytestmark = pytest.mark.django_db
 
 
-def plan(client: Client, **changes: object) -> tuple[Study, str, dict[str, object]]:
-    study = make_draft(owner=make_admin("ada"), **changes)
+def plan(client: Client) -> tuple[Study, str, dict[str, str]]:
+    study = make_draft(owner=make_admin("ada"))
     client.force_login(study.owner)
     address = reverse("console:change_plan", args=[study.pk])
     return study, address, values_of(client.get(address).content.decode())
