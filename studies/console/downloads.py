@@ -17,6 +17,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
+from evenhand.errors import InputError
 from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.sampling import curve_file
 from evenhand.studies.image_store import image_path
@@ -55,11 +56,24 @@ def report_json(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_GET
-def histogram(request: HttpRequest, pk: int) -> HttpResponse:
-    """Serve the preference histogram (Fig. 11)."""
+def preference_figure(request: HttpRequest, pk: int, name: str, kind: str) -> HttpResponse:
+    """Serve the preference histogram (Fig. 11) or the stacked diverging bars as SVG, PNG or PDF.
+
+    ``?theme=dark`` is for dark pages, ``?columns=1`` puts the histogram's panels below each other.
+    """
     study = study_of(request.user, pk)
-    svg = figures.histogram(study_report(study, population=population_of(request)))
-    return HttpResponse(svg, content_type="image/svg+xml", headers=FIGURE_HEADERS)
+    if kind not in figures.KINDS:
+        raise Http404(f"a figure is {', '.join(figures.KINDS)}")
+    report, dark = study_report(study, population=population_of(request)), request.GET.get("theme") == "dark"
+    try:
+        if name == "diverging":
+            content = figures.diverging(report, dark=dark, kind=kind)
+        else:
+            columns = 1 if request.GET.get("columns") == "1" else 2
+            content = figures.histogram(report, dark=dark, columns=columns, kind=kind)
+    except InputError as error:
+        raise Http404(str(error)) from error
+    return HttpResponse(content, content_type=figures.KINDS[kind], headers=FIGURE_HEADERS)
 
 
 @login_required

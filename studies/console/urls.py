@@ -28,7 +28,12 @@ urlpatterns = [
     path("studies/<int:pk>/<slug:action>/", views.act, name="act"),
     path("studies/<int:pk>/preferences.csv", downloads.preferences, name="preferences"),
     path("studies/<int:pk>/report.json", downloads.report_json, name="report"),
-    path("studies/<int:pk>/histogram.svg", downloads.histogram, name="histogram"),
+    path(
+        "studies/<int:pk>/histogram.<slug:kind>", downloads.preference_figure, {"name": "histogram"}, name="histogram"
+    ),
+    path(
+        "studies/<int:pk>/diverging.<slug:kind>", downloads.preference_figure, {"name": "diverging"}, name="diverging"
+    ),
     path("studies/<int:pk>/frechet.svg", downloads.frechet, name="frechet"),
     path("studies/<int:pk>/frechet.<slug:kind>", downloads.frechet, name="frechet_file"),
     path("images/<int:pk>.png", downloads.image, name="image"),

@@ -20,7 +20,7 @@ OPTIONS = ("much better", "slightly better", "no preference", "slightly better",
 def write(study: Study, folder: Path, *, population: str | None = None) -> list[Path]:
     """Write preferences.csv, histogram.svg and, where a curve was computed, frechet.svg; return their paths."""
     report = study_report(study, population=population)
-    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report)]}
+    contents: dict[str, Iterable[str]] = {"histogram.svg": [figures.histogram(report).decode()]}
     subset = study.subset
     if subset is not None and subset.frechet_curve is not None:
         contents["frechet.svg"] = [figures.frechet_curve(subset.frechet_curve, subset.size, draw=subset.draw)]

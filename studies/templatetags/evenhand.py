@@ -35,10 +35,21 @@ def table(content: SafeString, label: str, kind: str = "", tall: bool = False) -
 
 
 @register.simple_block_tag
-def figure(content: SafeString, source: str) -> SafeString:
-    """Draw the figure at an address; what stands between the tags says in words what it shows."""
+def figure(content: SafeString, source: str, query: str = "", stacked: bool = False) -> SafeString:
+    """Draw the figure at an address; what stands between the tags says in words what it shows.
+
+    query: the address's query, ``?…``. With one, the figure has a dark version; ``stacked``: and one for narrow pages,
+    with its panels below each other.
+    """
     text = mark_safe(" ".join(content.split()))  # noqa: S308 (the template has escaped it)
-    return render_to_string("console/_figure.html", {"source": source, "text": text})
+    context = {"source": f"{source}{query}", "text": text, "variants": bool(query), "stacked": stacked}
+    return render_to_string("console/_figure.html", context)
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    """Split a text at its spaces."""
+    return text.split()
 
 
 @register.filter

@@ -38,12 +38,13 @@ def study(ada: User) -> Study:
     return make_ready_study(owner=ada)
 
 
-PAGES = ("study", "pairs", "preferences", "report", "histogram", "change_plan")
+PAGES = ("study", "pairs", "preferences", "report", "histogram", "diverging", "change_plan")
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_need_a_login_and_the_right_owner(client: Client, study: Study, name: str) -> None:
-    address = reverse(f"console:{name}", args=[study.pk])
+    kinds = ["svg"] if name in ("histogram", "diverging") else []
+    address = reverse(f"console:{name}", args=[study.pk, *kinds])
     assert client.get(address)["Location"].startswith("/console/login/")
     client.force_login(make_admin("mallory"))
     assert client.get(address).status_code == 404

@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from evenhand.analysis.preference import CATEGORIES, preference_estimates, preference_shares
+from evenhand.errors import InputError
 from evenhand.metrics.frechet import FrechetReference
 from evenhand.sampling.subset import FrechetCurve, frechet_curve
 from evenhand.studies.results import figures
-from evenhand.studies.results.figures import PALETTE
+from evenhand.studies.results.figures.style import DARK, LIGHT, PALETTE
 
 COUNTS = (2, 17, 21, 42, 18)  # the paper's Fig. 11, of a hundred ratings
 SVG = "{http://www.w3.org/2000/svg}"
@@ -34,6 +35,7 @@ def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10", both
     return {
         "baseline_name": "CFG w = 7.5",
         "candidate_name": candidate,
+        "criterion": "overall",
         "n": shares.n,
         "both_bad": {"n": both_bad, "share": both_bad / max(shares.n, 1)},
         "pairs": 50,
@@ -51,6 +53,10 @@ def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10", both
 
 def report(*comparisons: dict[str, Any], mark: str = "") -> dict[str, Any]:
     return {"study": "Shapes", "mark": mark, "comparisons": list(comparisons), "finding": "a = 10 preferred"}
+
+
+def drawn(shown: dict[str, Any], **options: Any) -> str:
+    return figures.histogram(shown, **options).decode()
 
 
 def texts(svg: str) -> list[str]:
@@ -72,13 +78,13 @@ def curve(draws: int = 5, sizes: tuple[int, ...] = (10, 30, 100)) -> FrechetCurv
 
 
 def test_bars_are_as_high_as_their_shares() -> None:
-    drawn = figures.histogram(report(comparison()))
-    heights = np.array([box(drawn, colour)[1] for colour in PALETTE])
+    svg = drawn(report(comparison()))
+    heights = np.array([box(svg, colour)[1] for colour in PALETTE])
     assert heights / heights.sum() == pytest.approx(np.array(COUNTS) / 100, abs=1e-3)
 
 
 def test_bars_carry_their_percentages_and_axes_their_units() -> None:
-    written = texts(figures.histogram(report(comparison())))
+    written = texts(drawn(report(comparison())))
     assert [text for text in written if re.fullmatch(r"\d+ %", text)] == ["2 %", "17 %", "21 %", "42 %", "18 %"]
     assert {"60 % in all", "19 % in all"} <= set(written)
     assert "share of ratings (%)" in written
@@ -87,28 +93,28 @@ def test_bars_carry_their_percentages_and_axes_their_units() -> None:
 
 
 def test_the_title_states_the_finding() -> None:
-    written = texts(figures.histogram(report(comparison())))
+    written = texts(drawn(report(comparison())))
     assert "a = 10 preferred in 60 % of 100 ratings, 95 % interval 54–66" in " ".join(written)
 
 
 def test_simulated_ratings_are_said_in_the_figure_and_real_ones_are_not_called_so() -> None:
-    marked = texts(figures.histogram(report(comparison(), mark="simulated")))
+    marked = texts(drawn(report(comparison(), mark="simulated")))
     assert "share of simulated ratings (%)" in marked
     assert "n = 100 simulated ratings of 50 pairs by 17 evaluators" in marked
     assert "SIMULATED" in marked
-    assert "simulated" not in figures.histogram(report(comparison())).lower()
+    assert "simulated" not in drawn(report(comparison())).lower()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_every_comparison_has_its_panel(count: int) -> None:
     panels = [comparison(candidate=f"a = {i}") for i in range(count)]
-    written = texts(figures.histogram(report(*panels)))
+    written = texts(drawn(report(*panels)))
     assert written.count("n = 100 ratings of 50 pairs by 17 evaluators") == count
     assert "0.0" not in written  # no axes of an empty panel
 
 
 def test_no_ratings_and_one_sided_ratings_can_be_drawn() -> None:
-    written = texts(figures.histogram(report(comparison((0, 0, 0, 0, 0)), comparison((0, 0, 0, 0, 9)))))
+    written = texts(drawn(report(comparison((0, 0, 0, 0, 0)), comparison((0, 0, 0, 0, 9)))))
     assert "100 %" in written
     assert not any(text.startswith("nan") for text in written)
     assert "120" not in written  # no tick above all ratings
@@ -116,15 +122,15 @@ def test_no_ratings_and_one_sided_ratings_can_be_drawn() -> None:
 
 def test_a_study_without_comparisons_has_no_histogram() -> None:
     with pytest.raises(ValueError, match="“Shapes” has no comparisons yet"):
-        figures.histogram(report())
+        drawn(report())
 
 
 def test_the_same_numbers_give_the_same_bytes_from_any_thread() -> None:
     shown, drawn_curve = report(comparison(), comparison(candidate="a = 5"), mark="simulated"), curve().to_dict()
-    first = figures.histogram(shown), figures.frechet_curve(drawn_curve, 30)
+    first = drawn(shown), figures.frechet_curve(drawn_curve, 30)
     with ThreadPoolExecutor(4) as pool:
-        again = pool.map(lambda _: (figures.histogram(shown), figures.frechet_curve(drawn_curve, 30)), range(6))
-        assert all(drawn == first for drawn in again)
+        again = pool.map(lambda _: (drawn(shown), figures.frechet_curve(drawn_curve, 30)), range(6))
+        assert all(each == first for each in again)
 
 
 def test_the_frechet_curve_marks_the_chosen_size_and_says_what_it_draws() -> None:
@@ -209,8 +215,49 @@ def test_drawing_loads_neither_the_models_nor_pyplot(tmp_path: Path) -> None:
 
 
 def test_the_part_that_finds_both_bad_is_hatched_and_named() -> None:
-    plain, hatched = (figures.histogram(report(comparison(both_bad=n))) for n in (0, 12))
+    plain, hatched = (drawn(report(comparison(both_bad=n))) for n in (0, 12))
     assert {"both bad", "12 %"} <= set(texts(hatched))
     assert "<pattern" in hatched
     assert "<pattern" not in plain
     assert not any("both bad" in text for text in texts(plain))
+
+
+def test_a_dark_figure_is_drawn_on_a_dark_ground() -> None:
+    light, dark = drawn(report(comparison())), drawn(report(comparison()), dark=True)
+    assert DARK.ground.lower() in dark.lower()
+    assert DARK.ground.lower() not in light.lower()
+    assert LIGHT.ink.lower() in light.lower()
+    assert all(colour.lower() in dark.lower() for colour in PALETTE)
+
+
+def test_panels_stand_below_each_other_on_request() -> None:
+    shown = report(*[comparison(candidate=f"a = {i}") for i in range(3)])
+
+    def size(svg: str) -> tuple[float, float]:
+        root = ElementTree.fromstring(svg)
+        return float(root.get("width", "0").removesuffix("pt")), float(root.get("height", "0").removesuffix("pt"))
+
+    wide, tall = size(drawn(shown)), size(drawn(shown, columns=1))
+    assert wide[0] > 1.5 * tall[0]
+    assert tall[1] == pytest.approx(1.5 * wide[1])
+
+
+@pytest.mark.parametrize(("kind", "beginning"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF-")])
+def test_figures_are_files_of_three_kinds_with_the_same_bytes_each_time(kind: str, beginning: bytes) -> None:
+    shown = report(comparison(), comparison(candidate="a = 5"))
+    for draw in (figures.histogram, figures.diverging):
+        first = draw(shown, kind=kind)
+        assert first.startswith(beginning)
+        assert draw(shown, kind=kind) == first
+    with pytest.raises(InputError, match="a figure is svg, png, pdf, not 'gif'"):
+        figures.histogram(shown, kind="gif")
+
+
+def test_diverging_bars_put_half_of_no_preference_on_either_side() -> None:
+    svg = figures.diverging(report(comparison(), comparison((0, 0, 0, 0, 0)), comparison((18, 42, 21, 17, 2)))).decode()
+    written = texts(svg)
+    assert sum("n = 100" in text for text in written) == 2  # the one without ratings has no bar
+    widths = np.array([box(svg, colour)[0] for colour in PALETTE])
+    assert widths / widths.sum() == pytest.approx(np.array(COUNTS) / 100, abs=2e-3)
+    with pytest.raises(InputError, match="has no ratings yet"):
+        figures.diverging(report(comparison((0, 0, 0, 0, 0))))
