@@ -6,9 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 
-from evenhand.studies.image_store import image_path, store_image
+from evenhand.generation.images import encode_png
+from evenhand.studies.image_store import image_path, store_image, store_picture, webp_path
+from evenhand.studies.models import Image
+from tests.helpers.factories import make_ready_study
 
 
 def test_an_image_lies_under_its_hash() -> None:
@@ -40,3 +45,48 @@ def test_a_failed_write_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_a_hash_names_an_image(name: str) -> None:
     with pytest.raises(ValueError, match="not a SHA-256"):
         image_path(name)
+
+
+# ------------------------------------------------------------------------------ WebP
+
+
+def png_of(seed: int) -> bytes:
+    rng = np.random.default_rng(seed)
+    return encode_png(np.repeat(rng.integers(0, 256, (32, 1, 3), dtype=np.uint8), 32, axis=1))
+
+
+def test_a_picture_is_stored_twice_under_one_hash() -> None:
+    png = png_of(1)
+    sha256 = store_picture(png)
+    assert sha256 == hashlib.sha256(png).hexdigest()
+    assert image_path(sha256).read_bytes() == png
+    assert webp_path(sha256).stat().st_size < len(png)
+    before = webp_path(sha256).stat().st_mtime_ns
+    store_picture(png)
+    assert webp_path(sha256).stat().st_mtime_ns == before
+
+
+def test_what_a_crash_left_without_a_webp_gets_one_when_it_is_stored_again() -> None:
+    sha256 = store_image(png_of(2))
+    assert not webp_path(sha256).exists()
+    store_picture(png_of(2))
+    assert webp_path(sha256).exists()
+
+
+@pytest.mark.django_db
+def test_the_command_makes_what_is_missing_and_says_what_it_saves(capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_ready_study()
+    hashes = set(Image.objects.values_list("sha256", flat=True))
+    call_command("make_webp", study.name)
+    assert all(webp_path(sha256).exists() for sha256 in hashes)
+    told = capsys.readouterr().out
+    assert f"{len(hashes)} of {len(hashes)} pictures have a WebP" in told
+    assert "% less" in told
+    times = [webp_path(sha256).stat().st_mtime_ns for sha256 in hashes]
+    call_command("make_webp")
+    assert [webp_path(sha256).stat().st_mtime_ns for sha256 in hashes] == times
+    with pytest.raises(CommandError, match="there is no study “77”"):
+        call_command("make_webp", "77")
+    image_path(min(hashes)).unlink()
+    with pytest.raises(CommandError, match="1 pictures have no file"):
+        call_command("make_webp", str(study.pk))

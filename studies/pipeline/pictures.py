@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.image_store import image_path, store_image
+from evenhand.studies.image_store import image_path, store_picture
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut, whole
@@ -89,7 +89,7 @@ def generate_images(context: Context, recipe: Recipe, prompts: list[Prompt], arm
     from evenhand.generation.memory import generate_within_memory
 
     configuration = context.configuration
-    encoder: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_image)
+    encoder: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_picture)
     with encoder:
         result = generate_within_memory(
             model_cache.pipeline(configuration, recipe),

@@ -8,20 +8,21 @@ from functools import wraps
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from evenhand.studies.access import evaluator_for
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Evaluator, Rating, Trial
 from evenhand.studies.rating import answers, enrolment, introduction
 from evenhand.studies.rating.forms import AnswerForm, SkipForm
 from evenhand.studies.rating.language import speaking
 from evenhand.studies.rating.pages import body, refusal, show, wants_json
+from evenhand.studies.rating.picture_files import WEBP_TYPE, picture_file
 from evenhand.studies.rating.progress import Progress, State, last_answer_of, progress_of
 from evenhand.studies.rating.withdrawal import withdraw
 
@@ -212,10 +213,10 @@ def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRespons
 def picture(request: HttpRequest, evaluator: Evaluator, token: str, trial: uuid.UUID, side: str) -> HttpResponseBase:
     """Serve one picture of one of the evaluator's own trials; the address says only on which side it stands."""
     trials = Trial.objects.filter(public_id=trial, booklet__evaluator=evaluator)
-    sha256 = trials.values_list(f"{side}_image__sha256", flat=True).first()
-    if sha256 is None:
+    hashes = trials.values_list("left_image__sha256", "right_image__sha256").first()
+    if hashes is None:
         raise Http404("no such trial")
-    return picture_response(sha256)
+    return picture_response(request, *(hashes if side == "left" else reversed(hashes)))
 
 
 @for_evaluator
@@ -225,15 +226,19 @@ def example(request: HttpRequest, evaluator: Evaluator, token: str, side: str) -
     pair = introduction.example_of(evaluator)
     if pair is None:
         raise Http404("no example")
-    return picture_response((pair.better if side == "left" else pair.worse).sha256)
+    hashes = pair.better.sha256, pair.worse.sha256
+    return picture_response(request, *(hashes if side == "left" else reversed(hashes)))
 
 
-def picture_response(sha256: str) -> HttpResponseBase:
-    """Respond with a picture's bytes, and with headers that are the same for all pictures."""
+def picture_response(request: HttpRequest, sha256: str, beside: str) -> HttpResponseBase:
+    """Respond with a picture, and with headers that are the same for the one beside it."""
+    webp = any(f"{kind.main_type}/{kind.sub_type}" == WEBP_TYPE and kind.quality for kind in request.accepted_types)
     try:
-        response = FileResponse(image_path(sha256).open("rb"), content_type="image/png")
+        file = picture_file(sha256, beside, webp=webp)
     except (FileNotFoundError, ValueError) as error:
         raise Http404("no such picture") from error
+    response = HttpResponse(file.data, content_type=file.content_type)
     response["Content-Disposition"] = "inline"
     response["Cache-Control"] = "private, max-age=86400, immutable"
+    patch_vary_headers(response, ["Accept"])
     return response

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
-from evenhand.generation.images import EncodingThreads, ImageError, decode_png, encode_png, sha256_of
+from evenhand.generation.images import EncodingThreads, ImageError, decode_png, encode_png, sha256_of, smaller_webp
 
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 
@@ -78,3 +80,37 @@ def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
 def test_sha256_of_the_empty_bytes() -> None:  # FIPS 180-4's well-known value
     assert sha256_of(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert sha256_of(b"abc") == hashlib.sha256(b"abc").hexdigest()
+
+
+# ------------------------------------------------------------------------------ WebP
+
+
+def test_a_webp_holds_the_same_pixels_in_fewer_bytes() -> None:
+    picture = np.add.outer(np.arange(60), np.arange(80))[..., None].repeat(3, axis=2).astype(np.uint8)
+    data = smaller_webp(encode_png(picture))
+    assert data is not None
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("WEBP", (80, 60))
+        assert np.array_equal(np.array(image.convert("RGB")), picture)
+    assert len(data) < len(encode_png(picture))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(np.zeros((1, 16_384, 3), np.uint8), id="wider than WebP allows"),
+        pytest.param(np.random.default_rng(0).integers(0, 256, (2, 9, 3), dtype=np.uint8), id="no smaller"),
+    ],
+)
+def test_where_webp_does_not_help_there_is_none(picture: np.ndarray) -> None:
+    assert smaller_webp(encode_png(picture)) is None
+
+
+def test_a_webp_with_other_pixels_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    png = encode_png(np.random.default_rng(0).integers(0, 9, (32, 32, 3), dtype=np.uint8))
+    assert smaller_webp(png) is not None
+    lossless = Image.Image.save
+    monkeypatch.setattr(
+        Image.Image, "save", lambda self, file, **how: lossless(self, file, **(how | {"lossless": False, "quality": 1}))
+    )
+    assert smaller_webp(png) is None

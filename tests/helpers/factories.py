@@ -13,6 +13,7 @@ from evenhand.demo.scenes import built_in_prompts
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
 from evenhand.generation.images import encode_png
 from evenhand.sampling.prompts import prompts_sha256
+from evenhand.studies.check_pairs import fault_of, uses
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.drafts import create_study
 from evenhand.studies.image_store import store_image
@@ -29,7 +30,6 @@ from evenhand.studies.models import (
     Study,
     SubsetPrompt,
 )
-from evenhand.studies.pipeline.checks import fault_of, uses
 
 
 def make_admin(username: str = "ada") -> User:
@@ -126,18 +126,20 @@ def make_ready_study(
             )
             for k, prompt in enumerate(prompts)
         )
-    make_check_pairs(study, configuration, arms[0])
+    make_check_pairs(study, configuration, arms[0], draw)
     study.state = Study.State.READY
     study.save()
     return study
 
 
-def make_check_pairs(study: Study, configuration: StudyConfiguration, arm: Arm) -> None:
+def make_check_pairs(
+    study: Study, configuration: StudyConfiguration, arm: Arm, draw: Callable[[Prompt, Arm], np.ndarray] = flat_colour
+) -> None:
     """The check pairs that a configuration wants, of prompts outside the final subset."""
     assert study.recipe is not None
     first = 3 * configuration.per_stratum
     outside = study.prompt_set.prompts.order_by("index")[first : first + 1 + configuration.checks_needed]
-    images = [drawn_image(prompt, arm, study.recipe) for prompt in outside]
+    images = [drawn_image(prompt, arm, study.recipe, draw) for prompt in outside]
     for number, use in enumerate(uses(configuration)):
         CheckPair.objects.create(
             study=study,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evenhand.generation.damage import damaged
 from evenhand.generation.images import decode_png
 from evenhand.studies.image_store import image_path
 from evenhand.studies.models import CheckPair, Image, SubsetPrompt
@@ -62,13 +61,3 @@ def test_too_few_prompts_are_said_before_anything_runs() -> None:
 def test_a_study_without_checks_has_no_batch_for_them() -> None:
     study = make_ready_study()
     assert stages.DEFINITIONS["checks"].plan(study, stages.configuration_of(study)) == []
-
-
-def test_damage_keeps_the_size_and_nothing_else() -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (67, 70, 3), dtype=np.uint8)
-    worse = damaged(picture, rng)
-    assert (worse.shape, worse.dtype) == (picture.shape, picture.dtype)
-    assert np.mean(worse == picture) < 0.2
-    with pytest.raises(ValueError, match="7×90 is too small"):
-        damaged(picture[:, :7].repeat(2, axis=0)[:90], rng)

@@ -1,7 +1,7 @@
 """Nothing that reaches a browser besides the pixels tells which arm a picture belongs to, or which kind a trial is.
 
 A whole study of simulated evaluators is recorded, page, JSON and picture, with every header, and then read with the
-database at hand. Practice is known as practice, by design.
+database at hand. Practice is known as practice, by design. The lengths of files are tested on more pairs than that.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from django.db import connection
 from pytest_django.live_server_helper import LiveServer
 from scipy import stats
 
-from evenhand.generation.damage import damaged
-from evenhand.generation.images import decode_png, encode_png
+from evenhand.demo import scenes
+from evenhand.studies import check_pairs
 from evenhand.studies.access import link_for
-from evenhand.studies.image_store import image_path, store_image
+from evenhand.studies.image_store import image_path, store_picture
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import Arm, Image, Study, Trial
+from evenhand.studies.models import Arm, CheckPair, Image, Pair, Prompt, Study, Trial
 from evenhand.studies.simulation.deciders import Population, Preference, RecordDecider, enrol_simulated
 from evenhand.studies.simulation.visits import Visitor, Walk
 from tests.helpers.factories import make_ready_study
@@ -41,7 +41,11 @@ OF = PAIRS + CHECKS + REPEATS
 FIRST_KEY = 734_001  # primary keys that cannot be mistaken for a count or a position
 TABLES = ("arm", "image", "pair", "comparison", "checkpair", "trial", "booklet", "evaluator", "rating", "prompt")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+PICTURES = ("picture", "webp")
+BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 CHANCE = 1e-5  # a test of independence that fails less often than this
+LENGTHS_CHANCE = 1e-3  # the same for lengths of files, which are the same in every run
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Exchange:
     """One request and its answer, as they went over the wire."""
 
     who: int
-    what: str  # page, json or picture
+    what: str  # page, json, picture (PNG) or webp
     method: str
     url: str
     status: int
@@ -59,7 +63,7 @@ class Exchange:
     @property
     def text(self) -> str:
         """Everything that can be read; of a picture all but its bytes."""
-        body = "" if self.what == "picture" else self.body.decode()
+        body = "" if self.what in PICTURES else self.body.decode()
         return "\n".join((self.url, *(f"{name}: {value}" for name, value in self.headers), body))
 
 
@@ -99,10 +103,37 @@ class Looking:
     def choose(self, trial: Mapping[str, Any], pictures: Mapping[str, bytes]) -> int:
         self.client.get(self.path, headers={"Accept": "text/html"})
         self.client.get(self.path, headers={"Accept": "application/json"})
+        for side in SIDES:
+            self.client.get(trial[side], headers={"Accept": BROWSER})
         return self.decider.choose(trial, pictures)
 
     def comprehension(self) -> Mapping[str, str]:
         return self.decider.comprehension()
+
+
+def scene(prompt: Prompt, arm: Arm) -> np.ndarray:
+    """The prompt's scene, as another arm draws it a little differently, with the grain of a generated picture."""
+    parsed = scenes.parse(prompt.text)
+    rng = np.random.default_rng([prompt.index, arm.pk])
+    picture = scenes.render(scenes.place(parsed, np.random.default_rng(prompt.index)))[0]
+    grain = rng.normal(0, 1 + 0.25 * rng.random(), picture.shape)
+    return np.clip(np.rint(picture + grain), 0, 255).astype(np.uint8)
+
+
+def make_checks_anew(study: Study) -> None:
+    """Check pairs with both faults, made as a preparation makes them; every picture gets a WebP."""
+    for sha256 in Image.objects.values_list("sha256", flat=True):
+        store_picture(image_path(sha256).read_bytes())
+    ratios = check_pairs.size_ratios(study)
+    checks = list(study.check_pairs.select_related("better__prompt"))
+    others = [check.better for check in checks]
+    for check in checks:
+        check.fault = list(CheckPair.Fault)[check.number % 2]
+        rng = np.random.default_rng(check.number)
+        check.worse = check_pairs.worse_image(check.better, check.fault, others, ratios, rng)
+        if check.worse.pk is None:
+            check.worse.save()
+        check.save()
 
 
 @pytest.fixture
@@ -115,17 +146,10 @@ def recording(live_server: LiveServer) -> Recording:
                     "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [f"studies_{table}", FIRST_KEY]
                 )
     study = make_ready_study(
-        quota=PEOPLE, introduction=True, practice_trials=PRACTICE, attention_checks=CHECKS, repeats=REPEATS,
+        draw=scene, quota=PEOPLE, introduction=True, practice_trials=PRACTICE, attention_checks=CHECKS, repeats=REPEATS,
         break_every=7,
     )  # fmt: skip
-    for number, check in enumerate(study.check_pairs.select_related("better")):
-        if number % 2:
-            pixels = damaged(decode_png(image_path(check.better.sha256).read_bytes()), np.random.default_rng(number))
-            check.worse = Image.objects.create(
-                prompt=check.prompt, seed=0, kind="altered", state="done", width=64, height=64,
-                sha256=store_image(encode_png(pixels)),
-            )  # fmt: skip
-            check.save()
+    make_checks_anew(study)
     open_study(study)
     made = Recording(study)
     people = enrol_simulated(study, PEOPLE)
@@ -143,7 +167,9 @@ def record(made: Recording, who: int, visitor: Visitor, url: str) -> None:
         made.exchanges.append(
             Exchange(
                 who=who,
-                what={"image/png": "picture", "text/html": "page", "application/json": "json"}[kind],
+                what={"image/png": "picture", "image/webp": "webp", "text/html": "page", "application/json": "json"}[
+                    kind
+                ],
                 method=response.request.method,
                 url=response.request.url.raw_path.decode(),
                 status=response.status_code,
@@ -187,6 +213,7 @@ def test_nothing_that_is_served_leaks(recording: Recording) -> None:
     check_json_is_alike(recording)
     check_preloads_are_the_next_trials(recording)
     check_pictures_carry_pixels_alone(recording)
+    check_two_pictures_are_of_one_length(recording)
     check_sides_and_positions(recording)
     check_ids_are_random(recording)
 
@@ -222,8 +249,8 @@ def check_headers(made: Recording) -> None:
         length = dict(headers).get("Content-Length")
         assert length is None or length == str(len(exchange.body))
         variants[exchange.what].add(tuple((n, "" if n == "Content-Length" else v) for n, v in headers))
-    assert {what: len(kinds) for what, kinds in variants.items()} == {"page": 1, "json": 1, "picture": 1}
-    names = {name.lower() for name, _ in next(iter(variants["picture"]))}
+    assert {what: len(kinds) for what, kinds in variants.items()} == {"page": 1, "json": 1, "picture": 1, "webp": 1}
+    names = {name.lower() for what in PICTURES for name, _ in next(iter(variants[what]))}
     assert not names & {"etag", "last-modified", "set-cookie"}
 
 
@@ -280,7 +307,7 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def check_pictures_carry_pixels_alone(made: Recording) -> None:
-    """One header, the pixels, the end: no text, time, profile or compression setting sets a picture apart."""
+    """One header, the pixels, zeros, the end: no text, time, profile or compression setting sets a picture apart."""
     shapes = set()
     kinds = set(Trial.objects.filter(booklet__evaluator__isnull=False).values_list("left_image__kind", flat=True))
     assert kinds == {"generated", "altered"}
@@ -289,12 +316,26 @@ def check_pictures_carry_pixels_alone(made: Recording) -> None:
             parts = list(chunks(exchange.body))
             data = b"".join(content for name, content in parts if name == b"IDAT")
             names = [name for name, _ in parts if name != b"IDAT"]
-            assert names == [b"IHDR", b"IEND"]
+            assert names == [b"IHDR", b"paDd", b"IEND"]
+            assert not any(dict(parts)[b"paDd"])
             end = zlib.decompressobj()
             end.decompress(data)
             assert end.unused_data == b""
             shapes.add((parts[0][1], data[:2]))  # size, depth, colour type; zlib's window and level
     assert len(shapes) == 1
+
+
+def check_two_pictures_are_of_one_length(made: Recording) -> None:
+    """Of every trial, whatever its kind, as PNG and as WebP."""
+    for what in PICTURES:
+        lengths = defaultdict(set)
+        for exchange in made.exchanges:
+            if exchange.what == what:
+                lengths[exchange.url.rsplit("/", 2)[-2] if "example" not in exchange.url else "example"].add(
+                    len(exchange.body)
+                )
+        assert len(lengths) >= PEOPLE * OF
+        assert {trial: len(different) for trial, different in lengths.items()} == dict.fromkeys(lengths, 1)
 
 
 # ------------------------------------------------------------------------------ statistics
@@ -333,6 +374,49 @@ def check_ids_are_random(made: Recording) -> None:
     for flags, rows in ((np.array(main), digits), (np.array(on_left), digits[main])):
         for column in np.delete(rows, (12, 16), axis=1).T:  # without the version and the variant
             assert stats.mannwhitneyu(column[flags], column[~flags]).pvalue > CHANCE / 60
+
+
+# ------------------------------------------------------------------------------ lengths of files
+
+
+def test_no_length_tells_a_check_or_its_better_side() -> None:
+    """Not even of the stored files, which are not served as they are: of 56 check pairs and 60 others."""
+    study = make_ready_study(draw=scene, per_stratum=10, attention_checks=27, trials_per_evaluator=30)
+    make_checks_anew(study)
+    checks = [
+        (check.better.sha256, check.worse.sha256) for check in study.check_pairs.select_related("better", "worse")
+    ]
+    mains = Pair.objects.filter(comparison__study=study).values_list(
+        "candidate_image__sha256", "baseline_image__sha256"
+    )
+    assert (len(checks), len(mains)) == (56, 60)
+    for kind in (0, 1):  # PNG, WebP
+        check_lengths, main_lengths = (
+            np.array([[check_pairs.sizes_of(sha256)[kind] for sha256 in pair] for pair in pairs])
+            for pairs in (checks, mains)
+        )
+        assert independent(check_lengths, main_lengths)
+        doubled = check_lengths * [1, 2]  # what noise does: the test finds it
+        assert not independent(doubled, main_lengths)
+
+
+def independent(checks: np.ndarray, mains: np.ndarray) -> bool:
+    """Whether neither the length served nor the difference of two lengths goes with kind or side. (pairs, 2) each."""
+    served = [stats.mannwhitneyu(checks.max(1), mains.max(1)).pvalue]
+    larger = stats.binomtest(int((checks[:, 0] > checks[:, 1]).sum()), len(checks)).pvalue
+    gaps = [np.abs(np.log(lengths[:, 0] / lengths[:, 1])) for lengths in (checks, mains)]
+    return min(*served, larger, stats.mannwhitneyu(*gaps).pvalue, error_of_classifier(checks, mains)) > LENGTHS_CHANCE
+
+
+def error_of_classifier(checks: np.ndarray, mains: np.ndarray) -> float:
+    """How likely chance does as well as a nearest-neighbour classifier of kinds by length, left out one by one."""
+    lengths = np.log(np.concatenate([checks.max(1), mains.max(1)]))
+    kinds = np.repeat([True, False], [len(checks), len(mains)])
+    distance = np.abs(lengths[:, None] - lengths)
+    np.fill_diagonal(distance, np.inf)
+    guessed = kinds[np.argsort(distance, axis=1)[:, :5]].mean(1) > 0.5
+    right = int((guessed == kinds).sum())
+    return float(stats.binomtest(right, len(kinds), max(kinds.mean(), 1 - kinds.mean()), alternative="greater").pvalue)
 
 
 # ------------------------------------------------------------------------------ the other answers

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
+from evenhand.generation.images import decode_png
+from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, questions_text
@@ -58,8 +61,9 @@ def test_the_instructions_show_an_example_and_say_which_is_better(client: Client
     pair = visitor.evaluator.study.check_pairs.get()
     assert pair.prompt.text in page
     assert "Left is much better” here" in page
-    pictures = [client.get(f"{visitor.path}example/{side}").getvalue() for side in ("left", "right")]
-    assert [hashlib.sha256(data).hexdigest() for data in pictures] == [pair.better.sha256, pair.worse.sha256]
+    pictures = [decode_png(client.get(f"{visitor.path}example/{side}").content) for side in ("left", "right")]
+    stored = [decode_png(image_path(image.sha256).read_bytes()) for image in (pair.better, pair.worse)]
+    assert all(map(np.array_equal, pictures, stored))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
