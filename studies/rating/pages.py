@@ -15,9 +15,8 @@ from evenhand.studies.access import completion_code
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.criteria import Criterion
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import CheckPair, Evaluator, Rating
+from evenhand.studies.models import CheckPair, Evaluator, Rating, Trial
 from evenhand.studies.panels import CODE
-from evenhand.studies.procedure import TRIES
 from evenhand.studies.rating import answers, introduction
 from evenhand.studies.rating.progress import Progress, State
 
@@ -60,12 +59,9 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progr
     elif page == State.CONSENT:
         context |= _consent(configuration, request)
     elif page == State.INSTRUCTIONS:
-        context |= _instructions(evaluator, token, configuration)
+        context |= _instructions(evaluator, token) | {"label": _after_instructions(configuration, progress)}
     elif page == State.COMPREHENSION:
-        context |= {
-            "tries_left": TRIES - evaluator.comprehension_tries,
-            "options": options_of(configuration, configuration.criteria[0]),
-        }
+        context |= _comprehension(evaluator, token, configuration)
     elif page == State.FINISHED:
         context |= _finished(evaluator, configuration)
     elif page == State.QUESTION:
@@ -146,15 +142,44 @@ def _consent(configuration: StudyConfiguration, request: HttpRequest) -> dict[st
     }
 
 
-def _instructions(evaluator: Evaluator, token: str, configuration: StudyConfiguration) -> dict[str, Any]:
+def _instructions(evaluator: Evaluator, token: str) -> dict[str, Any]:
     example = introduction.example_of(evaluator)
-    pictures = [reverse("rating:example", args=[token, side]) for side in SIDES]
     return {
-        "options": options_of(configuration, configuration.criteria[0]),
         "example": example,
-        "pictures": pictures,
+        "pictures": [reverse("rating:example", args=[token, side]) for side in SIDES],
         "damaged": example is not None and example.fault == CheckPair.Fault.DAMAGED,
     }
+
+
+def _comprehension(evaluator: Evaluator, token: str, configuration: StudyConfiguration) -> dict[str, Any]:
+    """Return the questions; after a wrong try with what was right chosen, what was wrong marked, and the task again."""
+    tried = evaluator.comprehension_tries > 0
+    wrong = evaluator.comprehension_wrong if tried else []
+    questions = [
+        {"question": question, "wrong": i in wrong, "chosen": question.right if tried and i not in wrong else None}
+        for i, question in enumerate(configuration.comprehension)
+    ]
+    panel = configuration.panel if evaluator.external_key is not None else ""
+    again = _instructions(evaluator, token) if tried else {}
+    return {"key": uuid.uuid4(), "tried": tried, "wrong": wrong, "questions": questions, "panel": panel, **again}
+
+
+def label_of(progress: Progress) -> str:
+    """Return the words for a button that leads to an evaluator's step."""
+    if progress.state == State.PRACTICE:
+        return gettext("Start practice") if progress.position == 1 else gettext("Next practice pair")
+    if progress.state == State.COMPREHENSION:
+        return gettext("Go to the questions")
+    if progress.state == State.TRIAL:
+        return gettext("Show the first pair") if progress.position == 1 else gettext("Next pair")
+    return gettext("Continue")
+
+
+def _after_instructions(configuration: StudyConfiguration, progress: Progress) -> str:
+    """Return the words for the button that leaves the instructions."""
+    if progress.trial is not None and progress.trial.kind == Trial.Kind.PRACTICE:
+        return gettext("Start practice")
+    return gettext("Go to the questions") if configuration.comprehension else gettext("Show the first pair")
 
 
 def _finished(evaluator: Evaluator, configuration: StudyConfiguration) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from evenhand.studies.access import evaluator_for
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Trial
 from evenhand.studies.rating import answers, enrolment, introduction
+from evenhand.studies.rating.feedback_text import feedback_body, feedback_text
 from evenhand.studies.rating.forms import AnswerForm, SkipForm
 from evenhand.studies.rating.language import speaking
-from evenhand.studies.rating.pages import body, refusal, show, wants_json
+from evenhand.studies.rating.pages import body, label_of, refusal, show, wants_json
 from evenhand.studies.rating.picture_files import WEBP_TYPE, picture_file
 from evenhand.studies.rating.progress import Progress, State, last_answer_of, progress_of
 from evenhand.studies.rating.withdrawal import withdraw
@@ -98,7 +99,11 @@ def leave_step(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRe
 def comprehension(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Take one try of the questions about the instructions."""
     if progress_of(evaluator).state == State.COMPREHENSION:
-        introduction.answer_comprehension(evaluator, request.POST.dict())
+        try:
+            key = uuid.UUID(request.POST["key"]) if "key" in request.POST else None
+        except ValueError:
+            return refusal(request, 400, "invalid", "key: give a UUID")
+        introduction.answer_comprehension(evaluator, request.POST.dict(), key)
     return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
@@ -135,18 +140,12 @@ def rate(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 @require_safe
 def feedback(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
     """Show feedback on the last practice answer, for a browser without JavaScript."""
-    right = introduction.feedback_on(introduction.last_practice(evaluator))
-    if right is None:
+    given = introduction.feedback_on(introduction.last_practice(evaluator))
+    if given is None:
         return redirect("rating:home", token=token)
-    context = {"token": token, "right": right, "text": feedback_text(right)}
+    label = label_of(progress_of(evaluator))
+    context = {"token": token, "feedback": given, "text": feedback_text(given), "label": label}
     return render(request, "rating/feedback.html", context)
-
-
-def feedback_text(right: bool) -> str:
-    """Return what an evaluator reads after a practice answer."""
-    if right:
-        return gettext("Yes: most people prefer the same picture.")
-    return gettext("Most people prefer the other picture here: it is cleaner, or it fits the text better.")
 
 
 @for_evaluator
@@ -168,13 +167,12 @@ def accepted(
     request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, rating: Rating | None = None
 ) -> HttpResponseBase:
     """Respond that what was sent is stored, with the evaluator's next step."""
-    right = introduction.feedback_on(rating)
+    given = introduction.feedback_on(rating)
     if wants_json(request):
-        feedback = {} if right is None else {"feedback": {"right": right, "text": feedback_text(right)}}
-        return JsonResponse(
-            {"accepted": True, "next": body(token, configuration_of(evaluator.study), progress), **feedback}
-        )
-    return redirect("rating:home" if right is None else "rating:feedback", token=token)
+        told = {} if given is None else {"feedback": feedback_body(given, progress)}
+        step = body(token, configuration_of(evaluator.study), progress)
+        return JsonResponse({"accepted": True, "next": step, **told})
+    return redirect("rating:home" if given is None else "rating:feedback", token=token)
 
 
 def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answers.AnswerError) -> HttpResponseBase:

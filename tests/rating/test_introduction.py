@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from django.test import Client
 from evenhand.generation.images import decode_png
 from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import Evaluator, Rating, Study, Trial
+from evenhand.studies.models import CheckPair, Evaluator, Rating, Study, Trial
 from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, questions_text
 from evenhand.studies.rating.enrolment import enrol
 from evenhand.studies.revision import revise
@@ -60,22 +61,68 @@ def test_the_instructions_show_an_example_and_say_which_is_better(client: Client
     page = client.get(visitor.path).content.decode()
     pair = visitor.evaluator.study.check_pairs.get()
     assert pair.prompt.text in page
-    assert "Left is much better” here" in page
+    assert "the right one does not; we expect the answer “Left is much better”" in page
+    assert "There is no right answer; tell us what you prefer." in page
+    assert "ost people" not in page
+    assert "Click a picture to see both enlarged." in page
+    assert "in one place" not in page
     pictures = [decode_png(client.get(f"{visitor.path}example/{side}").content) for side in ("left", "right")]
     stored = [decode_png(image_path(image.sha256).read_bytes()) for image in (pair.better, pair.worse)]
     assert all(map(np.array_equal, pictures, stored))
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_practice_tells_what_most_people_see(client: Client, sign: int) -> None:
+def test_the_instructions_tell_what_the_study_has(client: Client) -> None:
+    has = {"zoom": False, "flip": True, "comprehension": QUESTIONS, "both_bad_option": "Both are bad"}
+    visitor = visitor_of(client, introduction=True, **has)
+    visitor.post("consent", {"agree": "1"})
+    page = client.get(visitor.path).content.decode()
+    assert "enlarged" not in page
+    assert "both in one place, by turns" in page
+    assert "its key from 1 to 6." in page
+    assert "Go to the questions" in page
+
+
+SAID = {
+    ("damaged", -1): "The right picture is damaged; we expect the left one to be preferred.",
+    ("damaged", 1): "The left picture is damaged; we expect the right one to be preferred.",
+    ("other_prompt", -1): "The left picture shows what the text says, the right one does not; we expect the left one",
+    ("other_prompt", 1): "The right picture shows what the text says, the left one does not; we expect the right one",
+}
+
+
+@pytest.mark.parametrize(("fault", "side"), list(SAID))
+@pytest.mark.parametrize(("pressed", "right"), [(2, True), (1, True), (-1, False), (-2, False), (0, None)])
+def test_practice_names_the_fault_and_where_it_stood(
+    client: Client, fault: str, side: int, pressed: int, right: bool | None
+) -> None:
     visitor = visitor_of(client, practice_trials=1)
+    CheckPair.objects.update(fault=fault)
     status = visitor.post("consent", {"agree": "1"}).json()["next"]
+    Trial.objects.filter(kind="practice").update(expected_choice=side)
     assert (status["state"], status["trial"]["position"], status["trial"]["of"]) == ("practice", 1, 1)
-    reply = visitor.post("rate", answer(status["trial"], sign * right_choice(status))).json()
-    assert reply["feedback"]["right"] is (sign == 1)
+    reply = visitor.post("rate", answer(status["trial"], pressed * side)).json()
+    assert reply["feedback"]["right"] is right
+    assert SAID[fault, side] in reply["feedback"]["text"]
+    assert reply["feedback"]["text"].startswith(
+        {True: "That is what we expected.", False: "The ", None: "You preferred neither picture"}[right]
+    )
+    assert "ost people" not in reply["feedback"]["text"]
+    assert reply["feedback"]["button"] == "Show the first pair"
     assert (reply["next"]["state"], reply["next"]["trial"]["position"]) == ("trial", 1)
     assert reply["next"]["trial"]["of"] == 12
     assert "feedback" not in visitor.post("rate", answer(reply["next"]["trial"])).json()
+
+
+def test_where_nothing_is_right_practice_says_so(client: Client) -> None:
+    visitor = visitor_of(client, practice_trials=2)
+    status = visitor.post("consent", {"agree": "1"}).json()["next"]
+    Trial.objects.filter(kind="practice").update(expected_choice=None)
+    feedback = visitor.post("rate", answer(status["trial"], 1)).json()["feedback"]
+    assert feedback == {
+        "right": None,
+        "text": "There is no right answer to this one: tell us what you prefer.",
+        "button": "Next practice pair",
+    }
 
 
 def test_practice_without_javascript_shows_its_feedback_on_a_page(client: Client) -> None:
@@ -83,7 +130,10 @@ def test_practice_without_javascript_shows_its_feedback_on_a_page(client: Client
     status = visitor.post("consent", {"agree": "1"}).json()["next"]
     sent = client.post(f"{visitor.path}rate/", answer(status["trial"], -right_choice(status)))
     assert sent.headers["Location"] == f"{visitor.path}feedback/"
-    assert "Look again" in client.get(f"{visitor.path}feedback/").content.decode()
+    page = client.get(f"{visitor.path}feedback/").content.decode()
+    assert "Look again" in page
+    assert "we expect the" in page
+    assert "Show the first pair" in page
 
 
 def test_comprehension_gives_two_tries_and_then_thanks(client: Client) -> None:
@@ -94,11 +144,74 @@ def test_comprehension_gives_two_tries_and_then_thanks(client: Client) -> None:
     early = visitor.post("rate", answer({"id": str(trial.public_id)}))
     assert (early.status_code, early.json()["detail"]) == (409, "the questions about the instructions come first")
     assert visitor.post("comprehension", {"q0": "0", "q1": "0"}).json()["next"]["state"] == "comprehension"
-    assert "last try" in client.get(visitor.path).content.decode()
+    page = client.get(visitor.path).content.decode()
+    assert "This is the last try." in page
+    assert "1 of 2 answers was not right" in page
+    assert "the study ends here for you" in page
     assert visitor.post("comprehension", {"q0": "1"}).json()["next"]["state"] == "screened_out"
     assert visitor.post("comprehension", {"q0": "1", "q1": "0"}).json()["next"]["state"] == "screened_out"
     assert visitor.post("rate", answer({"id": str(trial.public_id)})).status_code == 403
     assert Rating.objects.count() == 0
+
+
+def test_the_second_try_shows_what_was_wrong_with_the_task_and_the_example(client: Client) -> None:
+    visitor = visitor_of(client, comprehension=QUESTIONS, introduction=True)
+    visitor.post("consent", {"agree": "1"})
+    visitor.post("go-on", {})
+    page = client.get(visitor.path).content.decode()
+    assert "An answer" not in page
+    assert "checked" not in page
+    client.post(f"{visitor.path}comprehension/", {"q0": "1", "q1": "1", "key": hidden(page, "key")})
+    page = client.get(visitor.path).content.decode()
+    first, second = page.split("<fieldset")[1:]
+    assert re.findall(r'value="(\d)" required\s+checked', first) == ["1"]  # what was right stays chosen
+    assert "Your answer was not right" not in first
+    assert "Your answer was not right" in second
+    assert "checked" not in second
+    assert "For each pair you read a text" in page
+    assert CheckPair.objects.get(use="example").prompt.text in page
+
+
+def test_a_wrong_answer_sent_twice_is_one_try(client: Client) -> None:
+    visitor = visitor_of(client, comprehension=QUESTIONS)
+    visitor.post("consent", {"agree": "1"})
+    key = hidden(client.get(visitor.path).content.decode(), "key")
+    for _ in range(3):
+        client.post(f"{visitor.path}comprehension/", {"q0": "0", "q1": "0", "key": key})
+        visitor.evaluator.refresh_from_db()
+        assert visitor.evaluator.comprehension_tries == 1
+    assert visitor.evaluator.comprehension_wrong == [0]
+    again = hidden(client.get(visitor.path).content.decode(), "key")
+    assert again != key
+    for _ in range(2):
+        reply = visitor.post("comprehension", {"q0": "1", "q1": "0", "key": again})
+        assert reply.json()["next"]["state"] == "trial"
+    refused = visitor.post("comprehension", {"key": "no key"})
+    assert refused.status_code == 200  # the check is passed: nothing is read any more
+
+
+def test_a_key_that_is_none_is_refused_and_no_try_is_used(client: Client) -> None:
+    visitor = visitor_of(client, comprehension=QUESTIONS)
+    visitor.post("consent", {"agree": "1"})
+    refused = visitor.post("comprehension", {"q0": "0", "key": "no key"})
+    assert (refused.status_code, refused.json()["detail"]) == (400, "key: give a UUID")
+    visitor.evaluator.refresh_from_db()
+    assert visitor.evaluator.comprehension_tries == 0
+
+
+def test_who_came_from_a_panel_is_told_where_failing_leads(client: Client) -> None:
+    visitor = visitor_of(client, comprehension=QUESTIONS)
+    Evaluator.objects.update(external_key="abc")
+    visitor.post("consent", {"agree": "1"})
+    visitor.post("comprehension", {})
+    assert "you return to Prolific" in client.get(visitor.path).content.decode()
+
+
+def hidden(page: str, name: str) -> str:
+    """The value of a hidden field."""
+    found = re.search(rf'name="{name}" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
 
 
 def test_the_second_try_is_enough(client: Client) -> None:
