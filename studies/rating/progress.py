@@ -10,12 +10,10 @@ from enum import StrEnum
 from django.utils import timezone
 
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.criteria import MOST_CRITERIA
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 
 TRIALS_AHEAD = 2  # whose pictures the page may fetch early
-TRIALS_READ = 1 + MOST_CRITERIA * (1 + TRIALS_AHEAD)  # the one that is answered, and those behind it
 
 # These queries run at every answer, and are written by hand: Django takes longer to compile them than PostgreSQL to run
 # them, and with joins instead of subqueries PostgreSQL would plan for longer than it runs (docs/performance.md).
@@ -128,10 +126,12 @@ def open_trials(evaluator: Evaluator, answered_id: uuid.UUID | None = None) -> l
     A repeat opens when its pair is answered: a pair that was skipped, or given to somebody else, is not repeated.
     answered_id: the public id of a trial that counts as answered for the opening of its repeat.
     """
+    configuration = configuration_of(evaluator.study)
+    together = 1 if configuration.runs else len(configuration.criteria)
     parameters = {
         "evaluator": evaluator.pk,
         "answered": answered_id.hex if answered_id else None,
-        "most": TRIALS_READ,
+        "most": 1 + together * (1 + TRIALS_AHEAD),  # the one that is answered, and those behind it
     }
     return list(Trial.objects.raw(OPEN_TRIALS_QUERY, parameters))
 
