@@ -70,6 +70,12 @@ def study_to_join(token: str) -> Study:
     return study
 
 
+def panel_hmac(study: Study, external_key: str) -> str:
+    """Return a keyed hash of a panel's id, 64 hex digits: it tells the same person again and cannot be turned back."""
+    message = f"panel:{study.pk}:{external_key}".encode()
+    return hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).hexdigest()
+
+
 def completion_code(evaluator: Evaluator, study_code: str) -> str:
     """Return the code that proves to a panel that this evaluator has finished.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from evenhand.errors import InputError
 
@@ -22,6 +22,7 @@ ENDS = (
     "too_small",  # the window or the device is not what the study needs
     "already",  # took part before
 )
+SUBMISSION_WORDS = ("session", "assignment", "submission", "response")  # in the name of a submission's own id
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class EndReturn:
         """Say what is wrong; empty if nothing is."""
         if self.end not in ENDS:
             return f"{self.end!r} is none of {', '.join(ENDS)}"
+        if self.end == "finished":
+            return "the code and the address of “finished” are the study's own"
         if not self.code.isascii():
             return f"{self.end}: use plain letters and digits in the code"
         return f"{self.end}: {problem}" if (problem := url_problem(self.url)) else ""
@@ -43,10 +46,14 @@ class EndReturn:
 
 @dataclass(frozen=True)
 class PanelPreset:
-    """A panel's own names, and what a study admin sets there."""
+    """A panel's own names, and what a study admin sets there.
+
+    ``query``: what is appended to the study's link there; empty where the panel appends its parameters itself.
+    """
 
     name: str
     parameters: tuple[str, ...]
+    query: str
     completion_url: str
     advice: str
 
@@ -55,27 +62,61 @@ PRESETS = {
     "prolific": PanelPreset(
         "Prolific",
         ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
+        "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}",
         "https://app.prolific.com/submissions/complete?cc={code}",
-        "Make one completion code for each end under “Completion codes”: finished as “Completed”, screened out as "
-        "“Screen-out”, the other ends as “Request a return” or “Manual review”.",
+        "On Prolific, record ids by URL parameters, let people return by redirect, and make one completion code for "
+        "each end: finished with the action “Approve” or “Manually review”; screened out with the action of a paid "
+        "screen-out where your account has it; full, too small, withdrawn and already with “Request a return”; partial "
+        "and closed with “Manually review”. Without the study's own code Prolific cannot know who has finished.",
     ),
     "connect": PanelPreset(
         "CloudResearch Connect",
         ("participantId", "assignmentId", "projectId"),
         "",
-        "Choose “Custom completion code”, paste the code of “finished”, and give the redirect address of your "
-        "project as the return address.",
+        "",
+        "On Connect, paste the link as the project's address; Connect appends its parameters itself. Take the Redirect "
+        "URL at the end of its wizard as the return address, or its completion code as the code of “finished”, and use "
+        "them for no other end. For people who are screened out or stop early, Connect has completions of its own "
+        "(“partial completes” or “completion branches”): their addresses belong to the other ends.",
     ),
     "sona": PanelPreset(
         "SONA",
         ("id",),
+        "id=%SURVEY_CODE%",
         "",
-        "Copy the completion address of the study (“client-side”) and put {id} where it says XXXX; SONA takes no code.",
+        "In SONA, give the link with ?id=%SURVEY_CODE% as the Study URL. Copy the client-side Completion URL from the "
+        "study's information as the return address and put {id} where it says XXXX. SONA takes no code, and grants the "
+        "credit when that address is opened: give it to no other end.",
     ),
     "generic": PanelPreset(
-        "", ("participant",), "", "Name the parameter of your panel’s link that tells participants apart."
+        "",
+        ("participant",),
+        "",
+        "",
+        "Name the parameters of your panel's link: first the one that tells people apart, then, where there is one, "
+        "the one of the single submission, whose name contains session, assignment, submission or response.",
     ),
 }
+
+
+def preset_of(name: str, parameters: tuple[str, ...]) -> str:
+    """Return the key of the preset that a study's panel follows; “generic” where it is another."""
+    for key, preset in PRESETS.items():
+        if (preset.name, preset.parameters) == (name, parameters):
+            return key
+    return "generic"
+
+
+def submission_parameter(names: tuple[str, ...]) -> str | None:
+    """Return the parameter that names one submission of a person, which others do not know; None where none does."""
+    return next((name for name in names[1:] if any(word in name.casefold() for word in SUBMISSION_WORDS)), None)
+
+
+def filled(url: str, *, code: str, person: str) -> str:
+    """Return a return address with code and person's id in place; empty where it needs one that is not there."""
+    if (CODE in url and not code) or (PERSON in url and not person):
+        return ""
+    return url.replace(CODE, quote(code, safe="")).replace(PERSON, quote(person, safe=""))
 
 
 def end_return_from(data: dict[str, Any]) -> EndReturn:

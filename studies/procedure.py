@@ -14,8 +14,7 @@ from evenhand.studies.panels import PRESETS, EndReturn, parameters_problem, url_
 DEFAULT_CONSENT = gettext_noop(
     "You will see pairs of pictures that a computer made from a short text, and say which one is better: "
     "in picture quality and in how well it matches the text. There are no right or wrong answers. "
-    "We store your answers and how long each one took, and nothing that tells who you are. "
-    "Taking part is voluntary; you can stop at any time by closing the page."
+    "Taking part is voluntary."
 )
 PROLIFIC = PRESETS["prolific"].parameters
 MOST_REASONS, LONGEST_REASON = 12, 60

@@ -138,25 +138,27 @@ def cells_of(study: Study) -> list[PairCell]:
     return [PairCell(*row, criterion) for criterion in criteria for row in values]
 
 
-def build_blocks(study: Study, blocks: int) -> int:
+def build_blocks(study: Study, blocks: int, *, simulated: bool = False) -> int:
     """Write booklets until there are ``blocks`` blocks; returns how many blocks were written.
 
-    A block is one transaction. Of two processes that write the same block, the second one violates the uniqueness of
-    booklet numbers, writes nothing, and goes on with the next block.
+    Simulated evaluators have blocks of their own, planned as the others are. A block is one transaction. Of two
+    processes that write the same block, the second one violates the uniqueness of booklet numbers, writes nothing, and
+    goes on with the next block.
     """
     cells = cells_of(study)
     configuration = configuration_of(study)
     stock = Stock(study, configuration)
-    last_block = Booklet.objects.filter(study=study, remainder=False).aggregate(last=Max("block"))["last"]
+    numbered = Booklet.objects.filter(study=study, simulated=simulated, remainder=False)
+    last_block = numbered.aggregate(last=Max("block"))["last"]
     count = 0
     for block in range(0 if last_block is None else last_block + 1, blocks):
         plan = _block_plan(cells, configuration.trials_per_evaluator, configuration.seed, block)
         try:
             with transaction.atomic():
-                _write(study, block, plan, stock)
+                _write(study, block, plan, stock, simulated)
                 count += 1
         except IntegrityError:
-            if not Booklet.objects.filter(study=study, remainder=False, block=block).exists():
+            if not numbered.filter(block=block).exists():
                 raise
     return count
 
@@ -166,10 +168,10 @@ def _block_plan(cells: list[PairCell], trials: int, seed: int, block: int) -> Pl
     return plan if block % 2 == 0 else mirror(plan, np.random.default_rng([seed, block // 2, 1]))
 
 
-def _write(study: Study, block: int, plan: Plan, stock: Stock) -> None:
+def _write(study: Study, block: int, plan: Plan, stock: Stock, simulated: bool) -> None:
     first = block * len(plan)
     booklets = Booklet.objects.bulk_create(
-        Booklet(study=study, block=block, number=first + i) for i in range(len(plan))
+        Booklet(study=study, block=block, number=first + i, simulated=simulated) for i in range(len(plan))
     )
     rng = np.random.default_rng([stock.configuration.seed, block, 2])
     stock.write({booklet: stock.items(showings, rng) for booklet, showings in zip(booklets, plan, strict=True)})

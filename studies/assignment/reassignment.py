@@ -27,7 +27,11 @@ class RaceLost(Exception):
 
 
 def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
-    """Return who will not go on: finished, withdrawn, screened out, or silent for longer than the lease."""
+    """Return whose open trials others may be given.
+
+    They have finished, withdrawn, been screened out or been silent for longer than the lease; or the study admin has
+    left them out and freed their pairs.
+    """
     lease_start = timezone.now() - timedelta(minutes=configuration_of(study).lease_minutes)
     return (
         Evaluator.objects.filter(study=study, booklet__isnull=False)
@@ -43,13 +47,14 @@ def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
             Q(finished_at__isnull=False)
             | Q(withdrawn_at__isnull=False)
             | Q(screened_out_at__isnull=False)
+            | Q(freed_at__isnull=False)
             | Q(last_sign__lt=lease_start)
         )
     )
 
 
-def trials_left_behind(study: Study) -> QuerySet[Trial]:
-    """Return main trials whose slot stays empty unless somebody else is given it.
+def trials_left_behind(study: Study, *, simulated: bool = False) -> QuerySet[Trial]:
+    """Return main trials whose slot stays empty unless somebody else is given it: a person, or a simulation.
 
     A finished evaluator leaves one behind where another filled its slot first and withdrew later. A skipped trial is
     not left behind, because its evaluator has decided about it.
@@ -58,6 +63,7 @@ def trials_left_behind(study: Study) -> QuerySet[Trial]:
     return Trial.objects.filter(
         ~Exists(rating_of_slot),
         booklet__evaluator__in=absent_evaluators(study).values("pk"),
+        booklet__simulated=simulated,
         kind=Trial.Kind.MAIN,
         released=False,
         skip=None,
@@ -68,7 +74,7 @@ def reassign(evaluator: Evaluator) -> Booklet | None:
     """Make a booklet of trials left behind, no prompt twice; None where there are none. Raises ``RaceLost``."""
     study = evaluator.study
     configuration = configuration_of(study)
-    groups = _groups_left_behind(study, configuration)
+    groups = _groups_left_behind(evaluator, configuration)
     if not groups:
         return None
     trials = [trial for group in groups for trial in group]
@@ -77,7 +83,13 @@ def reassign(evaluator: Evaluator) -> Booklet | None:
         if released < len(trials):
             raise RaceLost
         booklet = Booklet.objects.create(
-            study=study, block=0, number=None, remainder=True, evaluator=evaluator, claimed_at=timezone.now()
+            study=study,
+            simulated=evaluator.simulated,
+            block=0,
+            number=None,
+            remainder=True,
+            evaluator=evaluator,
+            claimed_at=timezone.now(),
         )
         rng = np.random.default_rng([configuration.seed, booklet.pk, 3])
         showings = [_showing(groups[int(i)], configuration) for i in rng.permutation(len(groups))]
@@ -87,10 +99,11 @@ def reassign(evaluator: Evaluator) -> Booklet | None:
     return booklet
 
 
-def _groups_left_behind(study: Study, configuration: StudyConfiguration) -> list[list[Trial]]:
+def _groups_left_behind(evaluator: Evaluator, configuration: StudyConfiguration) -> list[list[Trial]]:
     """Return trials left behind in groups that show the same pictures: one a prompt, as many as an evaluator gets."""
     by_prompt: dict[int, list[Trial]] = {}
-    for trial in trials_left_behind(study).select_related("pair__comparison").order_by("booklet", "position"):
+    left_behind = trials_left_behind(evaluator.study, simulated=evaluator.simulated)
+    for trial in left_behind.select_related("pair__comparison").order_by("booklet", "position"):
         assert trial.pair is not None  # a main trial has one
         group = by_prompt.get(trial.pair.prompt_id)
         if group is None and len(by_prompt) < configuration.trials_per_evaluator:

@@ -43,6 +43,8 @@ class Study(models.Model):
         "StudyVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     link_nonce = models.CharField(max_length=32, default=new_nonce, help_text="of the link that lets anybody enrol")
+    visits_without_id = models.PositiveIntegerField(default=0, help_text="that came from a panel without a person's id")
+    last_visit_without_id = models.DateTimeField(null=True, blank=True)
     ratings_root = models.CharField(max_length=64, blank=True, help_text="root of all rating chains, made by closing")
     created_at = models.DateTimeField(auto_now_add=True)
 

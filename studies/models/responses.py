@@ -54,6 +54,8 @@ class Evaluator(models.Model):
     told_criterion = models.PositiveSmallIntegerField(null=True, blank=True, help_text="whose run was announced last")
     finished_at = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, help_text="content and ids deleted on request")
+    freed_at = models.DateTimeField(null=True, blank=True, help_text="left out, and the pairs given to others")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -81,21 +83,22 @@ class Booklet(models.Model):
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="booklets")
     block = models.PositiveIntegerField()
     number = models.PositiveIntegerField(null=True, help_text="its place in the order of claiming; none: a remainder")
+    simulated = models.BooleanField(default=False, help_text="for simulated evaluators, who take nobody's place")
     evaluator = models.OneToOneField(Evaluator, on_delete=models.PROTECT, null=True, blank=True, related_name="booklet")
     claimed_at = models.DateTimeField(null=True, blank=True)
     remainder = models.BooleanField(default=False, help_text="made of trials that others left behind")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["study", "number"], name="one_booklet_per_number"),
+            models.UniqueConstraint(fields=["study", "simulated", "number"], name="one_booklet_per_number"),
             models.CheckConstraint(
                 condition=Q(remainder=False, number__isnull=False)
                 | Q(remainder=True, number__isnull=True, evaluator__isnull=False),
                 name="remainder_is_claimed_and_unnumbered",
             ),
         ]
-        indexes = [models.Index(fields=["study", "evaluator", "number"], name="booklet_to_claim")]
-        ordering = ["study", "number"]
+        indexes = [models.Index(fields=["study", "simulated", "evaluator", "number"], name="booklet_to_claim")]
+        ordering = ["study", "simulated", "number"]
 
     def __str__(self) -> str:
         return f"booklet {self.number} of {self.study_id}"

@@ -146,12 +146,15 @@ def _store(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
     else:
         trial = _trial_out_of_turn(evaluator, answer)
     predecessor = _predecessor(evaluator, trial, answer.corrects)
-    counts = predecessor.counted if predecessor else in_turn or not _is_filled(trial)
+    counts = in_turn or not _is_filled(trial)
     with transaction.atomic():
-        _check_open(evaluator)
+        freed = _check_open(evaluator).freed
         if predecessor is not None:
             _supersede(predecessor)
+            counts = predecessor.counted and (predecessor.slot is not None or freed or trial.kind != Trial.Kind.MAIN)
         rating = _new_rating(evaluator, trial, answer, predecessor, counts)
+        if freed:
+            rating.slot = None  # while they are left out their pairs are others'
         chain.link(rating, chain.end_of(evaluator)).save(force_insert=True)
         progress = progress_of(evaluator, trials[1:] if in_turn else None)
         note_shown(progress)
@@ -197,6 +200,7 @@ class LockedState(NamedTuple):
     study: str  # its state
     withdrawn: bool
     screened_out: bool
+    freed: bool  # left out, and the pairs given to others
 
 
 def _locked_state(evaluator: Evaluator) -> LockedState:
@@ -208,7 +212,8 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
     lock = " FOR SHARE" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT study.state, person.withdrawn_at IS NOT NULL, person.screened_out_at IS NOT NULL"  # noqa: S608
+            "SELECT study.state, person.withdrawn_at IS NOT NULL, person.screened_out_at IS NOT NULL,"  # noqa: S608
+            " person.freed_at IS NOT NULL"
             " FROM studies_evaluator person JOIN studies_study study ON study.id = person.study_id"
             f" WHERE person.id = %s{lock}",
             [evaluator.pk],
@@ -216,7 +221,7 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
         return LockedState(*cursor.fetchone())
 
 
-def _check_open(evaluator: Evaluator) -> None:
+def _check_open(evaluator: Evaluator) -> LockedState:
     """Raise ``NotCollecting`` where no answer may be taken; until the commit this cannot change any more."""
     state = _locked_state(evaluator)
     if state.withdrawn:
@@ -225,6 +230,7 @@ def _check_open(evaluator: Evaluator) -> None:
         raise NotCollecting("you are not taking part in this study")
     if state.study != Study.State.COLLECTING:
         raise NotCollecting(f"the study is {state.study}; it takes no answers now")
+    return state
 
 
 def _trial_out_of_turn(evaluator: Evaluator, answer: Answer) -> Trial:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from evenhand.errors import InputError
+from evenhand.studies.access import panel_hmac
 from evenhand.studies.assignment import reassignment
 from evenhand.studies.assignment.booklets import build_blocks
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Booklet, Evaluator, Study
+from evenhand.studies.rating.statement import statement_of
 
 
 class EnrolmentError(InputError):
@@ -34,28 +35,47 @@ def enrol(
     if study.state in (Study.State.DRAFT, Study.State.CLOSED) or study.current_version is None:
         raise EnrolmentError(f"“{study.name}” is {study.state}: nobody can be invited")
     values = {
+        "study": study,
         "version": study.current_version,
         "simulated": simulated,
         "external_ids": external_ids or {},
         "note": note,
     }
     if external_key is None:
-        return Evaluator.objects.create(study=study, **values)
-    return Evaluator.objects.get_or_create(study=study, external_key=external_key, defaults=values)[0]
+        return Evaluator.objects.create(**values)
+    known = evaluator_of_panel(study, external_key)
+    if known is not None:
+        return known
+    try:
+        with transaction.atomic():
+            return Evaluator.objects.create(
+                **values, external_key=external_key, external_hmac=panel_hmac(study, external_key)
+            )
+    except IntegrityError:  # one_evaluator_per_external_key: the same person came twice at once
+        known = evaluator_of_panel(study, external_key)
+        if known is None:
+            raise
+        return known
+
+
+def evaluator_of_panel(study: Study, external_key: str) -> Evaluator | None:
+    """Return the evaluator with a panel's id, also where the id was deleted and its keyed hash alone is left."""
+    same_person = Q(external_key=external_key) | Q(external_hmac=panel_hmac(study, external_key))
+    return Evaluator.objects.filter(same_person, study=study).first()
 
 
 def consent(evaluator: Evaluator, *, language: str = "", age_confirmed: bool = False) -> Booklet:
     """Record the consent and claim a booklet; a repeated call changes neither. ``EnrolmentError`` if the study is full.
 
-    language: that of the consent text as it was shown; the recorded hash is of the text in this language.
+    language: that of the consent as it was shown; the recorded hash is of its sentences in this language.
     """
     booklet = claim_booklet(evaluator)
     with translation.override(language or settings.LANGUAGE_CODE):
-        text = translation.gettext(configuration_of(evaluator.study).consent)
+        statement = statement_of(evaluator, configuration_of(evaluator.study))
     Evaluator.objects.filter(pk=evaluator.pk, consented_at=None).update(
         consented_at=timezone.now(),
         version=evaluator.study.current_version,
-        consent_text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        consent_text_sha256=statement.sha256,
         language=language,
         age_confirmed=age_confirmed,
     )
@@ -67,7 +87,8 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
     """Return the evaluator's booklet, or claim the lowest free one by a conditional update.
 
     Booklets are numbered from 0, and only those below the quota are given out, so that simultaneous claims cannot
-    exceed it. When all of them are given out, trials that others left behind are; then the study is full.
+    exceed it. When all of them are given out, trials that others left behind are; then the study is full. Simulated
+    evaluators have booklets of their own, as many as the quota, and take no person's place.
     """
     study = evaluator.study
     quota = configuration_of(study).quota
@@ -75,8 +96,7 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
         booklet = Booklet.objects.filter(evaluator=evaluator).first()
         if booklet is not None:
             return booklet
-        free = Booklet.objects.filter(study=study, evaluator=None, number__lt=quota).order_by("number")
-        lowest = free.values_list("pk", flat=True).first()
+        lowest = free_booklets(study, quota, evaluator.simulated).values_list("pk", flat=True).first()
         # Of two claims of one booklet the second updates nothing. Of two by one evaluator the second violates the
         # uniqueness of booklet.evaluator. Either tries again.
         with contextlib.suppress(IntegrityError, reassignment.RaceLost):
@@ -85,7 +105,7 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
                     Booklet.objects.filter(pk=lowest, evaluator=None).update(
                         evaluator=evaluator, claimed_at=timezone.now()
                     )
-            elif not _build_more(study, quota) and reassignment.reassign(evaluator) is None:
+            elif not _build_more(study, quota, evaluator.simulated) and reassignment.reassign(evaluator) is None:
                 if Booklet.objects.filter(evaluator=evaluator).exists():
                     continue  # another request of the same evaluator has just claimed the last one
                 raise EnrolmentError(
@@ -93,11 +113,30 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
                 )
 
 
-def _build_more(study: Study, quota: int) -> bool:
+def free_booklets(study: Study, quota: int, simulated: bool = False) -> QuerySet[Booklet]:
+    """Return the booklets that may be claimed, the lowest first."""
+    free = Booklet.objects.filter(study=study, simulated=simulated, evaluator=None, number__lt=quota)
+    return free.order_by("number")
+
+
+def is_full(study: Study) -> bool:
+    """Whether no person could claim a booklet now; reads only, so that a claim may still find it otherwise."""
+    quota = configuration_of(study).quota
+    return (
+        not free_booklets(study, quota).exists()
+        and _numbered(study, simulated=False).count() >= quota
+        and not reassignment.trials_left_behind(study).exists()
+    )
+
+
+def _numbered(study: Study, *, simulated: bool) -> QuerySet[Booklet]:
+    return Booklet.objects.filter(study=study, simulated=simulated, remainder=False)
+
+
+def _build_more(study: Study, quota: int, simulated: bool) -> bool:
     """Build another block if the quota exceeds the number of booklets; false where it does not."""
-    numbered = Booklet.objects.filter(study=study, remainder=False)
-    totals = numbered.aggregate(count=Count("pk"), block=Max("block"))
+    totals = _numbered(study, simulated=simulated).aggregate(count=Count("pk"), block=Max("block"))
     if totals["count"] >= quota:
         return False
-    build_blocks(study, (0 if totals["block"] is None else totals["block"] + 1) + 1)
+    build_blocks(study, (0 if totals["block"] is None else totals["block"] + 1) + 1, simulated=simulated)
     return True

@@ -1,14 +1,14 @@
 """Serve the enrolment links: an open one for anybody, and a panel's, which names the person.
 
 GET shows a page and changes nothing, because link scanners open links; POST enrols and redirects to the evaluator's own
-link. Whoever comes back with the same panel id, or in the same browser, is redirected to the link they have already.
+link. Whoever comes back in the same browser, or with the panel's ids of the same submission, is redirected to the link
+they have already; with the panel's id of the person alone nobody is.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.core import signing
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -19,14 +19,13 @@ from evenhand.studies.access import link_for, study_to_join
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import DraftError, configuration_of
 from evenhand.studies.models import Evaluator, Study
-from evenhand.studies.rating.enrolment import EnrolmentError, enrol
+from evenhand.studies.rating import identity
+from evenhand.studies.rating.ends import end_of_visitor
+from evenhand.studies.rating.enrolment import EnrolmentError, enrol, evaluator_of_panel, is_full
 from evenhand.studies.rating.language import speaking
-from evenhand.studies.rating.pages import refusal
+from evenhand.studies.rating.pages import message, refusal
 from evenhand.studies.rating.progress import state_without_trials
 from evenhand.studies.rating.views import quiet
-
-COOKIE_DAYS = 90
-LONGEST_ID = 200
 
 
 @csrf_exempt  # it only makes a new evaluator; the token in the path is the permission
@@ -49,18 +48,28 @@ def _join(request: HttpRequest, study: Study, language: str) -> HttpResponseBase
         configuration = configuration_of(study)
     except DraftError as error:
         raise Http404("no such link") from error
-    ids = _panel_ids(request, configuration)
+    source: Any = request.POST if request.method == "POST" else request.GET
+    try:
+        ids = identity.panel_ids(source, configuration)
+    except identity.LostId:
+        if request.method != "HEAD":
+            identity.count_lost(study)
+        return message(request, 400, "lost_id", configuration)
+    except identity.BadId as error:
+        return message(request, 400, "bad_link", configuration, detail=str(error))
     key = ids.get(configuration.panel_parameters[0])
-    bad_name = next((name for name, value in ids.items() if len(value) > LONGEST_ID or "\0" in value), None)
-    if bad_name:
-        return refusal(request, 400, "bad_link", bad_name)
-    evaluator = _returning_evaluator(request, study, key)
-    if evaluator is not None:
-        return _redirect(evaluator, study, language)
+    evaluator = _known(request, study, key)
+    proven = evaluator is not None and identity.is_proven(
+        evaluator, ids, identity.cookie_of(request, study), configuration
+    )
+    if evaluator is not None and (proven or request.method == "POST"):
+        return _come_back(request, evaluator, ids, configuration, language, proven=proven)
     if study.state != Study.State.COLLECTING:
-        return refusal(request, 403, state_without_trials(study))
+        return _stranger(request, state_without_trials(study), configuration, ids)
+    if is_full(study):
+        return _stranger(request, "full", configuration, ids)
     if request.method != "POST":
-        return render(request, "rating/join.html", {"given": ids, "language": language})
+        return render(request, "rating/join.html", _context(configuration, ids, language))
     try:
         evaluator = enrol(study, external_ids=ids, external_key=key)
     except EnrolmentError as error:
@@ -68,35 +77,53 @@ def _join(request: HttpRequest, study: Study, language: str) -> HttpResponseBase
     return _redirect(evaluator, study, language)
 
 
-def _panel_ids(request: HttpRequest, configuration: StudyConfiguration) -> dict[str, str]:
-    """Return the panel's parameters from the link or the form, without empty values."""
-    source: Any = request.POST if request.method == "POST" else request.GET
-    ids = {name: str(source.get(name, "")).strip() for name in configuration.panel_parameters}
-    return {name: value for name, value in ids.items() if value}
-
-
-def _returning_evaluator(request: HttpRequest, study: Study, key: str | None) -> Evaluator | None:
-    """Return the evaluator who comes back, by the panel's id, or without one by this browser's cookie."""
-    evaluators = Evaluator.objects.filter(study=study)
+def _known(request: HttpRequest, study: Study, key: str | None) -> Evaluator | None:
+    """Return the evaluator whom the panel's id names, or without one this browser's cookie."""
     if key is not None:
-        return evaluators.filter(external_key=key).first()
-    try:
-        public_id = request.get_signed_cookie(_cookie(study), default=None, max_age=COOKIE_DAYS * 86400)
-    except signing.BadSignature:
-        return None
-    return evaluators.filter(public_id=public_id, external_key=None).first() if public_id else None
+        return evaluator_of_panel(study, key)
+    public_id = identity.cookie_of(request, study)
+    return Evaluator.objects.filter(study=study, public_id=public_id).first() if public_id else None
+
+
+def _come_back(
+    request: HttpRequest,
+    evaluator: Evaluator,
+    ids: dict[str, str],
+    configuration: StudyConfiguration,
+    language: str,
+    *,
+    proven: bool,
+) -> HttpResponseBase:
+    """Lead somebody whom the study knows to their place, or say why not; ids of a later visit wait for the POST."""
+    if not proven:
+        ended = evaluator.finished_at or evaluator.withdrawn_at or evaluator.screened_out_at
+        return _stranger(request, "already" if ended else "elsewhere", configuration, ids)
+    if request.method == "POST":
+        identity.store_visit(evaluator, ids)
+    elif identity.is_new_visit(evaluator, ids):
+        context = _context(configuration, ids, language) | {"returning": True}
+        return render(request, "rating/join.html", context)
+    return _redirect(evaluator, evaluator.study, language)
+
+
+def _stranger(
+    request: HttpRequest, end: str, configuration: StudyConfiguration, ids: dict[str, str]
+) -> HttpResponseBase:
+    """Tell somebody who does not come in why, with the panel's way back."""
+    return message(request, 403, end, configuration, end=end_of_visitor(configuration, end, ids))
+
+
+def _context(configuration: StudyConfiguration, ids: dict[str, str], language: str) -> dict[str, Any]:
+    return {
+        "configuration": configuration,
+        "given": ids,
+        "language": language,
+        "too_small": end_of_visitor(configuration, "too_small", ids),
+    }
 
 
 def _redirect(evaluator: Evaluator, study: Study, language: str) -> HttpResponseBase:
-    """Redirect to the evaluator's link; a cookie recognises this browser where there is no panel's id."""
+    """Redirect to the evaluator's link; a cookie recognises this browser when it comes back."""
     response = redirect(f"{link_for(evaluator)}?lang={language}")
-    if evaluator.external_key is None:
-        response.set_signed_cookie(
-            _cookie(study), evaluator.public_id, max_age=COOKIE_DAYS * 86400, httponly=True, samesite="Lax", path="/j/"
-        )
+    identity.set_cookie(response, evaluator, study)
     return response
-
-
-def _cookie(study: Study) -> str:
-    """Return the name of a study's cookie."""
-    return f"evenhand-study-{study.pk}"

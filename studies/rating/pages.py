@@ -11,16 +11,17 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import get_language, gettext
 
-from evenhand.studies.access import completion_code
+from evenhand.studies.access import link_for
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.criteria import Criterion
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import CheckPair, Evaluator, Rating, Trial
-from evenhand.studies.panels import CODE
-from evenhand.studies.rating import answers, introduction
+from evenhand.studies.rating import answers, ends, introduction, promise
+from evenhand.studies.rating.enrolment import is_full
 from evenhand.studies.rating.progress import Progress, State
+from evenhand.studies.rating.promise import SECONDS_PER_TRIAL
+from evenhand.studies.rating.statement import statement_of
 
-SECONDS_PER_TRIAL = 12  # first estimate; the page then measures the evaluator's own pace
 PAGES = (
     State.CONSENT,
     State.INSTRUCTIONS,
@@ -29,6 +30,14 @@ PAGES = (
     State.QUESTION,
     State.TRIAL,
     State.FINISHED,
+)
+ENDS = (
+    State.FINISHED,
+    State.FULL,
+    State.PAUSED,
+    State.CLOSED,
+    State.WITHDRAWN,
+    State.SCREENED_OUT,
 )
 SIDES = ("left", "right")
 DRAWS = 10_000  # resolution of the share of trials that ask for reasons
@@ -39,8 +48,12 @@ def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
-def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress) -> HttpResponse:
-    """Render the page or the JSON of an evaluator's progress."""
+def show(
+    request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, *, changed: bool = False
+) -> HttpResponse:
+    """Render the page or the JSON of an evaluator's progress. changed: the consent is not what was read before."""
+    if progress.state == State.CONSENT and not evaluator.simulated and is_full(evaluator.study):
+        progress = Progress(State.FULL)  # told before the consent
     if wants_json(request):
         return JsonResponse(body(token, configuration_of(evaluator.study), progress))
     configuration = configuration_of(evaluator.study)
@@ -52,18 +65,19 @@ def show(request: HttpRequest, evaluator: Evaluator, token: str, progress: Progr
         "progress": progress,
         "token": token,
         "what": progress.state,
+        "changed": changed,
     }
     page = State.TRIAL if progress.state == State.PRACTICE else progress.state
     if page == State.TRIAL:
         context |= _trial(token, configuration, progress)
     elif page == State.CONSENT:
-        context |= _consent(configuration, request)
+        context |= _consent(evaluator, configuration, request)
     elif page == State.INSTRUCTIONS:
         context |= _instructions(evaluator, token) | {"label": _after_instructions(configuration, progress)}
     elif page == State.COMPREHENSION:
         context |= _comprehension(evaluator, token, configuration)
-    elif page == State.FINISHED:
-        context |= _finished(evaluator, configuration)
+    elif page in ENDS:
+        context |= _end(evaluator, configuration, page)
     elif page == State.QUESTION:
         context |= {"asked": question_of(configuration, criterion_of(configuration, progress))}
     elif page == State.BREAK:
@@ -129,13 +143,13 @@ def _trial(token: str, configuration: StudyConfiguration, progress: Progress) ->
     }
 
 
-def _consent(configuration: StudyConfiguration, request: HttpRequest) -> dict[str, Any]:
-    trials = configuration.trials_per_evaluator + configuration.attention_checks + configuration.repeats
+def _consent(evaluator: Evaluator, configuration: StudyConfiguration, request: HttpRequest) -> dict[str, Any]:
     return {
-        "consent": gettext(configuration.consent),
+        "statement": statement_of(evaluator, configuration),
+        "promise": promise.promise_for(evaluator),
+        "too_small": ends.end_of(evaluator, configuration, "too_small"),
+        "personal_link": "" if ends.from_panel(evaluator) else request.build_absolute_uri(link_for(evaluator)),
         "options": options_of(configuration, configuration.criteria[0]),
-        "trials": trials,
-        "minutes": minutes_for(trials + configuration.practice_trials),
         "language": get_language(),
         "languages": settings.LANGUAGES,
         "address": request.path,
@@ -182,11 +196,21 @@ def _after_instructions(configuration: StudyConfiguration, progress: Progress) -
     return gettext("Go to the questions") if configuration.comprehension else gettext("Show the first pair")
 
 
-def _finished(evaluator: Evaluator, configuration: StudyConfiguration) -> dict[str, Any]:
-    if not configuration.completion_code and evaluator.external_key is None:
-        return {}
-    code = completion_code(evaluator, configuration.completion_code)
-    return {"code": code, "return_to": configuration.completion_url.replace(CODE, code)}
+def _end(evaluator: Evaluator, configuration: StudyConfiguration, state: State) -> dict[str, Any]:
+    """Return the context of an end; whoever has not done all that was asked stands at “partial”."""
+    name = str(state)
+    context: dict[str, Any] = {}
+    if state == State.FINISHED:
+        work = ends.work_of(evaluator)
+        name = "finished" if work.whole else "partial"
+        left_out = evaluator.freed_at is not None or evaluator.exclusions.exists()
+        context = {"work": work, "what": name, "was_away": work.lost > 0 and not left_out}
+    end = ends.end_of(evaluator, configuration, name)
+    return context | {
+        "end": end,
+        "deleted": evaluator.deleted_at is not None,
+        "at_once": ends.returns_at_once(evaluator, configuration, end),
+    }
 
 
 # ------------------------------------------------------------------------------ JSON
@@ -245,6 +269,22 @@ def picture_paths(token: str, trial: uuid.UUID) -> tuple[str, str]:
     """Return the addresses of the two pictures of the trial with this public id."""
     left, right = (reverse(f"rating:{side}", args=[token, trial]) for side in SIDES)
     return left, right
+
+
+def message(
+    request: HttpRequest,
+    status: int,
+    what: str,
+    configuration: StudyConfiguration,
+    *,
+    end: ends.End | None = None,
+    detail: str = "",
+) -> HttpResponse:
+    """Respond to somebody who is not let in, with the study's contact and the panel's way back."""
+    if wants_json(request):
+        return JsonResponse({"accepted": False, "reason": what, "detail": detail}, status=status)
+    context = {"what": what, "detail": detail, "configuration": configuration, "end": end}
+    return render(request, "rating/message.html", context, status=status)
 
 
 def refusal(request: HttpRequest, status: int, reason: str, text: str = "", **more: Any) -> HttpResponse:

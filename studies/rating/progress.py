@@ -62,6 +62,7 @@ class State(StrEnum):
     TRIAL = "trial"
     BREAK = "break"
     FINISHED = "finished"
+    FULL = "full"
     NOT_OPEN = "not_open"
     PAUSED = "paused"
     CLOSED = "closed"

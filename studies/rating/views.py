@@ -19,12 +19,14 @@ from evenhand.studies.access import evaluator_for
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Trial
 from evenhand.studies.rating import answers, enrolment, introduction
+from evenhand.studies.rating.ends import end_of, from_panel
 from evenhand.studies.rating.feedback_text import feedback_body, feedback_text
 from evenhand.studies.rating.forms import AnswerForm, SkipForm
 from evenhand.studies.rating.language import speaking
-from evenhand.studies.rating.pages import body, label_of, refusal, show, wants_json
+from evenhand.studies.rating.pages import body, label_of, message, refusal, show, wants_json
 from evenhand.studies.rating.picture_files import WEBP_TYPE, picture_file
 from evenhand.studies.rating.progress import Progress, State, last_answer_of, progress_of
+from evenhand.studies.rating.statement import statement_of
 from evenhand.studies.rating.withdrawal import withdraw
 
 View = Callable[..., HttpResponseBase]
@@ -71,18 +73,29 @@ def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponse
 @for_evaluator
 @require_POST
 def give_consent(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Take the consent and give out a booklet; a repeated request changes nothing."""
-    if progress_of(evaluator).state == State.CONSENT:
+    """Take the consent and give out a booklet; a repeated request changes nothing.
+
+    The page says what was read, so that nobody agrees to a text that was changed meanwhile: they read the new one.
+    """
+    progress = progress_of(evaluator)
+    if progress.state == State.CONSENT:
+        configuration = configuration_of(evaluator.study)
+        read = request.POST.get("read")
+        if read is not None and read != statement_of(evaluator, configuration).sha256:
+            response = show(request, evaluator, token, progress, changed=True)
+            response.status_code = 409
+            return response
         if not request.POST.get("agree"):
             return refusal(request, 400, "consent_missing", gettext("Please tick the box if you agree to take part."))
         of_age = bool(request.POST.get("of_age"))
-        if configuration_of(evaluator.study).minimum_age and not of_age:
+        if configuration.minimum_age and not of_age:
             return refusal(request, 400, "consent_missing", gettext("Please confirm your age to take part."))
         language: str = request.LANGUAGE_CODE
         try:
             enrolment.consent(evaluator, language=language, age_confirmed=of_age)
         except enrolment.EnrolmentError as error:
-            return refusal(request, 403, "full", str(error))
+            end = end_of(evaluator, configuration, "full")
+            return message(request, 403, "full", configuration, end=end, detail=str(error))
     return accepted(request, evaluator, token, answers.after_change(evaluator))
 
 
@@ -189,7 +202,9 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
     if wants_json(request):
         return refusal(request, 403, "not_collecting", str(error))
     evaluator.study.refresh_from_db(fields=["state"])
-    return refusal(request, 403, progress_of(evaluator).state)
+    response = show(request, evaluator, token, progress_of(evaluator))
+    response.status_code = 403
+    return response
 
 
 @for_evaluator
@@ -199,7 +214,14 @@ def leave(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpRespons
     if request.method == "POST":
         withdraw(evaluator, delete=request.POST.get("delete") == "1")
         return redirect("rating:home", token=token)
-    context = {"token": token, "already": evaluator.withdrawn_at is not None}
+    context = {
+        "token": token,
+        "withdrawn": evaluator.withdrawn_at is not None,
+        "deleted": evaluator.deleted_at is not None,
+        "from_panel": from_panel(evaluator),
+        "finished": evaluator.finished_at is not None,
+        "configuration": configuration_of(evaluator.study),
+    }
     return render(request, "rating/withdraw.html", context)
 
 
