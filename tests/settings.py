@@ -19,3 +19,5 @@ else:
 from evenhand.config.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # logins in tests need not be slow
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # tests see each change at once

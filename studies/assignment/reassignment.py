@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -33,9 +33,15 @@ def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
     left them out and freed their pairs.
     """
     lease_start = timezone.now() - timedelta(minutes=configuration_of(study).lease_minutes)
+    answers = Rating.objects.filter(evaluator=OuterRef("pk")).order_by("-sequence").values("rated_at")
+    showings = (
+        Trial.objects.filter(booklet__evaluator=OuterRef("pk"), shown_at__isnull=False)
+        .order_by("-shown_at")
+        .values("shown_at")
+    )
     return (
         Evaluator.objects.filter(study=study, booklet__isnull=False)
-        .annotate(last_answer=Max("ratings__rated_at"), last_shown=Max("booklet__trials__shown_at"))
+        .annotate(last_answer=Subquery(answers[:1]), last_shown=Subquery(showings[:1]))
         .annotate(
             last_sign=Greatest(
                 "booklet__claimed_at",

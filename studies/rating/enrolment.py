@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone, translation
@@ -17,6 +18,8 @@ from evenhand.studies.assignment.booklets import build_blocks
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Booklet, Evaluator, Study
 from evenhand.studies.rating.statement import statement_of
+
+FULL_SECONDS = 2  # how long a study that was found full is taken to be so
 
 
 class EnrolmentError(InputError):
@@ -120,13 +123,19 @@ def free_booklets(study: Study, quota: int, simulated: bool = False) -> QuerySet
 
 
 def is_full(study: Study) -> bool:
-    """Whether no person could claim a booklet now; reads only, so that a claim may still find it otherwise."""
+    """Whether no person could claim a booklet now; reads only, so that a claim may still find it otherwise.
+
+    In a rush the answer “full” is kept for a moment.
+    """
     quota = configuration_of(study).quota
-    return (
-        not free_booklets(study, quota).exists()
-        and _numbered(study, simulated=False).count() >= quota
-        and not reassignment.trials_left_behind(study).exists()
-    )
+    if free_booklets(study, quota).exists() or _numbered(study, simulated=False).count() < quota:
+        return False
+    key = f"full-{study.pk}"
+    full: bool = cache.get(key, False)
+    if not full and not reassignment.trials_left_behind(study).exists():
+        full = True
+        cache.set(key, True, FULL_SECONDS)
+    return full
 
 
 def _numbered(study: Study, *, simulated: bool) -> QuerySet[Booklet]:

@@ -109,7 +109,10 @@ def come(client: httpx.Client, study: Study, names: Sequence[str]) -> list[Tab]:
 
     def enter(name: str) -> list[Tab]:
         replies = at_once([lambda: client.post(join, data={"PROLIFIC_PID": name})] * 2)
-        links = {reply.headers["Location"].partition("?")[0] for reply in replies}
+        assert {reply.status_code for reply in replies} <= {302, 403}
+        links = {reply.headers["Location"].partition("?")[0] for reply in replies if reply.status_code == 302}
+        if not links:
+            return []  # full, told before the consent
         [link] = links  # the same person's
         tabs = [Tab(client, link), Tab(client, link)]
         one, other = tabs[0].twice("consent", {"agree": "1"})

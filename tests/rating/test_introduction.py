@@ -11,11 +11,13 @@ import pytest
 from django.test import Client
 
 from evenhand.generation.images import decode_png
+from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import CheckPair, Evaluator, Rating, Study, Trial
 from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, questions_text
 from evenhand.studies.rating.enrolment import enrol
+from evenhand.studies.rating.statement import statement_of
 from evenhand.studies.revision import revise
 from tests.helpers.factories import make_ready_study
 from tests.helpers.visitors import Visitor, answer
@@ -298,4 +300,6 @@ def test_consent_is_to_the_version_that_was_read(client: Client, study: Study) -
     visitor.post("consent", {"agree": "1"})
     visitor.evaluator.refresh_from_db()
     assert visitor.evaluator.version == version
-    assert visitor.evaluator.consent_text_sha256 == hashlib.sha256(b"Another text.").hexdigest()
+    statement = statement_of(visitor.evaluator, configuration_of(study))
+    assert statement.text == "Another text."
+    assert visitor.evaluator.consent_text_sha256 == statement.sha256

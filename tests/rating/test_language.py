@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from django.test import Client
 from django.utils import translation
 
 from evenhand.studies.access import enrolment_link
+from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.procedure import DEFAULT_CONSENT
 from evenhand.studies.rating.enrolment import consent
+from evenhand.studies.rating.statement import statement_of
 from tests.helpers.pseudo_locale import pseudo  # noqa: F401  (a fixture)
 from tests.helpers.visitors import Visitor
 
@@ -75,10 +76,10 @@ def test_consent_keeps_its_language_and_the_hash_of_the_text_that_was_read(clien
     client.post(f"{visitor.path}consent/", {"agree": "1", "lang": "de"})
     grace.refresh_from_db()
     with translation.override("de"):
-        shown = translation.gettext(DEFAULT_CONSENT)
-    assert shown != DEFAULT_CONSENT
+        shown = statement_of(grace, configuration_of(grace.study))
+    assert shown.text != DEFAULT_CONSENT
     assert grace.language == "de"
-    assert grace.consent_text_sha256 == hashlib.sha256(shown.encode()).hexdigest()
+    assert grace.consent_text_sha256 == shown.sha256
     page = client.get(visitor.path, headers={"Accept-Language": "en"}).content.decode()
     assert "Links ist viel besser" in page
 

@@ -143,11 +143,11 @@ def test_deleted_answers_lose_their_content_and_the_chain_still_holds(
 
 def test_the_page_asks_before_it_withdraws(client: Client, rater: Evaluator) -> None:
     page = client.get(f"{link_for(rater)}withdraw/").content.decode()
-    assert "Withdraw and delete my answers" in page
+    assert "Leave and delete my answers" in page
     rater.refresh_from_db()
     assert rater.withdrawn_at is None
     client.post(f"{link_for(rater)}withdraw/", {"delete": "0"})
-    assert "You have withdrawn" in client.get(link_for(rater)).content.decode()
+    assert "You have left the study" in client.get(link_for(rater)).content.decode()
 
 
 def test_a_moment_later_is_another_hash(rated: list[Rating]) -> None:
