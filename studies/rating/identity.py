@@ -116,7 +116,7 @@ def cookie_of(request: HttpRequest, study: Study) -> str | None:
 
 def set_cookie(response: HttpResponseBase, evaluator: Evaluator, study: Study) -> None:
     """Let this browser be known when it comes back by the study's link."""
-    response.set_signed_cookie(  # type: ignore[attr-defined]
+    response.set_signed_cookie(
         cookie_name(study),
         evaluator.public_id,
         max_age=COOKIE_DAYS * 86400,

@@ -101,7 +101,7 @@ def _measured(study: Study) -> Pace | None:
     return Pace(statistics.median(first) if first else each, each)
 
 
-def _gaps(rows: Sequence[tuple[int, int, datetime, datetime]]) -> list[float]:
+def _gaps(rows: Sequence[tuple[int, int, datetime, datetime | None]]) -> list[float]:
     """Return the seconds between each person's answers in a row."""
     return [
         (later[2] - earlier[2]).total_seconds()

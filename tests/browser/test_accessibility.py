@@ -61,7 +61,7 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     def look(name: str) -> None:
         seen[name] = problems(themed)
 
-    themed.goto(live_server.url + enrolment_link(study))
+    themed.goto(f"{live_server.url}{enrolment_link(study)}?PROLIFIC_PID=5f2d")
     look("join")
     themed.locator("form button").click()
     themed.get_by_label("I have read this").check()
@@ -98,7 +98,7 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     themed.keyboard.press("5")
     expect(themed.get_by_text("C0FFEE")).to_be_visible()
     look("finished")
-    themed.get_by_text("Withdraw from the study").click()
+    themed.get_by_text("Leave the study or delete my answers").click()
     look("withdraw")
     assert {name: found for name, found in seen.items() if found} == {}
 
