@@ -146,7 +146,7 @@ def _store(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
     else:
         trial = _trial_out_of_turn(evaluator, answer)
     predecessor = _predecessor(evaluator, trial, answer.corrects)
-    counts = in_turn or not _is_filled(trial)
+    counts = predecessor is not None or in_turn or not _is_filled(trial)
     with transaction.atomic():
         freed = _check_open(evaluator).freed
         if predecessor is not None:
