@@ -14,6 +14,7 @@ from evenhand.studies.assignment.reassignment import absent_evaluators
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
 from evenhand.studies.procedure import PROLIFIC
+from evenhand.studies.results import flags
 
 EVALUATORS_PER_PAGE = 200
 REPORTS_LISTED = 200
@@ -29,6 +30,7 @@ class Line:
     code: str
     introduced: bool = False  # the study has instructions, practice or a comprehension check
     silent: bool = False
+    marks: list[str] = field(default_factory=list)
     exclusion: Exclusion | None = None
     of: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -73,6 +75,7 @@ def evaluators_context(study: Study, configuration: StudyConfiguration, number: 
     }
     _count_trials(lines)
     suspect_checks, flagged_count = _count_answers(study, lines)
+    _mark_flagged(lines, configuration.smallest_picture)
     _mark_silent_and_excluded(study, lines)
     skips = Skip.objects.filter(trial__booklet__study=study)
     reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt", "trial__check_pair__prompt")
@@ -119,6 +122,14 @@ def _count_trials(lines: dict[int, Line]) -> None:
     for row in rows.annotate(of=Count("pk", filter=main), skipped=Count("skip"), seen=Count("pk", filter=seen)):
         line = lines[row["booklet__evaluator"]]
         line.of, line.counts["skipped"], line.counts["seen"] = row["of"], row["skipped"], row["seen"]
+
+
+def _mark_flagged(lines: dict[int, Line], smallest_picture: int) -> None:
+    """Put the flags of the evaluators' answers into words."""
+    ratings = flags.current(Evaluator.objects.filter(pk__in=lines))
+    straight = flags.straight_lines(ratings)
+    for pk, counts in flags.count_flags(ratings, smallest_picture).items():
+        lines[pk].marks = flags.in_words(counts, straight.get(pk, ""))
 
 
 def _mark_silent_and_excluded(study: Study, lines: dict[int, Line]) -> None:

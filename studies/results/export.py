@@ -17,7 +17,9 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
+from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import Rating, Study, Trial
+from evenhand.studies.results import flags
 
 CHUNK = 2000
 LABELS = {
@@ -74,6 +76,17 @@ def _comparison(row: Mapping[str, Any]) -> int | None:
     return None if row["comparison"] is None else row["comparison"] + 1
 
 
+def _shown(name: str) -> Callable[[Mapping[str, Any]], object]:
+    """Read what the page told of the display."""
+
+    def compute(row: Mapping[str, Any]) -> object:
+        value = row["viewport"].get(name)
+        return protected(value) if isinstance(value, str) else value
+
+    return compute
+
+
+UNTOLD = "empty where the page did not tell"
 COLUMNS = (
     Column("study", "text", "Name of the study.", "any text", _text("study")),
     Column("version_hash", "text", "SHA-256 of the configuration under which the rating was given.",
@@ -123,6 +136,39 @@ COLUMNS = (
            "64 hex digits; empty for a trial without a pair", _of("baseline_image_sha256")),
     Column("candidate_image_sha256", "text", "SHA-256 of the candidate's picture file.",
            "64 hex digits; empty for a trial without a pair", _of("candidate_image_sha256")),
+    Column("criterion", "text", "Name of the criterion that was asked.", "as the study names it", _text("criterion")),
+    Column("both_bad", "boolean", "Whether “both are bad” was pressed; `choice` is then 0.", "true, false",
+           _of("both_bad")),
+    Column("reasons", "text", "The study's tags that were chosen after the answer, joined by semicolons.",
+           "any text; empty where none was chosen or asked for", _text("reasons")),
+    Column("remark", "text", "What the evaluator wrote after the answer.",
+           "any text; empty where nothing was written or asked for", _text("remark")),
+    Column("hidden_ms", "integer, milliseconds",
+           "How long the page was hidden while the pair was open; no part of `elapsed_ms`.",
+           f"0, 1, …; {UNTOLD}", _shown("hidden_ms")),
+    Column("device_pixel_ratio", "number", "Device pixels a CSS pixel.", f"above 0; {UNTOLD}",
+           _shown("device_pixel_ratio")),
+    Column("viewport_width", "integer, CSS pixels", "Width of the window's content.", f"0, 1, …; {UNTOLD}",
+           _shown("viewport_width")),
+    Column("viewport_height", "integer, CSS pixels", "Height of the window's content.", f"0, 1, …; {UNTOLD}",
+           _shown("viewport_height")),
+    Column("picture_width", "number, CSS pixels", "Width at which each picture was displayed.",
+           f"0 and above; {UNTOLD}", _shown("picture_width")),
+    Column("picture_height", "number, CSS pixels", "Height at which each picture was displayed.",
+           f"0 and above; {UNTOLD}", _shown("picture_height")),
+    Column("picture_width_device", "integer, device pixels", "Width at which each picture was displayed.",
+           f"0, 1, …; {UNTOLD}", _shown("picture_width_device")),
+    Column("picture_height_device", "integer, device pixels", "Height at which each picture was displayed.",
+           f"0, 1, …; {UNTOLD}", _shown("picture_height_device")),
+    Column("zoomed", "boolean", "Whether the pictures were enlarged before the answer.", f"true, false; {UNTOLD}",
+           _shown("zoomed")),
+    Column("flipped", "boolean", "Whether the pictures were seen in one place by turns before the answer.",
+           f"true, false; {UNTOLD}", _shown("flipped")),
+    Column("pointer", "text", "What the answer was pressed with.", f"mouse, touch, pen, key; {UNTOLD}",
+           _shown("pointer")),
+    Column("flags", "text", "What makes the answer worth a look, joined by semicolons; told below.",
+           f"{', '.join((flags.NO_TIME, flags.FAST, flags.SMALL, flags.STRAIGHT_LINE))}; empty where there is none",
+           _of("flags")),
 )  # fmt: skip
 
 
@@ -135,6 +181,8 @@ def csv_lines(study: Study) -> Iterator[str]:
 
 def _rows(study: Study) -> Iterator[dict[str, Any]]:
     by_rating, by_evaluator = _exclusions_in_force(study)
+    configurations = {v.pk: StudyConfiguration.from_json(v.configuration) for v in study.versions.all()}
+    lines = flags.straight_lines(flags.current(study.evaluators.all()))
     scores = dict(study.subset.members.values_list("prompt", "clip_score")) if study.subset else {}
     ratings = Rating.objects.filter(evaluator__study=study, deleted_at=None).order_by("pk").values(*OWN, **SOURCES)
     row: dict[str, Any]
@@ -142,10 +190,34 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
         reasons = [*by_rating.get(row["pk"], ()), *by_evaluator.get(row["evaluator"], ())]
         if row["withdrawn_at"] is not None:
             reasons.append(WITHDRAWN)
-        yield row | {"clip_score": scores.get(row["prompt_id"]), "exclusion_reason": "; ".join(reasons)}
+        configuration = configurations[row["version"]]
+        yield row | {
+            "clip_score": scores.get(row["prompt_id"]),
+            "exclusion_reason": "; ".join(reasons),
+            "criterion": configuration.criteria[row["criterion_number"]].name,
+            "reasons": "; ".join(row["reasons"]),
+            "flags": "; ".join(_flags(row, configuration, row["evaluator"] in lines)),
+        }
 
 
-OWN = ("pk", "evaluator", "choice", "elapsed_ms", "rated_at", "counted", "superseded")
+def _flags(row: Mapping[str, Any], configuration: StudyConfiguration, straight: bool) -> Iterator[str]:
+    """Yield an answer's flags, and its evaluator's where it is one of the answers that the flag is about."""
+    if row["trial_kind"] == Trial.Kind.PRACTICE:
+        return
+    yield from flags.rating_flags(
+        elapsed_ms=row["elapsed_ms"],
+        viewport=row["viewport"],
+        file_width=row["file_width"],
+        smallest_picture=configuration.smallest_picture,
+    )
+    if straight and row["trial_kind"] == Trial.Kind.MAIN and not row["superseded"]:
+        yield flags.STRAIGHT_LINE
+
+
+OWN = (
+    "pk", "evaluator", "version", "choice", "both_bad", "reasons", "remark", "elapsed_ms", "viewport", "rated_at",
+    "counted", "superseded",
+)  # fmt: skip
 SOURCES = {
     "study": F("evaluator__study__name"),
     "version_hash": F("version__sha256"),
@@ -159,6 +231,8 @@ SOURCES = {
     "seed": F("trial__pair__baseline_image__seed"),
     "pair": F("trial__pair"),
     "trial_kind": F("trial__kind"),
+    "criterion_number": F("trial__criterion"),
+    "file_width": F("trial__left_image__width"),
     "position": F("trial__position"),
     "candidate_on_left": F("trial__candidate_on_left"),
     "repeat_of": F("trial__repeat_of__position"),
@@ -198,7 +272,7 @@ def _record(cells: list[Any]) -> str:
 def codebook() -> str:
     """Return ``docs/codebook.md``: the columns, in order."""
     rows = [f"| `{c.name}` | {c.kind} | {c.description} | {c.values} |" for c in COLUMNS]
-    return "\n".join([CODEBOOK, "| column | type, unit | meaning | values |", "|---|---|---|---|", *rows, ""])
+    return "\n".join([CODEBOOK, "| column | type, unit | meaning | values |", "|---|---|---|---|", *rows, "", FLAGS])
 
 
 CODEBOOK = """\
@@ -212,7 +286,23 @@ Every rating is there that was not deleted on request: of every kind of trial, c
 are made of the rows with `trial_kind` main, `counted` true, `superseded` false and `excluded` false, either of people
 (`simulated` false) or of simulations (`simulated` true), never of both unless they say so.
 
-A missing value is an empty cell. Free text (study, arms, prompt, exclusion reason) that a spreadsheet could take for a
-formula carries one apostrophe in front: any text that begins with `=`, `+`, `-`, `@`, a tab or a line break, behind any
-number of apostrophes. To get the text back, remove one apostrophe from such a cell. Numbers are never touched.
+A missing value is an empty cell. Free text (study, arms, prompt, exclusion reason, reasons, remark) that a spreadsheet
+could take for a formula carries one apostrophe in front: any text that begins with `=`, `+`, `-`, `@`, a tab or a line
+break, behind any number of apostrophes. To get the text back, remove one apostrophe from such a cell. Numbers are never
+touched.
+"""
+
+FLAGS = """\
+## Flags
+
+A flag excludes nobody and changes no result. Practice has none. The console counts the same flags for each evaluator.
+
+- `no_time`: the page sent no time, as without JavaScript.
+- `fast`: under 300 ms from both pictures being visible.
+- `small`: the pictures were displayed with less than half of the file's pixels along a side and were not zoomed, or at
+  less than the study's smallest width (`smallest_picture`).
+- `straight_line`: on every current main answer of an evaluator who pressed the same key 10 times in a row
+  (“no preference”: 20 times), or for 80 % of 20 answers or more (but for “no preference”). By simulation of 30 answers
+  at random sides it marks 1 in 10 000 careful people who press “no preference” for up to 60 % of pairs, 4 % of those
+  who do for 80 %, and 2 % of those who never do and know only one strength: look, before you leave somebody out.
 """

@@ -67,6 +67,24 @@ def test_failed_checks_are_a_flag_with_a_reason_and_nothing_more(study: Study) -
     assert study_report(study)["n"] == 24
 
 
+def test_fast_and_untimed_answers_straight_lines_and_small_pictures_are_marked(study: Study, console: Client) -> None:
+    grace, alan = somebody(study, "Grace"), somebody(study, "Alan")
+    ratings = Rating.objects.filter(evaluator=alan).order_by("sequence")
+    for field, value, pks in (
+        ("elapsed_ms", 120, ratings[:3]),
+        ("elapsed_ms", None, ratings[3:5]),
+        ("viewport", {"picture_width_device": 20}, ratings[5:6]),  # of 64
+    ):
+        Rating.objects.filter(pk__in=[rating.pk for rating in pks]).update(**{field: value})
+    ratings.filter(trial__kind="main").update(choice=2)
+    assert line_of(study, grace).marks == []
+    marks = ["3 answers under 300 ms", "12 in a row the same key", "2 without a time", "1 pair seen too small"]
+    assert line_of(study, alan).marks == marks
+    page = console.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert all(mark in page for mark in marks)
+    assert Exclusion.objects.count() == 0
+
+
 def test_a_check_that_many_fail_is_suspect_itself(study: Study, console: Client) -> None:
     for i in range(22):
         somebody(study, f"person {i}", careful=i % 3 == 0)

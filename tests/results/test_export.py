@@ -27,6 +27,9 @@ CONTRACT = [
     "repeat_of", "choice", "preference", "label", "elapsed_ms", "shown_at", "rated_at", "counted",
     "superseded", "simulated", "excluded", "exclusion_reason", "baseline_image_sha256",
     "candidate_image_sha256",
+    "criterion", "both_bad", "reasons", "remark", "hidden_ms", "device_pixel_ratio", "viewport_width",
+    "viewport_height", "picture_width", "picture_height", "picture_width_device", "picture_height_device",
+    "zoomed", "flipped", "pointer", "flags",
 ]  # fmt: skip
 
 
@@ -78,8 +81,39 @@ def test_a_row_tells_the_whole_rating(study: Study) -> None:
         "exclusion_reason": "",
         "baseline_image_sha256": pair.baseline_image.sha256,
         "candidate_image_sha256": pair.candidate_image.sha256,
+        "criterion": "overall",
+        "both_bad": "false",
+        "flags": "",
+        **dict.fromkeys(CONTRACT[CONTRACT.index("reasons") : -1], ""),
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["rated_at"])
+
+
+def test_a_row_tells_how_the_pair_was_seen_and_what_was_said(study: Study) -> None:
+    shown = {
+        "hidden_ms": 1200, "device_pixel_ratio": 1.25, "viewport_width": 1024, "viewport_height": 700,
+        "picture_width": 409.6, "picture_height": 409.6, "picture_width_device": 512, "picture_height_device": 512,
+        "zoomed": True, "flipped": False, "pointer": "touch",
+    }  # fmt: skip
+    trial = invite(study, "ada").booklet.trials.get(position=1)
+    rate(trial, 0, viewport=shown, both_bad=True, reasons=["hands", "=text"], remark="=1+1", elapsed_ms=299)
+    (row,) = rows_of(study)
+    told = {
+        name: "true" if value is True else "false" if value is False else str(value) for name, value in shown.items()
+    }
+    assert {name: row[name] for name in told} == told
+    assert (row["both_bad"], row["choice"], row["label"]) == ("true", "0", "no_preference")
+    assert (row["reasons"], row["remark"]) == ("hands; =text", "'=1+1")
+    assert row["flags"] == "fast"
+
+
+def test_a_straight_line_is_a_flag_on_all_main_answers_of_its_evaluator(study: Study) -> None:
+    for name, choices in (("ada", [2] * 12), ("alan", [2, -1] * 6)):
+        trials = invite(study, name).booklet.trials.order_by("position")
+        for trial, choice in zip(trials, choices, strict=True):
+            rate(trial, -choice if trial.candidate_on_left else choice, elapsed_ms=None)
+    flags = [row["flags"] for row in rows_of(study)]
+    assert flags == ["no_time; straight_line"] * 12 + ["no_time"] * 12
 
 
 @pytest.mark.parametrize(
@@ -202,7 +236,7 @@ def test_the_number_of_queries_does_not_grow_with_the_ratings(study: Study) -> N
     few = queries_of(lambda: list(csv_lines(Study.objects.get(pk=study.pk))))
     for name in ("grace", "alan", "joan", "mary"):
         rate_booklet(invite(study, name), always(1))
-    assert queries_of(lambda: list(csv_lines(Study.objects.get(pk=study.pk)))) == few <= 5
+    assert queries_of(lambda: list(csv_lines(Study.objects.get(pk=study.pk)))) == few <= 7
 
 
 def test_the_codebook_in_the_documentation_is_the_one_that_the_columns_make() -> None:
