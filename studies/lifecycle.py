@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 
 from evenhand.errors import InputError
 from evenhand.studies import audit
@@ -22,7 +23,9 @@ def open_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
         raise LifecycleError(f"“{study.name}” has no pairs yet: prepare it first")
     configuration = configuration_of(study)
     booklets_per_block = booklets_needed(cells_of(study), configuration.trials_per_evaluator)
-    build_blocks(study, max(2, -(-configuration.quota // booklets_per_block)))
+    with transaction.atomic():
+        Study.objects.select_for_update().get(pk=study.pk)  # an exchange of a check pair waits, and is then refused
+        build_blocks(study, max(2, -(-configuration.quota // booklets_per_block)))
     _step(study, "opened", Study.State.READY, Study.State.COLLECTING, actor)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from evenhand.studies.console import downloads, evaluators, revision, sampling, views
+from evenhand.studies.console import checks, downloads, evaluators, revision, sampling, views
 
 app_name = "console"
 
@@ -22,6 +22,8 @@ urlpatterns = [
     path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
     path("studies/<int:pk>/revision/", revision.revision, name="revision"),
     path("studies/<int:pk>/pairs/", views.pairs, name="pairs"),
+    path("studies/<int:pk>/checks/", checks.checks, name="checks"),
+    path("studies/<int:pk>/checks/<int:number>/", checks.exchange, name="exchange_check"),
     path("studies/<int:pk>/invitations/", evaluators.invite, name="invite"),
     path("studies/<int:pk>/link/", evaluators.renew_link, name="renew_link"),
     path("studies/<int:pk>/evaluators/<int:evaluator>/", evaluators.change_exclusion, name="exclusion"),
