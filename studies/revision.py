@@ -24,8 +24,13 @@ REVISABLE = (
     "contact",
     "approval",
     "debriefing",
+    "payment",
+    "minutes",
+    "skips_are_paid",
     "completion_code",
     "completion_url",
+    "redirect_at_once",
+    "end_returns",
     "lease_minutes",
 )
 STATES = (Study.State.PREPARING, Study.State.READY, Study.State.COLLECTING, Study.State.PAUSED)

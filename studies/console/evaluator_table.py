@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
-from evenhand.studies.access import completion_code, enrolment_link, link_for
+from evenhand.studies.access import enrolment_link, link_for
 from evenhand.studies.assignment.reassignment import absent_evaluators
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
-from evenhand.studies.procedure import PROLIFIC
+from evenhand.studies.panels import PRESETS, preset_of
+from evenhand.studies.rating.ends import code_of
 from evenhand.studies.results import flags
 
 EVALUATORS_PER_PAGE = 200
@@ -27,7 +28,7 @@ class Line:
 
     person: Evaluator
     link: str
-    code: str
+    code: str = ""  # that this person is shown; empty before an end, and for whoever came from no panel
     introduced: bool = False  # the study has instructions, practice or a comprehension check
     silent: bool = False
     marks: list[str] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Line:
         for at, name in (
             (person.withdrawn_at, "withdrawn"),
             (person.screened_out_at, "screened out"),
-            (person.finished_at, "finished"),
+            (person.finished_at, "finished" if self.whole else "finished a part"),
         ):
             if at is not None:
                 return name
@@ -51,6 +52,23 @@ class Line:
         if self.silent:
             return "silent"
         return "rating" if self.counts["rated"] or self.counts["seen"] or not self.introduced else "instructions"
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing that was asked went to others, and something was answered."""
+        return self.counts["lost"] == 0 and self.counts["rated"] > 0
+
+    @property
+    def end(self) -> str:
+        """Return the end at which the evaluator stands; empty where it is not reached."""
+        person = self.person
+        if person.withdrawn_at is not None:
+            return "withdrawn"
+        if person.screened_out_at is not None:
+            return "screened_out"
+        if person.finished_at is not None:
+            return "finished" if self.whole else "partial"
+        return ""
 
     @property
     def flag(self) -> str:
@@ -69,17 +87,16 @@ def evaluators_context(study: Study, configuration: StudyConfiguration, number: 
     evaluators = Evaluator.objects.filter(study=study)
     page = Paginator(evaluators.order_by("simulated", "-pk"), EVALUATORS_PER_PAGE).get_page(number)
     introduced = bool(configuration.introduction or configuration.practice_trials or configuration.comprehension)
-    lines = {
-        person.pk: Line(person, link_for(person), completion_code(person, configuration.completion_code), introduced)
-        for person in page
-    }
+    lines = {person.pk: Line(person, link_for(person), introduced=introduced) for person in page}
     _count_trials(lines)
     suspect_checks, flagged_count = _count_answers(study, lines)
     _mark_flagged(lines, configuration.smallest_picture)
     _mark_silent_and_excluded(study, lines)
+    for line in lines.values():
+        line.code = code_of(line.person, configuration, line.end) if line.end else ""
     skips = Skip.objects.filter(trial__booklet__study=study)
     reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt", "trial__check_pair__prompt")
-    link = enrolment_link(study)
+    link, query = enrolment_link(study), panel_query(configuration)
     return {
         "people": list(lines.values()),
         "counts": _totals(evaluators, skips),
@@ -88,7 +105,8 @@ def evaluators_context(study: Study, configuration: StudyConfiguration, number: 
         "flagged_people": flagged_count,
         "suspect_checks": suspect_checks,
         "enrolment_link": link,
-        "panel_link": f"{link}?{panel_query(configuration)}",
+        "panel_link": f"{link}?{query}" if query else link,
+        "panel_advice": PRESETS[preset_of(configuration.panel, configuration.panel_parameters)].advice,
     }
 
 
@@ -108,11 +126,10 @@ def _totals(evaluators: QuerySet[Evaluator], skips: QuerySet[Skip]) -> dict[str,
 
 
 def panel_query(configuration: StudyConfiguration) -> str:
-    """Return the panel's parameters as a query: with Prolific's placeholders, for another panel with “…”."""
+    """Return the panel's parameters as a query, with its placeholders or “…”; empty where it appends them itself."""
     names = configuration.panel_parameters
-    if names == PROLIFIC:
-        return "&".join(f"{name}={{{{%{name}%}}}}" for name in names)
-    return "&".join(f"{name}=…" for name in names)
+    known = next((preset for preset in PRESETS.values() if preset.name and preset.parameters == names), None)
+    return known.query if known else "&".join(f"{name}=…" for name in names)
 
 
 def _count_trials(lines: dict[int, Line]) -> None:
@@ -122,6 +139,10 @@ def _count_trials(lines: dict[int, Line]) -> None:
     for row in rows.annotate(of=Count("pk", filter=main), skipped=Count("skip"), seen=Count("pk", filter=seen)):
         line = lines[row["booklet__evaluator"]]
         line.of, line.counts["skipped"], line.counts["seen"] = row["of"], row["skipped"], row["seen"]
+    own = Rating.objects.filter(trial=OuterRef("pk"), superseded=False)
+    lost = Trial.objects.filter(~Exists(own), booklet__evaluator__in=lines, released=True, skip=None)
+    for evaluator, count in lost.values_list("booklet__evaluator").order_by().annotate(count=Count("pk")):
+        lines[evaluator].counts["lost"] = count
 
 
 def _mark_flagged(lines: dict[int, Line], smallest_picture: int) -> None:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from evenhand.studies import audit
 from evenhand.studies.access import study_of
 from evenhand.studies.console.forms import InvitationForm
-from evenhand.studies.exclusions import ExclusionError, exclude, lift
+from evenhand.studies.exclusions import ExclusionError, exclude, free_places, lift
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.models.designs import new_nonce
 from evenhand.studies.rating.enrolment import EnrolmentError, enrol
@@ -45,15 +45,22 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def change_exclusion(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
-    """Exclude an evaluator for a reason, or lift the exclusion."""
+    """Exclude an evaluator for a reason, free the places of one who is excluded, or lift the exclusion."""
     study = study_of(request.user, pk)
     person = get_object_or_404(Evaluator, study=study, pk=evaluator)
     assert isinstance(request.user, AbstractBaseUser)
     try:
         if request.POST.get("lift"):
             lift(person, actor=request.user)
+        elif request.POST.get("free") == "only":
+            free_places(person, actor=request.user)
         else:
-            exclude(person, reason=request.POST.get("reason", ""), actor=request.user)
+            exclude(
+                person,
+                reason=request.POST.get("reason", ""),
+                actor=request.user,
+                free=request.POST.get("free") == "1",
+            )
     except ExclusionError as error:
         messages.error(request, str(error))
     return _back(pk)

@@ -133,6 +133,11 @@ class Section:
         empty = not any(field.value() or field.errors for field in texts)
         return self.title.endswith("(optional)") and empty
 
+    @property
+    def summary(self) -> str:
+        """Return the words that unfold an optional section."""
+        return "Add this criterion" if self.title.startswith("Criterion") else "Show the fields"
+
 
 class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     """A study's plan: a new one with the paper's defaults, or a stored one to be changed.
@@ -177,6 +182,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         "baseline": "strength",
         "candidates": "scales",
         "criteria": "criterion1_question",
+        "end_returns": "end_partial_code",
     }  # the configuration's field -> the form's
 
     def __init__(self, *args: Any, study: Study | None = None, **kwargs: Any) -> None:

@@ -10,10 +10,10 @@ from django.core.exceptions import ValidationError
 
 from evenhand.errors import InputError
 from evenhand.studies.console.criteria_fields import CriteriaFields
+from evenhand.studies.console.panel_fields import PanelFields, minutes_field
 from evenhand.studies.console.text_field import LINES, TextField
 from evenhand.studies.procedure import (
     DEFAULT_CONSENT,
-    PROLIFIC,
     ComprehensionQuestion,
     Procedure,
     parse_questions,
@@ -21,7 +21,7 @@ from evenhand.studies.procedure import (
 )
 
 
-class ProcedureFields(CriteriaFields):
+class ProcedureFields(CriteriaFields, PanelFields):
     """Fields with the paper's study as defaults: thirty pairs per evaluator, and no others."""
 
     trials_per_evaluator = forms.IntegerField(label="Pairs per evaluator", initial=30)
@@ -89,20 +89,18 @@ class ProcedureFields(CriteriaFields):
     debriefing = TextField(
         required=False, widget=forms.Textarea(attrs=LINES), help_text="What it was about; on the last page."
     )
-
-    panel_parameters = forms.CharField(
-        initial=", ".join(PROLIFIC),
-        label="The panel’s parameters",
-        help_text="Of its link, by commas; the first one names the person. These are Prolific’s.",
-    )
-    completion_code = forms.CharField(
-        required=False, label="Completion code", help_text="Empty: one of each evaluator’s own."
-    )
-    completion_url = forms.CharField(
+    payment = TextField(
         required=False,
-        label="Return address",
-        help_text="For instance https://app.prolific.com/submissions/complete?cc={code}",
+        widget=forms.Textarea(attrs=LINES),
+        help_text="What is paid, and what happens to it when somebody stops early; on the first page.",
     )
+    skips_are_paid = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Skipped pairs are paid like answered ones",
+        help_text="The page then says so. Whoever skips every pair still gets the code of a part done.",
+    )
+    minutes = minutes_field()
 
     procedure_groups = (
         (
@@ -123,7 +121,8 @@ class ProcedureFields(CriteriaFields):
             ("introduction", "practice_trials", "comprehension", "attention_checks", "repeats", "break_every"),
         ),
         ("Ethics", ("consent", "contact", "approval", "minimum_age", "debriefing")),
-        ("Panel", ("panel_parameters", "completion_code", "completion_url")),
+        ("Payment and time", ("payment", "skips_are_paid", "minutes")),
+        *PanelFields.panel_groups,
     )
 
     def clean_comprehension(self) -> tuple[ComprehensionQuestion, ...]:
@@ -131,9 +130,6 @@ class ProcedureFields(CriteriaFields):
             return parse_questions(self.cleaned_data["comprehension"])
         except InputError as error:
             raise ValidationError(str(error)) from error
-
-    def clean_panel_parameters(self) -> tuple[str, ...]:
-        return tuple(name.strip() for name in self.cleaned_data["panel_parameters"].split(",") if name.strip())
 
     @classmethod
     def values_of_procedure(cls, procedure: Procedure) -> dict[str, Any]:
@@ -143,5 +139,5 @@ class ProcedureFields(CriteriaFields):
             **cls.values_of_criteria(procedure.criteria),
             "reasons": "\n".join(procedure.reasons),
             "comprehension": questions_text(procedure.comprehension),
-            "panel_parameters": ", ".join(procedure.panel_parameters),
+            **cls.values_of_panel(procedure),
         }

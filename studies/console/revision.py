@@ -15,13 +15,14 @@ from django.views.decorators.http import require_http_methods
 from evenhand.studies.access import study_of
 from evenhand.studies.configuration import ConfigurationError
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm, Conflict
-from evenhand.studies.console.text_field import TextField
+from evenhand.studies.console.panel_fields import EndFields, minutes_field
+from evenhand.studies.console.text_field import LINES, TextField
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Study
 from evenhand.studies.revision import REVISABLE, RevisionError, StaleRevisionError, revise
 
 
-class RevisionForm(ConcurrentEditForm):
+class RevisionForm(ConcurrentEditForm, EndFields):
     """The settings that may change after the preparation."""
 
     read_as = forms.IntegerField(widget=forms.HiddenInput)
@@ -37,8 +38,31 @@ class RevisionForm(ConcurrentEditForm):
     contact = forms.CharField(required=False)
     approval = forms.CharField(required=False, label="Ethics approval")
     debriefing = TextField(required=False)
+    payment = TextField(required=False, widget=forms.Textarea(attrs=LINES))
+    minutes = minutes_field()
+    skips_are_paid = forms.BooleanField(required=False, label="Skipped pairs are paid like answered ones")
     completion_code = forms.CharField(required=False)
-    completion_url = forms.CharField(required=False, label="Return address", help_text="{code} stands for the code.")
+    completion_url = forms.CharField(
+        required=False,
+        label="Return address",
+        help_text="{code} and {id} stand for the code and the panel’s id of the person.",
+    )
+    redirect_at_once = forms.BooleanField(required=False, label="Go back to the panel by itself")
+
+    field_order = (
+        "quota",
+        "lease_minutes",
+        "consent",
+        "contact",
+        "approval",
+        "debriefing",
+        "payment",
+        "minutes",
+        "skips_are_paid",
+        "completion_code",
+        "completion_url",
+        "redirect_at_once",
+    )  # then the other ends
 
 
 @login_required
@@ -55,7 +79,8 @@ def revision(request: HttpRequest, pk: int) -> HttpResponse:
             version = revise(study, actor=request.user, read_as=form.cleaned_data["read_as"], **changes)
         except ConfigurationError as error:
             for name, text in error.errors.items():
-                form.add_error(name if name in form.fields else None, text)
+                field = "end_partial_code" if name == "end_returns" else name
+                form.add_error(field if field in form.fields else None, text)
         except StaleRevisionError:
             study = study_of(request.user, pk)
             conflicts = form.conflicts_with(RevisionForm(initial=_values_in_force(study)))
@@ -78,4 +103,4 @@ def _values_in_force(study: Study) -> dict[str, Any]:
     configuration = configuration_of(study)
     assert study.current_version is not None  # configuration_of read it
     values: dict[str, Any] = {name: getattr(configuration, name) for name in REVISABLE}
-    return values | {"read_as": study.current_version.number}
+    return values | EndFields.values_of_ends(configuration.end_returns) | {"read_as": study.current_version.number}

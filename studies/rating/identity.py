@@ -85,7 +85,7 @@ def is_proven(
 def is_new_visit(evaluator: Evaluator, ids: Mapping[str, str]) -> bool:
     """Whether a known person comes with ids that are not stored yet."""
     visits = (evaluator.external_ids, *(visit["ids"] for visit in evaluator.later_ids))
-    return bool(ids) and evaluator.deleted_at is None and dict(ids) not in visits
+    return evaluator.deleted_at is None and not any(ids.items() <= visit.items() for visit in visits)
 
 
 def store_visit(evaluator: Evaluator, ids: Mapping[str, str]) -> None:

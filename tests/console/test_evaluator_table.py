@@ -124,6 +124,8 @@ def test_states_tell_who_is_silent(study: Study) -> None:
     Booklet.objects.filter(evaluator=grace).update(claimed_at=long_ago)
     assert line_of(study, grace).state == "silent"
     Evaluator.objects.filter(pk=grace.pk).update(finished_at=timezone.now())
+    assert line_of(study, grace).state == "finished a part"  # nothing was answered
+    rate(Trial.objects.filter(booklet__evaluator=grace, kind=Trial.Kind.MAIN)[0], 1)
     assert line_of(study, grace).state == "finished"
 
 
@@ -169,9 +171,20 @@ def test_the_links_are_there_and_can_be_renewed(study: Study, console: Client) -
     assert study.events.filter(action="enrolment link renewed").exists()
 
 
-def test_everybodys_code_is_listed(study: Study, console: Client) -> None:
-    grace = somebody(study, "Grace")
-    assert completion_code(grace, "") in console.get(reverse("console:study", args=[study.pk])).content.decode()
+def test_the_code_that_somebody_is_shown_is_listed_and_no_other(study: Study, console: Client) -> None:
+    invited, begun = somebody(study, "Grace"), enrol(study, external_key="p1")
+    consent(begun)
+    address = reverse("console:study", args=[study.pk])
+    page = console.get(address).content.decode()
+    assert completion_code(invited, "") not in page
+    assert completion_code(begun, "") not in page
+    Evaluator.objects.update(finished_at=timezone.now())
+    page = console.get(address).content.decode()
+    assert completion_code(begun, "") not in page  # nothing was answered
+    rate(Trial.objects.filter(booklet__evaluator=begun, kind=Trial.Kind.MAIN)[0], 1)
+    page = console.get(address).content.decode()
+    assert completion_code(begun, "") in page
+    assert completion_code(invited, "") not in page
 
 
 def test_the_page_takes_the_same_queries_for_any_number_of_evaluators(study: Study, console: Client) -> None:
