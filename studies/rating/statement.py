@@ -77,7 +77,10 @@ def _stopping(configuration: StudyConfiguration) -> list[str]:
     return [
         gettext("You can stop at any time by closing the page, and come back with the same link."),
         _after_the_lease(configuration.lease_minutes),
-        gettext("You can also leave the study and have your answers deleted: there is a link for it on every page."),
+        gettext(
+            "You can also leave the study and have your answers deleted: the link for it is below the pictures and on "
+            "the last page."
+        ),
     ]
 
 

@@ -66,7 +66,7 @@ def test_a_small_window_is_told_before_the_consent_and_mended_by_enlarging_it(
     notice = page.get_by_role("alert")
     expect(notice).to_contain_text("This window is too small for the pictures")
     expect(notice).to_contain_text("SMALL1")
-    expect(notice).to_contain_text("study@example.org")
+    expect(page.get_by_text("study@example.org")).to_be_visible()
     button = page.get_by_role("button", name="Read about the study")
     expect(button).to_be_hidden()
     page.set_viewport_size({"width": 1440, "height": 900})
