@@ -26,14 +26,26 @@ REASONS = {
     ),
 }
 
+AGREED = {
+    (CheckPair.Fault.DAMAGED, "left"): gettext_lazy("As we expected: the right picture is damaged."),
+    (CheckPair.Fault.DAMAGED, "right"): gettext_lazy("As we expected: the left picture is damaged."),
+    (CheckPair.Fault.OTHER_PROMPT, "left"): gettext_lazy(
+        "As we expected: the left picture shows what the text says, the right one does not."
+    ),
+    (CheckPair.Fault.OTHER_PROMPT, "right"): gettext_lazy(
+        "As we expected: the right picture shows what the text says, the left one does not."
+    ),
+}
+
 
 def feedback_text(feedback: Feedback) -> str:
     """Return what an evaluator reads after a practice answer."""
     if not feedback.fault:
         return gettext("There is no right answer to this one: tell us what you prefer.")
-    reason = str(REASONS[CheckPair.Fault(feedback.fault), feedback.better_side])
+    known = CheckPair.Fault(feedback.fault), feedback.better_side
     if feedback.right:
-        return gettext("That is what we expected. {reason}").format(reason=reason)
+        return str(AGREED[known])
+    reason = str(REASONS[known])
     if feedback.right is None:
         text = gettext("You preferred neither picture, and this time there is a difference. {reason}")
         return text.format(reason=reason)

@@ -103,9 +103,10 @@ def test_practice_names_the_fault_and_where_it_stood(
     assert (status["state"], status["trial"]["position"], status["trial"]["of"]) == ("practice", 1, 1)
     reply = visitor.post("rate", answer(status["trial"], pressed * side)).json()
     assert reply["feedback"]["right"] is right
-    assert SAID[fault, side] in reply["feedback"]["text"]
+    said = SAID[fault, side]
+    assert (said.partition(";")[0][1:] if right else said) in reply["feedback"]["text"]
     assert reply["feedback"]["text"].startswith(
-        {True: "That is what we expected.", False: "The ", None: "You preferred neither picture"}[right]
+        {True: "As we expected: the ", False: "The ", None: "You preferred neither picture"}[right]
     )
     assert "ost people" not in reply["feedback"]["text"]
     assert reply["feedback"]["button"] == "Show the first pair"
