@@ -76,7 +76,7 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     expect(themed.locator(".feedback")).to_be_visible()
     look("feedback")
     themed.keyboard.press("Enter")
-    expect(themed.get_by_role("heading", name="Before you begin")).to_be_visible()
+    expect(themed.get_by_role("heading", name="Questions about the task")).to_be_visible()
     look("comprehension")
     themed.get_by_label("Pictures").check()
     themed.locator("form button").click()

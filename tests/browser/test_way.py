@@ -71,11 +71,11 @@ def test_the_whole_way_with_the_keyboard_alone(page: Page, live_server: LiveServ
     press_on(page, "Start practice")
     ready(page)
     page.keyboard.press("5")
-    expect(page.get_by_text("Most people prefer").or_(page.get_by_text("most people prefer"))).to_be_visible()
+    expect(page.get_by_text("we expect")).to_be_visible()
     page.keyboard.press("Enter")  # the button has the focus
-    expect(page.get_by_role("heading", name="Before you begin")).to_be_visible()
+    expect(page.get_by_role("heading", name="Questions about the task")).to_be_visible()
     press_on(page, "Sounds", "ArrowDown")  # to the second option
-    press_on(page, "Answer")
+    press_on(page, "Send my answers")
     for n in range(1, 9):
         if n == 5:
             expect(page.get_by_role("heading", name="Time for a break")).to_be_visible()
@@ -106,9 +106,9 @@ def test_the_whole_way_without_javascript(browser: Browser, live_server: LiveSer
     page.get_by_role("button", name="Begin").click()
     page.get_by_role("button", name="Start practice").click()
     page.get_by_role("button", name="Left is much better").click()
-    page.get_by_role("link", name="Go on").click()
+    page.get_by_role("link", name="Go to the questions").click()
     page.get_by_label("Pictures").check()
-    page.get_by_role("button", name="Answer").click()
+    page.get_by_role("button", name="Send my answers").click()
     for n in range(1, 9):
         if n == 5:
             page.get_by_role("button", name="Continue after the break").click()
@@ -132,7 +132,7 @@ def test_on_a_phone_by_touch(browser: Browser, live_server: LiveServer, whole: S
     page.get_by_role("button", name="Left is much better").tap()
     page.get_by_role("button", name="Go on").tap()
     page.get_by_label("Pictures").tap()
-    page.get_by_role("button", name="Answer").tap()
+    page.get_by_role("button", name="Send my answers").tap()
     ready(page)
     top, bottom = (page.locator(f"[data-side={side}]").bounding_box() for side in ("left", "right"))
     assert top is not None
