@@ -78,6 +78,10 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     themed.keyboard.press("Enter")
     expect(themed.get_by_role("heading", name="Questions about the task")).to_be_visible()
     look("comprehension")
+    themed.get_by_label("Sounds").check()
+    themed.locator("form button").click()
+    expect(themed.get_by_text("This is the last try.")).to_be_visible()
+    look("comprehension again")
     themed.get_by_label("Pictures").check()
     themed.locator("form button").click()
     ready(themed)
@@ -120,6 +124,7 @@ def test_the_evaluators_messages(themed: Page, live_server: LiveServer, study: S
 
 def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
     study = make_ready_study(owner=make_admin("ada"), attention_checks=1)
+    ready_study = make_ready_study(owner=study.owner, name="Corgis", attention_checks=1)
     open_study(study)
     enrol(study, note="Grace")
     themed.goto(f"{live_server.url}/console/")
@@ -132,6 +137,8 @@ def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
         "new study": "/console/studies/new/",
         "study": f"/console/studies/{study.pk}/",
         "pairs": f"/console/studies/{study.pk}/pairs/",
+        "check pairs": f"/console/studies/{study.pk}/checks/",
+        "check pairs to exchange": f"/console/studies/{ready_study.pk}/checks/",
         "prompt sets": "/console/prompts/",
         "prompt set": f"/console/prompts/{study.prompt_set_id}/",
     }.items():
