@@ -27,13 +27,13 @@ REASONS = {
 }
 
 AGREED = {
-    (CheckPair.Fault.DAMAGED, "left"): gettext_lazy("As we expected: the right picture is damaged."),
-    (CheckPair.Fault.DAMAGED, "right"): gettext_lazy("As we expected: the left picture is damaged."),
+    (CheckPair.Fault.DAMAGED, "left"): gettext_lazy("Yes: the right picture is damaged."),
+    (CheckPair.Fault.DAMAGED, "right"): gettext_lazy("Yes: the left picture is damaged."),
     (CheckPair.Fault.OTHER_PROMPT, "left"): gettext_lazy(
-        "As we expected: the left picture shows what the text says, the right one does not."
+        "Yes: the left picture shows what the text says, the right one does not."
     ),
     (CheckPair.Fault.OTHER_PROMPT, "right"): gettext_lazy(
-        "As we expected: the right picture shows what the text says, the left one does not."
+        "Yes: the right picture shows what the text says, the left one does not."
     ),
 }
 

@@ -106,7 +106,7 @@ def test_practice_names_the_fault_and_where_it_stood(
     said = SAID[fault, side]
     assert (said.partition(";")[0][1:] if right else said) in reply["feedback"]["text"]
     assert reply["feedback"]["text"].startswith(
-        {True: "As we expected: the ", False: "The ", None: "You preferred neither picture"}[right]
+        {True: "Yes: the ", False: "The ", None: "You preferred neither picture"}[right]
     )
     assert "ost people" not in reply["feedback"]["text"]
     assert reply["feedback"]["button"] == "Show the first pair"
