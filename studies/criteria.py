@@ -19,6 +19,21 @@ DEFAULT_OPTIONS = (
     gettext_noop("Right is slightly better"),
     gettext_noop("Right is much better"),
 )
+# What options say where pictures do not stand left and right; other texts stay as they are.
+LETTERS = {
+    "Left is much better": gettext_noop("A is much better"),
+    "Left is slightly better": gettext_noop("A is slightly better"),
+    "Right is slightly better": gettext_noop("B is slightly better"),
+    "Right is much better": gettext_noop("B is much better"),
+    "Left matches much better": gettext_noop("A matches much better"),
+    "Left matches slightly better": gettext_noop("A matches slightly better"),
+    "Right matches slightly better": gettext_noop("B matches slightly better"),
+    "Right matches much better": gettext_noop("B matches much better"),
+    "Left looks much better": gettext_noop("A looks much better"),
+    "Left looks slightly better": gettext_noop("A looks slightly better"),
+    "Right looks slightly better": gettext_noop("B looks slightly better"),
+    "Right looks much better": gettext_noop("B looks much better"),
+}
 DECIDED_BY = ("both", "quality", "match")
 MOST_CRITERIA = 3
 TOGETHER, RUNS = "together", "runs"

@@ -19,19 +19,28 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-// Send until the server answers; `waiting` is called before each pause. The body is null where something between the
-// page and the server refused in its own words.
-export async function send(address, answer, waiting) {
+function encoded(answer) {
+  const body = new URLSearchParams();
+  for (const [name, value] of Object.entries(answer)) for (const each of [value].flat()) body.append(name, each);
+  return body;
+}
+
+// Send until the server answers. Before each pause `waiting` is told why: "offline", "unreachable" or "server". The
+// body is null where something between the page and the server refused in its own words.
+export async function send(address, answer, waiting, button) {
   for (let attempt = 0; ; attempt += 1) {
+    let why = "unreachable";
     try {
       const response = await fetch(address, {
-        method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(answer), referrerPolicy: "no-referrer",
+        method: "POST", headers: { Accept: "application/json" }, body: encoded(answer), referrerPolicy: "no-referrer",
       });
-      const later = response.status >= 500 || TRY_AGAIN.includes(response.status);
-      if (!later) return { status: response.status, body: await contentOf(response) };
+      if (response.status < 500 && !TRY_AGAIN.includes(response.status)) {
+        return { status: response.status, body: await contentOf(response) };
+      }
+      why = "server";
     } catch { /* no connection, or an acknowledgement that did not come from this server */ }
-    waiting();
-    await retryPause(attempt);
+    waiting(navigator.onLine === false ? "offline" : why);
+    await retryPause(attempt, button);
   }
 }
 

@@ -1,57 +1,57 @@
-// The two pictures of a trial: loading, size, zoom.
+// The two pictures of a trial: loading, and fetching the next ones beforehand.
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const page = document.querySelector("main.trial");
-const frame = page.querySelector(".pictures");
+const middle = page.querySelector(".middle");
+const again = middle.querySelector("button");
 
 export const images = { left: page.querySelector("[data-side=left]"), right: page.querySelector("[data-side=right]") };
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-export const retryPause = (attempt) => wait(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
 
-function chromeHeight() {
-  // Everything above and below the pictures: prompt, options, progress line, and the five gaps around them.
-  const parts = ["#prompt", ".options", ".progress-line"].map((name) => page.querySelector(name).offsetHeight);
-  return parts.reduce((a, b) => a + b, 5 * parseFloat(getComputedStyle(page).rowGap));
+// A pause before another attempt; it ends early when the connection is back, the page is seen again, or a button asks.
+export function retryPause(attempt, button) {
+  const ms = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)];
+  return new Promise((resolve) => {
+    const listeners = new AbortController();
+    const done = () => { listeners.abort(); clearTimeout(timer); resolve(); };
+    const timer = setTimeout(done, ms);
+    const { signal } = listeners;
+    addEventListener("online", done, { signal });
+    document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") done(); }, { signal });
+    button?.addEventListener("click", done, { signal });
+  });
 }
 
-export function fit() {
-  // Small pictures are enlarged by whole numbers, up to 512 pixels; large ones are shown whole, never enlarged.
-  const stacked = matchMedia("(max-width: 48rem)").matches;
-  const width = frame.clientWidth;
-  const room = stacked
-    ? { width, height: Math.max(128, (innerHeight - chromeHeight() - 4) / 2) }
-    : { width: (width - 2) / 2, height: Math.max(128, innerHeight - chromeHeight()) };
-  for (const image of Object.values(images)) {
-    if (!image.naturalWidth) continue;
-    const fitting = Math.min(room.width / image.naturalWidth, room.height / image.naturalHeight);
-    const largest = Math.max(1, Math.floor(512 / Math.max(image.naturalWidth, image.naturalHeight)));
-    const scale = fitting >= 1 ? Math.min(Math.floor(fitting), largest) : fitting;
-    image.style.maxWidth = "none";
-    image.style.width = `${image.naturalWidth * scale}px`;
-    image.classList.toggle("smooth", image.naturalWidth * scale <= image.naturalWidth);
-  }
+// Words in the middle of the pictures; none hides them.
+export function tell(words = "", retry = false) {
+  middle.hidden = !words;
+  middle.querySelector("p").textContent = words;
+  again.hidden = !retry;
 }
 
-async function loadOne(image, address, failed) {
+async function loadOne(image, address) {
   for (let attempt = 0; ; attempt += 1) {
     if (address && image.getAttribute("src") !== address) image.src = address;
     try {
       await image.decode();
       return;
     } catch {
-      failed();
-      await retryPause(attempt);
-      const again = address || image.getAttribute("src");
+      tell(page.dataset.textFailed, true);
+      await retryPause(attempt, again);
+      const source = address || image.getAttribute("src");
       image.removeAttribute("src");
-      address = again;
+      address = source;
     }
   }
 }
 
-// Both pictures decoded; `failed` is called at each attempt that fails.
-export const load = (addresses, failed) => Promise.all(
-  Object.entries(images).map(([side, image]) => loadOne(image, addresses[side], failed)),
-);
+// Both pictures decoded; a slow line is told in their place.
+export async function load(addresses) {
+  const late = setTimeout(() => tell(page.dataset.textWaiting), 400);
+  await Promise.all(Object.entries(images).map(([side, image]) => loadOne(image, addresses[side])));
+  clearTimeout(late);
+  tell();
+}
 
 export async function preload(pairs) {
   for (const address of (pairs || []).flat()) {
@@ -60,30 +60,3 @@ export async function preload(pairs) {
     try { await image.decode(); } catch { /* fetched again when its turn comes */ }
   }
 }
-
-// ---- zoom: both pictures together, at the same place
-
-let zoomed = false;
-
-export function zoom(on, event) {
-  zoomed = on;
-  frame.classList.toggle("zoomed", on);
-  if (on && event) look(event);
-}
-
-export function toggleZoom() {
-  for (const image of Object.values(images)) image.style.transformOrigin = "50% 50%";
-  zoom(!zoomed);
-}
-
-function look(event) {
-  const around = event.target.closest("figure")?.getBoundingClientRect();
-  if (!around) return;
-  const x = (100 * (event.clientX - around.left)) / around.width;
-  const y = (100 * (event.clientY - around.top)) / around.height;
-  for (const image of Object.values(images)) image.style.transformOrigin = `${x}% ${y}%`;
-}
-
-frame.addEventListener("click", (event) => zoom(!zoomed && Boolean(event.target.closest("figure")), event));
-frame.addEventListener("pointermove", (event) => { if (zoomed) look(event); });
-addEventListener("resize", fit);

@@ -2,7 +2,8 @@
 // kept in the browser until then, and the next pictures are fetched beforehand.
 
 import { forget, keep, kept, send, uuid } from "./delivery.js";
-import { fit, images, load, preload, toggleZoom, wait, zoom } from "./pictures.js";
+import { fit, measures, setCriterion, setPrompt, single, turn, view } from "./layout.js";
+import { load, preload, wait } from "./pictures.js";
 
 const PRESSED_MS = 150; // a press is seen at least so long
 const GAP_MS = 200; // of plain surround between two pairs
@@ -11,40 +12,45 @@ const form = page.querySelector(".trial-form");
 const options = [...page.querySelectorAll(".option")];
 const prompt = page.querySelector("#prompt");
 const skip = page.querySelector(".skip");
-const status = page.querySelector(".status");
+const confirm = page.querySelector(".confirm");
+const now = page.querySelector(".now");
 const text = page.dataset;
 const store = `evenhand:${text.home}`;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
+const extra = {}; // modules that are loaded when they are needed
+const bar = page.querySelector("progress");
 
-let trial = { id: form.elements.trial.value, position: page.querySelector("progress").value + 1, of: page.querySelector("progress").max };
+const why = form.querySelector(".why");
+let trial = { id: form.elements.trial.value, position: bar.value + 1, of: bar.max, part: 1, asks: why && !why.hidden };
 let openedAt = null; // when the options opened; null while they are shut
 let marked = null; // the option that waits for confirmation, and since when
+let used = {}; // what was used to look at this pair
 let spent = []; // seconds of this visit's answers
+let said = ""; // what is told beside the next pair
 
-const say = (words = "") => { status.textContent = words; };
+const say = (words = "") => { page.querySelector(".status").textContent = words; now.hidden = true; };
+const announce = (words) => { page.querySelector(".announce").textContent = words; };
+const filled = (words, values) => words.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const waiting = (why) => { say(text[`text${why[0].toUpperCase()}${why.slice(1)}`]); now.hidden = false; };
 
 // ---- time: what the person could see, and what passed while the page was hidden
 
 const clock = { since: null, seen: 0, hidden: 0, hiddenSince: null };
-
-function startClock() {
-  Object.assign(clock, { since: performance.now(), seen: 0, hidden: 0, hiddenSince: null });
-}
+const startClock = () => Object.assign(clock, { since: performance.now(), seen: 0, hidden: 0, hiddenSince: null });
+const elapsed = () => Math.round(clock.seen + (clock.since === null ? 0 : performance.now() - clock.since));
 
 document.addEventListener("visibilitychange", () => {
-  const now = performance.now();
+  const at = performance.now();
   if (document.visibilityState === "hidden" && clock.since !== null) {
-    clock.seen += now - clock.since;
+    clock.seen += at - clock.since;
     clock.since = null;
-    clock.hiddenSince = now;
+    clock.hiddenSince = at;
   } else if (clock.hiddenSince !== null) {
-    clock.hidden += now - clock.hiddenSince;
+    clock.hidden += at - clock.hiddenSince;
     clock.hiddenSince = null;
-    clock.since = now;
+    clock.since = at;
   }
 });
-
-const elapsed = () => Math.round(clock.seen + (clock.since === null ? 0 : performance.now() - clock.since));
 
 // ---- a trial is opened, shut, and followed by the next
 
@@ -57,87 +63,115 @@ function shut() {
   options.forEach((option) => option.setAttribute("aria-disabled", "true"));
 }
 
-async function open(addresses = {}) {
-  page.classList.add("waiting");
-  page.dataset.state = "waiting";
+async function open(addresses = {}, part = 1) {
+  page.classList.toggle("waiting", part === 1);
+  text.state = "waiting";
   shut();
   mark(null);
-  const late = setTimeout(() => say(text.textWaiting), 400);
-  await load(addresses, () => say(text.textFailed));
-  clearTimeout(late);
+  await load(addresses);
+  if (part === 1) turn("left", true);
   fit();
   await visible();
   page.classList.remove("waiting");
   await new Promise(requestAnimationFrame);
-  if (status.textContent !== text.textOffline) say();
+  say();
   startClock();
-  page.dataset.state = "looking";
-  await wait(Number(text.delay)); // a press that was meant for the pair before must not answer this one
+  used = { zoomed: Boolean(extra.look?.zoomed()), flipped: false };
+  text.state = "looking";
+  await Promise.all([wait(Number(text.delay)), bothSeen()]); // a press meant for the pair before must not answer this
   options.forEach((option) => option.removeAttribute("aria-disabled"));
   openedAt = performance.now();
-  page.dataset.state = "ready";
+  text.state = "ready";
+  say(said);
+  said = "";
+}
+
+// Where one picture is seen at a time, both must have been.
+async function bothSeen() {
+  if (!single() || view.seen.size > 1) return;
+  say(text.textLook);
+  while (single() && view.seen.size < 2) await new Promise((done) => page.addEventListener("turned", done, { once: true }));
 }
 
 function show(next) {
   trial = next.trial;
-  zoom(false);
+  if (trial.part === 1) extra.look?.zoom(0);
   page.querySelectorAll("input[name=trial]").forEach((input) => { input.value = trial.id; });
   closeSkip();
   page.querySelector(".back")?.removeAttribute("hidden");
   form.elements.key.value = uuid();
-  prompt.textContent = trial.prompt;
-  const bar = page.querySelector("progress");
+  setCriterion(trial.criterion);
+  setPrompt(trial.prompt);
+  prompt.lang = trial.prompt ? "" : document.documentElement.lang;
   bar.max = trial.of;
   bar.value = trial.position - 1;
   const recent = spent.slice(-10);
   const pace = recent.length > 2 ? recent.reduce((a, b) => a + b, 0) / recent.length + 1 : Number(text.seconds);
   const minutes = Math.max(1, Math.round(((trial.of - trial.position + 1) * pace) / 60));
-  page.querySelector(".progress-text").textContent = text.textProgress
-    .replace("{n}", trial.position).replace("{of}", trial.of).replace("{minutes}", minutes);
+  const values = { n: trial.position, minutes, text: prompt.textContent, ...trial, question: trial.criterion.question };
+  page.querySelector(".progress-text").textContent = filled(text.textProgress, values);
+  announce(filled(trial.part > 1 ? text.textPart : text.textPair, values));
   document.title = document.title.replace(/\d+/, trial.position);
-  options.forEach((option) => option.classList.remove("pressed"));
-  open(trial).then(() => preload(next.preload));
+  page.querySelector(".question").classList.toggle("changed", trial.parts > 1 && !still.matches);
+  options.forEach((option) => option.classList.remove("pressed", "given"));
+  open(trial, trial.part).then(() => preload(next.preload));
 }
 
-async function gap() {
+async function gap(next) {
   // A short look at the plain surround tells that another pair comes (ITU-R BT.500); a cut where motion is unwelcome.
-  if (still.matches) return;
+  if (still.matches || next.trial.part > 1) return;
   page.classList.add("gap");
   await wait(GAP_MS);
   page.classList.remove("gap");
 }
 
+function leave(stale = "") {
+  location.replace(text.home + stale);
+}
+
+async function follow(body) {
+  const next = form.elements.corrects ? null : body.next; // the page of a correction is left for the open trial
+  if (next?.trial && next.state === text.step) {
+    await gap(next);
+    show(next);
+  } else leave(); // the end, a pause, or an answer that was refused: the page says which
+}
+
 // ---- answers
 
 function mark(option) {
-  // In a study that wants confirmation, the first press marks an option; Enter, or pressing it again, takes it.
+  // In a study that wants confirmation, the first press marks an option; a button, Enter, or another press takes it.
   if (marked === null && option === null) return;
   options.forEach((each) => each.setAttribute("aria-pressed", String(each === option)));
   marked = option && { option, at: performance.now() };
+  if (confirm) confirm.hidden = !option;
   say(option ? text.textConfirm : "");
 }
 
-const mayConfirm = (option) => marked !== null && marked.option === option && performance.now() - marked.at >= Number(text.delay);
+const mayConfirm = (option) => marked?.option === option && performance.now() - marked.at >= Number(text.delay);
 
-async function answer(option) {
+async function answer(option, pointer) {
   if (openedAt === null) return;
   if ("confirm" in text && !mayConfirm(option)) {
     if (marked?.option !== option) mark(option);
     return;
   }
+  const given = {
+    trial: trial.id, choice: option.value, elapsed_ms: elapsed(), hidden_ms: Math.round(clock.hidden), key: uuid(),
+    ...measures(), ...used, pointer,
+  };
+  if (form.elements.corrects) given.corrects = form.elements.corrects.value;
   mark(null);
-  const time = elapsed();
-  const hidden = Math.round(clock.hidden);
   shut();
-  page.dataset.state = "pressed";
+  text.state = "pressed";
   option.classList.add("pressed");
   prompt.focus({ preventScroll: true }); // a key that is still held down must not press the option of the next pair
-  spent.push(time / 1000);
-  const corrects = form.elements.corrects ? { corrects: form.elements.corrects.value } : {};
-  await deliver({
-    ...corrects, trial: trial.id, choice: option.value, elapsed_ms: String(time), hidden_ms: String(hidden), key: uuid(),
-    viewport_width: String(innerWidth), viewport_height: String(innerHeight), picture_width: String(images.left.clientWidth),
-  });
+  spent.push(given.elapsed_ms / 1000);
+  if (trial.asks) {
+    extra.why ??= await import("./why.js");
+    Object.assign(given, await extra.why.ask());
+  }
+  await deliver(given);
 }
 
 async function deliver(given) {
@@ -145,8 +179,9 @@ async function deliver(given) {
   const { refused, ...sent } = given;
   keep(store, given);
   const slow = setTimeout(() => say(text.textSending), 300);
-  const result = await send(text.rate, sent, () => say(text.textOffline));
+  const result = await send(text.rate, sent, waiting, now);
   clearTimeout(slow);
+  say();
   if (!result.body) {
     // Something before the server refused: the answer goes once more when the page is read again, then it is dropped.
     if (refused) {
@@ -160,38 +195,10 @@ async function deliver(given) {
   }
   if (result.status !== 403) forget(store); // a study that is paused takes the answer when it goes on
   await pressed;
-  if (result.body.feedback) await told(result.body.feedback);
-  const next = form.elements.corrects ? null : result.body.next; // the page of a correction is left for the open trial
-  if (next && next.state === text.step) {
-    say();
-    await gap();
-    show(next);
-  } else {
-    location.replace(text.home); // the end, a pause, or an answer that was refused: the page says which
-  }
+  if (result.status === 409) return leave("?notice=stale");
+  if (result.body.feedback) await (await import("./controls.js")).told(result.body.feedback);
+  await follow(result.body);
 }
-
-function told(feedback) {
-  const panel = page.querySelector(".feedback");
-  const button = panel.querySelector("button");
-  panel.querySelector("p").textContent = feedback.text;
-  panel.hidden = false;
-  button.focus();
-  return new Promise((resolve) => button.addEventListener("click", () => { panel.hidden = true; resolve(); }, { once: true }));
-}
-
-// ---- presses: what began before the options opened, or is a key's repetition, was not meant for this pair
-
-let keyAt = 0; // when the last key was pressed, and the pointer
-let pointerAt = 0;
-let keyEventAt = -Infinity; // of any key event, repetitions and releases among them
-let repeating = false;
-
-const meant = (at) => openedAt !== null && at >= openedAt;
-// Keys press a button by a click without a pointer. Screen readers do so without any key event.
-const byKey = () => performance.now() - keyEventAt < 100;
-const clickMeant = (event) => (event.detail > 0 ? meant(pointerAt) : byKey() ? meant(keyAt) && !repeating : openedAt !== null);
-const skipping = () => Boolean(skip?.open);
 
 function closeSkip() {
   if (!skip) return;
@@ -199,7 +206,36 @@ function closeSkip() {
   skip.querySelector("form").reset(); // a note belongs to its pair
 }
 
-document.addEventListener("pointerdown", () => { pointerAt = performance.now(); }, true);
+// Skip or report the open pair, which is told when the next one is there.
+async function leaveOut(fields) {
+  closeSkip();
+  shut();
+  text.state = "pressed";
+  prompt.focus({ preventScroll: true });
+  const result = await send(text.skip, { ...fields, trial: trial.id }, waiting, now);
+  if (!result.body || result.status !== 200) return leave(result.status === 409 ? "?notice=stale" : "");
+  await follow(result.body);
+  const words = fields.reason === "report" ? text.textReported : text.textSkipped;
+  said = words;
+  announce(`${words} ${page.querySelector(".announce").textContent}`);
+}
+
+// ---- presses: what began before the options opened, or is a key's repetition, was not meant for this pair
+
+let keyAt = 0; // when the last key was pressed, and the pointer
+let pointerAt = 0;
+let pointerKind = "mouse";
+let keyEventAt = -Infinity; // of any key event, repetitions and releases among them
+let repeating = false;
+const shortcuts = { on: true };
+
+const meant = (at) => openedAt !== null && at >= openedAt;
+// Keys press a button by a click without a pointer. Screen readers do so without any key event.
+const byKey = () => performance.now() - keyEventAt < 100;
+const clickMeant = (event) => (event.detail > 0 ? meant(pointerAt) : byKey() ? meant(keyAt) && !repeating : openedAt !== null);
+const skipping = () => Boolean(skip?.open);
+
+document.addEventListener("pointerdown", (event) => { pointerAt = performance.now(); pointerKind = event.pointerType; }, true);
 document.addEventListener("keydown", (event) => {
   keyEventAt = performance.now();
   repeating = event.repeat;
@@ -208,32 +244,42 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", () => { keyEventAt = performance.now(); repeating = false; }, true);
 options.forEach((option) => option.addEventListener("click", (event) => {
   event.preventDefault();
-  if (!skipping() && clickMeant(event)) answer(option);
+  if (!skipping() && clickMeant(event)) answer(option, event.detail > 0 ? pointerKind : "key");
 }));
+form.addEventListener("submit", (event) => event.preventDefault());
+confirm?.addEventListener("click", () => { if (marked) answer(marked.option, pointerKind); });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.key === "Escape") {
-    if (skipping()) {
-      closeSkip();
-      skip.querySelector("summary").focus();
-    }
-    zoom(false);
+  if (event.key === "Escape" && skipping()) {
+    closeSkip();
+    skip.querySelector("summary").focus();
   }
-  if (skipping() || event.target.matches("textarea")) return;
-  if (event.key === "z") toggleZoom();
+  if (!shortcuts.on || skipping() || event.target.matches("textarea, input")) return;
   if (event.key === "Enter" && marked && !event.target.matches("a, summary, button")) {
     event.preventDefault();
-    answer(marked.option);
+    answer(marked.option, "key");
     return;
   }
   const option = options[Number(event.key) - 1];
   if (option && meant(keyAt)) {
     event.preventDefault();
-    answer(option);
+    answer(option, "key");
   }
 });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // an old page from the history
 
+why?.setAttribute("hidden", "");
+const stale = page.querySelector(".stale");
+if (stale) {
+  said = stale.textContent.trim();
+  stale.remove(); // it is told beside the pair, where it takes no room from the pictures
+  history.replaceState(null, "", text.home);
+}
+
 const unsent = kept(store);
 if (unsent) deliver(unsent);
 else open().then(() => preload(JSON.parse(document.getElementById("preload").textContent)));
+import("./controls.js").then(({ listen }) => listen(shortcuts, leaveOut));
+import("./gestures.js").then(({ listen }) => listen({
+  on: () => shortcuts.on && !skipping(), use: (way) => { used[way] = true; }, extra,
+}));

@@ -9,10 +9,11 @@ from evenhand.studies.rating.answers import BOTH_BAD, CHOICES
 
 LONGEST_MS = 2**31 - 1  # the column's largest value
 LARGEST_VIEWPORT = 100_000
+LAYOUTS = ("row", "side", "stack", "single")  # beside each other twice, below each other, one at a time
 POINTERS = ("mouse", "touch", "pen", "key")
 DISPLAY = (
     "hidden_ms", "device_pixel_ratio", "viewport_width", "viewport_height", "picture_width", "picture_height",
-    "picture_width_device", "picture_height_device", "zoomed", "flipped", "pointer",
+    "picture_width_device", "picture_height_device", "layout", "zoomed", "flipped", "pointer",
 )  # fmt: skip
 
 
@@ -52,7 +53,13 @@ class AnswerForm(NamedProblems):
     device_pixel_ratio = forms.FloatField(required=False, min_value=0, max_value=100)
     zoomed = forms.NullBooleanField(required=False)
     flipped = forms.NullBooleanField(required=False)
+    layout = forms.CharField(required=False)
     pointer = forms.CharField(required=False)
+
+    def clean_layout(self) -> str:
+        """Drop what is no layout of the page: an answer is not refused for it."""
+        layout: str = self.cleaned_data["layout"]
+        return layout if layout in LAYOUTS else ""
 
     def clean_pointer(self) -> str:
         """Drop what is no kind of pointer: an answer is not refused for it."""

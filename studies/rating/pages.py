@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import zip_longest
 from typing import Any
 
 from django.conf import settings
@@ -13,10 +14,11 @@ from django.utils.translation import get_language, gettext
 
 from evenhand.studies.access import link_for
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.criteria import Criterion
+from evenhand.studies.criteria import LETTERS, Criterion
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import CheckPair, Evaluator, Rating, Trial
 from evenhand.studies.rating import answers, ends, introduction, promise
+from evenhand.studies.rating.display import display_of
 from evenhand.studies.rating.enrolment import is_full
 from evenhand.studies.rating.progress import Progress, State
 from evenhand.studies.rating.promise import SECONDS_PER_TRIAL
@@ -66,10 +68,11 @@ def show(
         "token": token,
         "what": progress.state,
         "changed": changed,
+        "stale": request.GET.get("notice") == "stale",
     }
     page = State.TRIAL if progress.state == State.PRACTICE else progress.state
     if page == State.TRIAL:
-        context |= _trial(token, configuration, progress)
+        context |= _trial(evaluator, token, configuration, progress)
     elif page == State.CONSENT:
         context |= _consent(evaluator, configuration, request)
     elif page == State.INSTRUCTIONS:
@@ -104,6 +107,16 @@ def options_of(configuration: StudyConfiguration, criterion: Criterion) -> list[
     return [*scale, (answers.BOTH_BAD, gettext(both_bad), "6")] if both_bad else scale
 
 
+def option_rows(configuration: StudyConfiguration, criterion: Criterion) -> list[dict[str, str]]:
+    """Return the options as the trial page needs them: with a text for pictures that are not left and right, too."""
+    letters = [gettext(LETTERS.get(text, text)) for text in criterion.options]
+    rows = zip_longest(options_of(configuration, criterion), letters)
+    return [
+        {"choice": str(choice), "text": text, "letters": other or text, "digit": digit}
+        for (choice, text, digit), other in rows
+    ]
+
+
 def question_of(configuration: StudyConfiguration, criterion: Criterion) -> dict[str, Any]:
     """Return a criterion as instructions and trials show it."""
     return {
@@ -126,19 +139,27 @@ def asks_of(configuration: StudyConfiguration, progress: Progress) -> dict[str, 
     return {"reasons": [gettext(reason) for reason in configuration.reasons], "remark": configuration.ask_remark}
 
 
-def _trial(token: str, configuration: StudyConfiguration, progress: Progress) -> dict[str, Any]:
+def _trial(evaluator: Evaluator, token: str, configuration: StudyConfiguration, progress: Progress) -> dict[str, Any]:
     assert progress.trial is not None
     practice = progress.state == State.PRACTICE
+    given = _given(progress.corrects)
     return {
         "trial": trial_body(token, configuration, progress),
         "practice": practice,
         "preload": preload(token, progress),
-        "options": options_of(configuration, criterion_of(configuration, progress)),
+        "options": option_rows(configuration, criterion_of(configuration, progress)),
+        "criteria_shown": [criterion_body(configuration, each) for each in configuration.criteria],
+        "display": display_of(evaluator.study),
         "asks": asks_of(configuration, progress),
         "key": uuid.uuid4(),
         "minutes": minutes_for(progress.of - progress.position + 1),
         "seconds_per_trial": SECONDS_PER_TRIAL,
+        "alone": gettext("No text here: judge the pictures alone."),
         "corrects": progress.corrects,
+        "given": str(given.get("choice", "")),
+        "given_reasons": given.get("reasons", []),
+        "given_remark": given.get("remark", ""),
+        "skipping_is_paid": configuration.skips_are_paid and ends.from_panel(evaluator),
         "may_go_back": configuration.allow_correction and progress.corrects is None and not practice,
     }
 
@@ -246,7 +267,6 @@ def trial_body(token: str, configuration: StudyConfiguration, progress: Progress
     trial = progress.trial
     assert trial is not None
     criterion = criterion_of(configuration, progress)
-    options = options_of(configuration, criterion)
     left, right = picture_paths(token, progress.shown_as or trial.public_id)
     return {
         "id": str(trial.public_id),
@@ -255,13 +275,19 @@ def trial_body(token: str, configuration: StudyConfiguration, progress: Progress
         "right": right,
         "position": progress.position,
         "of": progress.of,
-        "criterion": {
-            "question": gettext(criterion.question),
-            "options": [{"choice": str(choice), "text": text} for choice, text, _ in options],
-        },
+        "criterion": criterion_body(configuration, criterion),
         "part": progress.part,
         "parts": progress.parts,
         "asks": asks_of(configuration, progress),
+    }
+
+
+def criterion_body(configuration: StudyConfiguration, criterion: Criterion) -> dict[str, Any]:
+    """Return a criterion as the page shows it."""
+    rows = option_rows(configuration, criterion)
+    return {
+        "question": gettext(criterion.question),
+        "options": [{name: row[name] for name in ("choice", "text", "letters")} for row in rows],
     }
 
 

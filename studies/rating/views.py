@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
@@ -192,7 +193,7 @@ def refused(request: HttpRequest, evaluator: Evaluator, token: str, error: answe
     """Respond that nothing was stored. A browser with an outdated page is redirected to the evaluator's step."""
     if isinstance(error, answers.Conflict):
         if not wants_json(request):
-            return redirect("rating:home", token=token)
+            return redirect(f"{reverse('rating:home', args=[token])}?notice=stale")
         step = body(token, configuration_of(evaluator.study), progress_of(evaluator))
         return refusal(request, 409, "conflict", str(error), next=step)
     if isinstance(error, answers.Unasked):

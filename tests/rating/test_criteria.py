@@ -44,7 +44,9 @@ def test_criteria_are_asked_one_after_the_other_of_the_same_pictures(client: Cli
     assert (second["part"], second["parts"], second["position"], second["of"]) == (2, 2, 1, 12)
     assert (second["left"], second["right"]) == (first["left"], first["right"])
     assert second["id"] != first["id"]
-    assert second["criterion"]["options"][0] == {"choice": "-2", "text": "Left looks much better"}
+    assert second["criterion"]["options"][0] == {
+        "choice": "-2", "text": "Left looks much better", "letters": "A looks much better",
+    }  # fmt: skip
     third = visitor.post("rate", answer(second)).json()["next"]["trial"]
     assert (third["part"], third["position"]) == (1, 2)
     assert third["left"] != first["left"]
@@ -107,7 +109,7 @@ def test_an_answer_is_corrected_by_its_own_criterion(client: Client) -> None:
 def test_both_are_bad_is_stored_apart_and_counts_as_no_preference(client: Client) -> None:
     visitor = visiting(client, criteria=(Criterion(),), both_bad_option=BAD)
     shown = visitor.status()["trial"]
-    assert shown["criterion"]["options"][5] == {"choice": "both_bad", "text": BAD}
+    assert shown["criterion"]["options"][5] == {"choice": "both_bad", "text": BAD, "letters": BAD}
     sent = answer(shown, "both_bad")
     assert visitor.post("rate", sent).status_code == 200
     assert visitor.post("rate", sent).status_code == 200  # the same answer again

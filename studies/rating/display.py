@@ -1,0 +1,40 @@
+"""Tell what decides how large a study's pictures are shown: their own size, and the longest text above them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.db.models import Max
+from django.db.models.functions import Length
+
+from evenhand.studies.models import CheckPair, Pair, Study
+
+
+@dataclass(frozen=True)
+class Display:
+    """Width and height of the study's pictures in their own pixels, and characters of its longest prompt."""
+
+    width: int
+    height: int
+    longest_prompt: int
+
+
+def display_of(study: Study) -> Display:
+    """Return what all pairs of a study have in common; read once a process, since pairs are frozen when people rate."""
+    return _read(study.pk, study.created_at.isoformat())
+
+
+@lru_cache(maxsize=256)
+def _read(study_id: int, _created_at: str) -> Display:
+    """Read a study's display. Numbers may be given again where a study was deleted; the time of creation is not."""
+    sizes = Study.objects.filter(pk=study_id).values_list("recipe__width", "recipe__height").first()
+    width, height = sizes or (None, None)
+    longest = [
+        pairs.aggregate(n=Max(Length("prompt__text")))["n"] or 0
+        for pairs in (
+            Pair.objects.filter(comparison__study=study_id),
+            CheckPair.objects.filter(study=study_id),
+        )
+    ]
+    return Display(width or 512, height or 512, max(longest))
