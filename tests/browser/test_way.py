@@ -129,18 +129,16 @@ def test_on_a_phone_by_touch(browser: Browser, live_server: LiveServer, whole: S
     page.get_by_role("button", name="Begin").tap()
     page.get_by_role("button", name="Start practice").tap()
     ready(page)
-    page.get_by_role("button", name="Left is much better").tap()
-    page.get_by_role("button", name="Go on").tap()
+    page.get_by_role("button", name="A is much better").tap()
+    page.locator("dialog button").tap()
     page.get_by_label("Pictures").tap()
     page.get_by_role("button", name="Send my answers").tap()
     ready(page)
-    top, bottom = (page.locator(f"[data-side={side}]").bounding_box() for side in ("left", "right"))
-    assert top is not None
-    assert bottom is not None
-    assert top["y"] + top["height"] <= bottom["y"]
+    one, other = (page.locator(f"[data-side={side}]").bounding_box() for side in ("left", "right"))
+    assert one == other  # in one place, by turns
     boxes = [option.bounding_box() for option in page.locator(".option").all()]
     assert all(box is not None and box["height"] >= 44 and box["y"] + box["height"] <= 844 for box in boxes)
-    page.get_by_role("button", name="Right is slightly better").tap()
+    page.get_by_role("button", name="B is slightly better").tap()
     expect(page.get_by_text("2 of 8")).to_be_visible()
     assert Rating.objects.filter(trial__kind="practice").count() == 1
     assert Rating.objects.get(trial__position=2).choice == 1
@@ -205,7 +203,7 @@ def test_a_confirmed_answer_takes_two_presses(page: Page, live_server: LiveServe
     open_study(study)
     page = start(page.context, live_server, enrol(study))
     page.keyboard.press("2")
-    expect(page.get_by_text("Press Enter to take this answer")).to_be_visible()
+    expect(page.get_by_text("Confirm this answer")).to_be_visible()
     assert Rating.objects.count() == 0
     page.keyboard.press("4")
     expect(page.get_by_role("button", name="Right is slightly better")).to_have_attribute("aria-pressed", "true")

@@ -105,6 +105,8 @@ def test_right_to_left_turns_the_words_and_never_the_pictures(client: Client, gr
     assert 'lang="ar" dir="rtl"' in page
     assert '<div class="show" dir="ltr">' in page
     assert '<div class="scale-row" dir="ltr">' in page
-    choices = re.findall(r'name="choice" value="(-?\d)".*?<span dir="auto">\s*⟦([^⟧]+)⟧', page, re.DOTALL)
+    choices = re.findall(
+        r'name="choice" value="(-?\d)".*?<span class="by-side" dir="auto">\s*⟦([^⟧]+)⟧', page, re.DOTALL
+    )
     assert [choice for choice, _ in choices] == ["-2", "-1", "0", "1", "2"]
     assert choices[0][1] == "Left is much better"
