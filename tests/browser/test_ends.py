@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
@@ -17,8 +19,8 @@ from tests.helpers.factories import make_ready_study
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def paid_study(**changes: object) -> Study:
-    settings = {
+def paid_study(**changes: Any) -> Study:
+    settings: dict[str, Any] = {
         "trials_per_evaluator": 1,
         "completion_code": "C0FFEE",
         "completion_url": "https://panel.example.org/done?cc={code}",

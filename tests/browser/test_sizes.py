@@ -47,6 +47,7 @@ def picture(width: int, height: int) -> Any:
 
 def study_of(width: int, height: int, **changes: Any) -> Study:
     study = make_ready_study(owner=make_admin("ada"), draw=picture(width, height), quota=20, **changes)
+    assert study.recipe_id is not None
     Recipe.objects.filter(pk=study.recipe_id).update(width=width, height=height)
     for i, prompt in enumerate(study.prompt_set.prompts.order_by("index")):
         length = LENGTHS[i % len(LENGTHS)]
