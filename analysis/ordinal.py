@@ -15,7 +15,7 @@ Degenerate data:
 - one category alone, covariates that repeat one another, and separated data (a linear programme decides exactly):
   ``OrdinalError``, which names the covariate.
 
-Random effects of evaluators and prompts are not fitted here.
+``analysis.crossed`` fits random effects of evaluators and prompts.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, influence_estimate, two_way_covariance
+from evenhand.analysis.link import LINKS, densities, log_difference, threshold_basis
 from evenhand.errors import InputError
 
 Floats = NDArray[np.float64]
-LINKS = ("logit", "probit")
 
 
 class OrdinalError(InputError):
@@ -131,7 +131,7 @@ def fit_cumulative_link(
     if groups is not None and len(groups.evaluator) != len(chosen):
         raise OrdinalError(f"{len(groups.evaluator)} cluster labels for {len(chosen)} ratings")
     kept, notes = _kept_categories(chosen, count, symmetric)
-    basis = _symmetric_basis(kept) if symmetric else np.eye(len(kept) - 1)  # thresholds of free parameters
+    basis = threshold_basis(len(kept) - 1, symmetric)  # thresholds of free parameters
     if not basis.shape[1] + table.shape[1]:
         raise OrdinalError("two categories with symmetric thresholds and no covariates leave nothing to estimate")
     patterns, pattern = _patterns(np.column_stack([np.searchsorted(kept, chosen), table]))
@@ -185,15 +185,6 @@ def _kept_categories(chosen: NDArray[np.intp], count: int, symmetric: bool) -> t
     left_out = [k for k in range(count) if k not in used]
     notes = (f"nobody chose {', '.join(map(str, left_out))}, so the thresholds beside them fall together",)
     return tuple(int(k) for k in used), notes if left_out else ()
-
-
-def _symmetric_basis(kept: tuple[int, ...]) -> Floats:
-    """Thresholds of the free, positive ones, (T, free): −θ_m … −θ_1, (0,) θ_1 … θ_m; 0 if no middle category is."""
-    free = (len(kept) - 1) // 2
-    basis = np.zeros((len(kept) - 1, free))
-    for j in range(free):
-        basis[free - 1 - j, j], basis[len(kept) - 1 - free + j, j] = -1.0, 1.0
-    return basis
 
 
 def _patterns(rows: Floats) -> tuple[Floats, NDArray[np.intp]]:
@@ -295,33 +286,10 @@ def _likelihood(
     below = np.where(np.isnan(lower[:, 0]), -np.inf, second @ parameters)
     if not (above > below).all():
         return -math.inf, np.zeros_like(upper), np.eye(len(parameters))
-    log_chance = _log_difference(above, below, link)
-    (rise, bend_above), (fall, bend_below) = (_densities(edge, log_chance, link) for edge in (above, below))
+    log_chance = log_difference(above, below, link)
+    (rise, bend_above, _), (fall, bend_below, _) = (densities(edge, log_chance, link) for edge in (above, below))
     scores = rise[:, None] * first - fall[:, None] * second
     information = np.einsum("m,mp,mq->pq", weights, scores, scores)
     information -= np.einsum("m,mp,mq->pq", weights * bend_above, first, first)
     information += np.einsum("m,mp,mq->pq", weights * bend_below, second, second)
     return float(weights @ log_chance), scores, information
-
-
-def _log_difference(above: Floats, below: Floats, link: str) -> Floats:
-    """Compute log(F(above) − F(below)) without cancellation."""
-    if link == "logit":
-        gap = np.log(-np.expm1(below - above))
-        return np.asarray(special.log_expit(above) + special.log_expit(-below) + gap)
-    flip = above + below > 0  # in the lower tail small differences keep their digits
-    high, low = np.where(flip, -below, above), np.where(flip, -above, below)
-    log_high, log_low = special.log_ndtr(high), special.log_ndtr(low)
-    return np.asarray(log_high + np.log(-np.expm1(log_low - log_high)))
-
-
-def _densities(edge: Floats, log_chance: Floats, link: str) -> tuple[Floats, Floats]:
-    """Compute the density at an edge over the category's chance, and the density's slope over it; 0 at ±∞."""
-    finite = np.isfinite(edge)
-    at = np.where(finite, edge, 0.0)
-    if link == "logit":
-        log_density, bend = special.log_expit(at) + special.log_expit(-at), -np.tanh(at / 2)
-    else:
-        log_density, bend = -0.5 * at * at - 0.5 * math.log(2 * math.pi), -at
-    density = np.where(finite, np.exp(log_density - log_chance), 0.0)
-    return density, density * bend
