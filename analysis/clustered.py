@@ -13,7 +13,7 @@ term. Intervals and tests use Student's t with min(G_E, G_P) − 1 degrees of fr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -117,15 +117,30 @@ def mean_estimate(values: ArrayLike, groups: Clusters, *, null: float = 0.0, lev
     """Estimate the mean of values (N,), and test that it is ``null``."""
     array = np.asarray(values, dtype=np.float64)
     mean = float(array.mean()) if len(array) else math.nan
+    found = influence_estimate(mean, (array - mean) / max(len(array), 1), groups, null=null, level=level)
+    if found.reason and not groups.reason and not np.ptp(array):
+        return replace(found, reason="all values are equal, so how much they vary cannot be told")
+    return found
+
+
+def influence_estimate(
+    value: float, influence: ArrayLike, groups: Clusters, *, null: float = 0.0, level: float = LEVEL
+) -> Estimate:
+    """Give an estimate its interval and test, from what each of the N ratings adds to it, (N,).
+
+    ``influence`` sums to 0: of a mean it is (y − ȳ) / n, of a maximum of the likelihood the inverse information times
+    the score of each rating.
+    """
     if groups.reason:
-        return Estimate(mean, reason=groups.reason)
-    variance = float(two_way_covariance(array - mean, groups)[0, 0]) / len(array) ** 2
-    if variance == 0:
-        return Estimate(mean, 0.0, reason="all values are equal, so how much they vary cannot be told")
+        return Estimate(value, reason=groups.reason)
+    added = np.asarray(influence, dtype=np.float64)
+    variance = float(two_way_covariance(added, groups)[0, 0])
+    if variance <= 1e-12 * float(added @ added):  # nothing, or what rounding leaves of nothing
+        return Estimate(value, 0.0, reason="no evaluator and no prompt differs from another, so the error is not told")
     error, freedom = math.sqrt(variance), groups.degrees_of_freedom
     reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(mean - null) / error, freedom))
-    return Estimate(mean, error, mean - reach, mean + reach, p, freedom)
+    p = 2 * float(stats.t.sf(abs(value - null) / error, freedom))
+    return Estimate(value, error, value - reach, value + reach, p, freedom)
 
 
 def design_effect(hits: ArrayLike, groups: Clusters) -> float:
@@ -138,8 +153,17 @@ def design_effect(hits: ArrayLike, groups: Clusters) -> float:
     return variance * len(array) / (share * (1 - share))
 
 
-def share_estimate(hits: ArrayLike, groups: Clusters, *, effect: float = math.nan, level: float = LEVEL) -> Estimate:
+def share_estimate(
+    hits: ArrayLike,
+    groups: Clusters,
+    *,
+    effect: float = math.nan,
+    level: float = LEVEL,
+    null: float = math.nan,
+) -> Estimate:
     """Estimate a share of ratings, (N,) of 0 and 1, by Wilson's interval with Student's t for n / effect ratings.
+
+    p is of the share ``null`` (0 … 1), if one is given: it is below 1 − level where the interval leaves ``null`` out.
 
     At a share of 0 or 1 the ratings do not tell the design effect: ``effect`` is then that of other categories of the
     same ratings. Where none of them tells it (all ratings are equal), every cluster of the scarcer kind counts as one
@@ -159,4 +183,9 @@ def share_estimate(hits: ArrayLike, groups: Clusters, *, effect: float = math.na
     reach = t * math.sqrt(share * (1 - share) / count + t * t / (4 * count * count)) / (1 + t * t / count)
     error = math.sqrt(share * (1 - share) / count)
     low, high = (0.0 if share == 0 else centre - reach), (1.0 if share == 1 else centre + reach)
-    return Estimate(share, error, max(low, 0.0), min(high, 1.0), math.nan, freedom)
+    p = (
+        2 * float(stats.t.sf(abs(share - null) * math.sqrt(count / (null * (1 - null))), freedom))
+        if 0 < null < 1
+        else math.nan
+    )
+    return Estimate(share, error, max(low, 0.0), min(high, 1.0), p, freedom)

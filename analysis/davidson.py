@@ -11,6 +11,9 @@ Degenerate data:
 - only ties, or items whose lead the data do not bound (for example one that never lost): ``DavidsonError`` that names
   them, as the likelihood has no maximum. An item that never lost may still have a finite strength: its ties bound it,
   if losses of other pairs bound ν. A linear programme therefore decides exactly whether a maximum exists.
+
+Comparisons of one evaluator, or of one prompt, are correlated. ``fit_comparisons`` takes them one by one and gives the
+errors of the two-way clustered sandwich (``analysis.clustered``).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse
 
+from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, influence_estimate, two_way_covariance
 from evenhand.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -103,6 +107,94 @@ def fit_davidson(
         covariance=covariance,
         comparisons=float(counts.sum()),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class ClusteredDavidsonFit:
+    """A fit with errors that know of evaluators and prompts.
+
+    ``influence`` (N, k + 1) is what each comparison adds to the strengths and to log ν; 0 for the reference, and for
+    log ν where there are no ties.
+    """
+
+    fit: DavidsonFit
+    influence: Floats
+    groups: Clusters
+
+    @property
+    def robust_covariance(self) -> Floats:
+        """The two-way clustered covariance of strengths and log ν, (k+1, k+1); NaN where nothing tells it."""
+        covariance = np.full_like(self.fit.covariance, np.nan)
+        if not self.groups.reason:
+            covariance = two_way_covariance(self.influence, self.groups)
+        if np.isneginf(self.fit.log_nu):
+            covariance[-1, :] = covariance[:, -1] = np.nan
+        return covariance
+
+    def difference(self, item: Any, other: Any, *, level: float = LEVEL) -> Estimate:
+        """Estimate how much stronger ``item`` is than ``other`` (θ, on the log scale), and test that they are equal."""
+        first, second = (_index(self.fit.items, each) for each in (item, other))
+        if first == second:
+            raise DavidsonError(f"{item!r} is compared with itself")
+        value = float(self.fit.strengths[first] - self.fit.strengths[second])
+        return influence_estimate(value, self.influence[:, first] - self.influence[:, second], self.groups, level=level)
+
+    def above_average(self, item: Any, *, level: float = LEVEL) -> Estimate:
+        """Estimate how much stronger ``item`` is than the mean of all items, whichever the reference is."""
+        index = _index(self.fit.items, item)
+        value = float(self.fit.strengths[index] - self.fit.strengths.mean())
+        added = self.influence[:, index] - self.influence[:, :-1].mean(axis=1)
+        return influence_estimate(value, added, self.groups, level=level)
+
+
+def fit_comparisons(
+    first: ArrayLike,
+    second: ArrayLike,
+    preference: ArrayLike,
+    groups: Clusters,
+    *,
+    items: Sequence[Hashable] | None = None,
+    reference: Hashable | None = None,
+) -> ClusteredDavidsonFit:
+    """Fit to N comparisons of ``first`` with ``second``, numbers of ``items`` from 0, each (N,).
+
+    ``preference`` (N,) is above 0 where the first won, below 0 where the second did, and 0 for a tie: how much better
+    a winner was is not used. ``items`` are by default the numbers themselves. Raises ``DavidsonError`` as
+    ``fit_davidson`` does, and for numbers of no item.
+    """
+    one, other = (np.asarray(each) for each in (first, second))
+    signs = np.sign(np.asarray(preference, dtype=np.float64))
+    if one.ndim != 1 or not one.shape == other.shape == signs.shape == groups.evaluator.shape:
+        shapes = ", ".join(str(each.shape) for each in (one, other, signs, groups.evaluator))
+        raise DavidsonError(f"first, second, preference and groups must be lists of one length, not {shapes}")
+    if not np.isfinite(signs).all():
+        raise DavidsonError("every comparison needs a preference")
+    numbers = np.concatenate([one, other])
+    names = tuple(range(int(numbers.max()) + 1 if len(numbers) else 2)) if items is None else tuple(items)
+    invalid = ~np.isin(numbers, np.arange(len(names)))
+    if invalid.any():
+        raise DavidsonError(f"{numbers[invalid][0]} is the number of no item; there are {len(names)}")
+    one, other = one.astype(np.intp), other.astype(np.intp)
+    wins, ties = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
+    winner, loser = np.where(signs > 0, one, other), np.where(signs > 0, other, one)
+    np.add.at(wins, (winner[signs != 0], loser[signs != 0]), 1.0)
+    np.add.at(ties, (one[signs == 0], other[signs == 0]), 1.0)
+    fit = fit_davidson(names, wins, ties + ties.T, reference=reference)
+    return ClusteredDavidsonFit(fit, _influence(fit, one, other, signs), groups)
+
+
+def _influence(fit: DavidsonFit, first: NDArray[np.intp], second: NDArray[np.intp], signs: Floats) -> Floats:
+    """Return the inverse information times the score of each comparison, (N, k + 1)."""
+    lead = fit.strengths[first] - fit.strengths[second]
+    logits = np.column_stack([lead / 2, np.full(len(lead), fit.log_nu), -lead / 2])
+    win, tie, loss = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).T
+    scores = np.zeros((len(lead), len(fit.items) + 1))
+    rows = np.arange(len(lead))
+    scores[rows, first] = (signs > 0) - win + ((signs == 0) - tie) / 2
+    scores[rows, second] = (signs < 0) - loss + ((signs == 0) - tie) / 2
+    scores[:, -1] = (signs == 0) - tie
+    influence: Floats = scores @ np.nan_to_num(fit.covariance)
+    return influence
 
 
 def _checked(items: tuple[Hashable, ...], wins: ArrayLike, ties: ArrayLike) -> tuple[Floats, Floats]:

@@ -1,7 +1,8 @@
-"""Krippendorff's α against his own table, the definition written out, and what must not change it."""
+"""Agreement against published tables, the definitions written out, and what must not change it."""
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import numpy as np
@@ -11,7 +12,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from evenhand.analysis.agreement import AgreementError, krippendorff_alpha
+from evenhand.analysis.agreement import (
+    AgreementError,
+    UnitCounts,
+    agreement_weights,
+    alpha_interval,
+    alpha_of_counts,
+    consistency,
+    count_ratings,
+    gwet_ac2,
+    krippendorff_alpha,
+    pass_rate,
+    percent_agreement,
+)
+from evenhand.analysis.clustered import clusters, mean_estimate
+from evenhand.analysis.simulated_study import Design, matched_model, simulate_study
 
 NAN = float("nan")
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C: four observers, twelve units.
@@ -100,3 +115,191 @@ def test_bad_input_is_named() -> None:
         krippendorff_alpha([1, 2, 3])
     with pytest.raises(AgreementError, match="finite"):
         krippendorff_alpha([[1, np.inf]])
+
+
+# Gwet, Handbook of Inter-Rater Reliability (4th ed., 2014), page 125: 15 units, five observers, scores 0 … 3.
+FIVE_OBSERVERS = np.array(
+    [
+        [1, 1, 2, NAN, 0, 0, 1, 1, 2, 2, NAN, 0, 1, 3, 1],
+        [1, 1, 3, 0, 0, 0, 0, NAN, 2, 1, 1, 0, 2, 3, 1],
+        [2, 0, 3, 0, 0, 0, 2, 2, 2, 1, 0, 0, 2, 2, 1],
+        [NAN, 1, 3, NAN, NAN, NAN, NAN, 0, NAN, 1, 0, 0, 2, 2, NAN],
+        [2, NAN, NAN, 0, 0, 0, 1, NAN, 2, NAN, NAN, NAN, NAN, 3, 1],
+    ]
+).T
+
+
+def counted(table: NDArray, values: NDArray | None = None) -> UnitCounts:
+    units, raters = np.nonzero(~np.isnan(table))
+    return count_ratings(units, table[units, raters], values)
+
+
+@pytest.mark.parametrize(
+    ("weights", "agreed", "ac2"),
+    [("identity", 0.818, 0.775), ("linear", 0.939, 0.859), ("ordinal", 0.968, 0.899), ("quadratic", 0.975, 0.914)],
+)
+def test_gwet_s_coefficients_of_the_canonical_table(weights: str, agreed: float, ac2: float) -> None:
+    """His page 120 rates the same units; the numbers are those of his R package irrCAC, also in its Python version."""
+    counts = counted(CANONICAL)
+    assert percent_agreement(counts, weights) == pytest.approx(agreed, abs=6e-4)
+    assert gwet_ac2(counts, weights) == pytest.approx(ac2, abs=6e-4)
+
+
+def test_gwet_s_ac1_of_five_observers() -> None:
+    assert percent_agreement(counted(FIVE_OBSERVERS)) == pytest.approx(0.616, abs=6e-4)
+    assert gwet_ac2(counted(FIVE_OBSERVERS), "identity") == pytest.approx(0.497, abs=6e-4)
+
+
+def test_weights_are_gwet_s() -> None:
+    """Of three values, as irrCAC prints them; and of five by hand: C(2, 2)/C(5, 2) = 1/10 for neighbours."""
+    assert agreement_weights([1, 2, 3], "ordinal")[0] == pytest.approx([1, 2 / 3, 0])
+    assert agreement_weights([1, 2, 3], "linear")[0] == pytest.approx([1, 0.5, 0])
+    assert agreement_weights([1, 2, 3], "quadratic")[0] == pytest.approx([1, 0.75, 0])
+    assert agreement_weights(range(5), "ordinal")[0] == pytest.approx([1, 0.9, 0.7, 0.4, 0])
+
+
+def test_ac2_by_hand() -> None:
+    """Two units, two ratings each, of the values 0 and 1: one pair agrees, so p_a = 1/2; π = (3/4, 1/4).
+
+    Chance is T_w / (q (q − 1)) Σ π (1 − π) = 2/2 · 2 · 3/16 = 3/8, and (1/2 − 3/8) / (5/8) = 1/5.
+    """
+    counts = count_ratings([1, 1, 2, 2], [0, 0, 0, 1])
+    assert percent_agreement(counts) == 0.5
+    assert gwet_ac2(counts) == pytest.approx(0.2)
+    # of three possible values T_w = 3 + 4 · 2/3, and neighbours agree by 2/3: p_a = 5/6, p_e = (17/3)/6 · 3/8
+    of_three = count_ratings([1, 1, 2, 2], [0, 0, 0, 1], [0, 1, 2])
+    chance = 17 / 18 * 3 / 8
+    assert gwet_ac2(of_three) == pytest.approx((5 / 6 - chance) / (1 - chance))
+
+
+@given(table=tables, seed=st.integers(0, 1000))
+def test_neither_the_order_of_ratings_nor_a_mirrored_scale_changes_agreement(table: NDArray, seed: int) -> None:
+    scale = np.arange(-2.0, 3.0)
+    units, raters = np.nonzero(~np.isnan(table))
+    order = np.random.default_rng(seed).permutation(len(units))
+    here = count_ratings(units, table[units, raters], scale)
+    there = count_ratings([f"u{each}" for each in units[order]], -table[units, raters][order], scale)
+    assert (here.units, here.rated_twice) == (there.units, there.rated_twice)
+    for weights in ("identity", "linear", "ordinal", "quadratic"):
+        assert percent_agreement(here, weights) == pytest.approx(percent_agreement(there, weights), nan_ok=True)
+        assert gwet_ac2(here, weights) == pytest.approx(gwet_ac2(there, weights), nan_ok=True)
+    assert alpha_of_counts(here) == pytest.approx(krippendorff_alpha(table), nan_ok=True)
+
+
+def test_perfect_agreement_is_one_and_nothing_to_agree_on_is_nan() -> None:
+    perfect = count_ratings([1, 1, 2, 2], [0, 0, 2, 2], range(-2, 3))
+    assert percent_agreement(perfect) == gwet_ac2(perfect) == 1
+    for nothing in (count_ratings([1, 2], [0, 1]), count_ratings([], [])):
+        assert math.isnan(percent_agreement(nothing))
+        assert math.isnan(gwet_ac2(nothing))
+        assert nothing.rated_twice == 0
+    assert math.isnan(gwet_ac2(count_ratings([1, 1], [0, 0])))  # one possible value
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+def test_the_interval_of_alpha_is_that_of_three_jackknives(level: str) -> None:
+    """Units, evaluators and ratings are left out one by one, and α is computed anew."""
+    study = simulate_study(
+        Design(12, 15, 40), matched_model([0.1, 0.2, 0.3, 0.25, 0.15], 0.1, 0.3), np.random.default_rng(3)
+    )
+    units, ratings, people = study.prompt, study.preference.astype(float), study.evaluator
+    found = alpha_interval(units, ratings, people, level=level)
+    alpha = alpha_of_counts(count_ratings(units, ratings), level)
+
+    def variance(labels: NDArray) -> float:
+        names = np.unique(labels)
+        each = np.array(
+            [alpha_of_counts(count_ratings(units[labels != name], ratings[labels != name]), level) for name in names]
+        )
+        return float((len(names) - 1) / len(names) * ((each - each.mean()) ** 2).sum())
+
+    of_units = variance(units)
+    expected = max(of_units + variance(people) - variance(np.arange(len(units))), of_units)
+    reach = 2.0227 * math.sqrt(expected) / (1 - alpha)  # t of 39 degrees of freedom
+    assert found.alpha == pytest.approx(alpha)
+    assert (found.units, found.rated_twice, found.reason) == (40, 40, "")
+    assert math.log((1 - found.low) / (1 - found.high)) == pytest.approx(2 * reach, rel=1e-3)
+    assert found.low < alpha < found.high < 1
+
+
+def test_the_interval_holds_alpha_as_often_as_it_says() -> None:
+    model, rng = matched_model([0.02, 0.17, 0.21, 0.42, 0.18], 0.05, 0.3), np.random.default_rng(2)
+    many = [simulate_study(Design(300, 40, 1500), model, rng) for _ in range(4)]
+    true = np.mean([alpha_of_counts(count_ratings(each.prompt, each.preference)) for each in many])
+    studies = [simulate_study(Design(17, 15, 150), model, rng) for _ in range(200)]
+    found = [alpha_interval(each.prompt, each.preference, each.evaluator) for each in studies]
+    assert 0.91 < np.mean([each.low <= true <= each.high for each in found]) < 0.995
+
+
+def test_the_interval_does_not_depend_on_names_or_order() -> None:
+    study = simulate_study(Design(6, 10, 20), matched_model([0.2] * 5, 0.1, 0.3), np.random.default_rng(1))
+    order = np.random.default_rng(0).permutation(60)
+    here = alpha_interval(study.prompt, study.preference, study.evaluator)
+    there = alpha_interval(
+        [f"u{each}" for each in study.prompt[order]], 3 - study.preference[order], -study.evaluator[order]
+    )
+    assert (there.low, there.high, there.alpha) == pytest.approx((here.low, here.high, here.alpha))
+
+
+@pytest.mark.parametrize(
+    ("units", "ratings", "reason"),
+    [
+        ([], [], "none of 0 units were rated twice"),
+        ([1, 2, 3], [0, 1, 2], "none of 3 units were rated twice"),
+        ([1, 1, 2], [0, 1, 2], "1 of 2 units was rated twice"),
+        ([1, 1, 2, 2], [1, 1, 1, 1], "are equal"),
+        ([1, 1, 2, 2], [0, 0, 2, 2], "all ratings of a unit are equal"),
+        ([1, 1, 2, 2, 3, 3], [0, 0, 0, 0, 0, 2], "one unit alone tells of disagreement"),
+    ],
+)
+def test_no_interval_of_alpha_has_a_reason(units: list, ratings: list, reason: str) -> None:
+    found = alpha_interval(units, ratings, [i % 2 for i in range(len(units))])
+    assert reason in found.reason
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_repeats_are_compared_by_side_and_distance() -> None:
+    first, second = np.array([2, 1, 0, -1, -2, 0, 1, 1]), np.array([1, 1, 0, 1, -2, 2, 2, -1])
+    groups = clusters([1, 1, 2, 2, 3, 3, 4, 4], range(8))
+    found = consistency(first, second, groups)
+    assert found.repeats == 8
+    assert found.same_side.estimate == 5 / 8
+    assert found.difference.estimate == pytest.approx((1 + 0 + 0 + 2 + 0 + 2 + 1 + 2) / 8)
+    assert found.difference.standard_error == mean_estimate(np.abs(first - second), groups).standard_error
+    assert 0 <= found.same_side.low < 5 / 8 < found.same_side.high <= 1
+    assert 0 <= found.difference.low < found.difference.high <= 4
+    swapped = consistency(second, first, groups)
+    assert swapped == found
+    same = consistency(first, first, groups)
+    assert (same.same_side.estimate, same.difference.estimate) == (1, 0)
+    assert same.same_side.low < 1
+    assert "equal" in same.difference.reason
+    assert "no ratings" in consistency([], [], clusters([], [])).same_side.reason
+
+
+def test_attention_rates_have_wilson_s_interval() -> None:
+    """Newcombe (1998), Statistics in Medicine 17, 857: 81 of 263, and 0 of 20, Wilson's without correction."""
+    found = pass_rate(81, 263)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.3080, 0.2553, 0.3662), abs=5e-5)
+    assert pass_rate(0, 20).low == 0
+    assert pass_rate(0, 20).high == pytest.approx(0.1611, abs=5e-5)
+    assert (pass_rate(20, 20).low, pass_rate(20, 20).high) == pytest.approx((1 - 0.1611, 1), abs=5e-5)
+    assert pass_rate(0, 0).reason == "there are no checks"
+    with pytest.raises(AgreementError, match="3 checks of 2"):
+        pass_rate(3, 2)
+
+
+def test_bad_ratings_of_units_are_named() -> None:
+    with pytest.raises(AgreementError, match="two lists of one length"):
+        count_ratings([1, 2], [1])
+    with pytest.raises(AgreementError, match="ratings must be finite"):
+        count_ratings([1, 2], [1, NAN])
+    with pytest.raises(AgreementError, match="rating 3 is none of the possible"):
+        count_ratings([1, 2], [1, 3], [0, 1, 2])
+    with pytest.raises(AgreementError, match="weights 'cubic' are none of"):
+        gwet_ac2(count_ratings([1, 1], [0, 1]), "cubic")
+    with pytest.raises(AgreementError, match="two lists of one length"):
+        alpha_interval([1, 1], [0, 1], [1])
+    with pytest.raises(AgreementError, match="must match"):
+        consistency([1], [1, 2], clusters([1], [1]))

@@ -14,6 +14,7 @@ from evenhand.analysis.clustered import (
     ClusterError,
     clusters,
     design_effect,
+    influence_estimate,
     mean_estimate,
     share_estimate,
     two_way_covariance,
@@ -103,6 +104,34 @@ def test_one_cluster_of_a_kind_has_no_interval_and_a_reason(people: list[int], p
         assert math.isnan(found.low)
         assert math.isnan(found.high)
         assert math.isnan(found.p)
+
+
+def test_clusters_that_all_agree_have_no_interval_of_width_zero() -> None:
+    """Each evaluator and each prompt has the mean 1/3, though ratings differ."""
+    people, prompts = (index.ravel() for index in np.indices((3, 3)))
+    found = mean_estimate([1, 0, 0, 0, 1, 0, 0, 0, 1], clusters(people, prompts))
+    assert found.estimate == pytest.approx(1 / 3)
+    assert "no evaluator and no prompt differs" in found.reason
+    assert math.isnan(found.low)
+
+
+def test_what_each_rating_adds_gives_any_estimate_its_interval() -> None:
+    z = RATING - RATING.mean()
+    found = influence_estimate(5.0, z / len(z), WINE, null=5.0)
+    mean = mean_estimate(RATING, WINE)
+    assert found.standard_error == mean.standard_error
+    assert (found.low + found.high) / 2 == pytest.approx(5.0)
+    assert found.p == pytest.approx(1)
+
+
+@given(seed=st.integers(0, 2**32), null=st.floats(0.05, 0.95))
+def test_the_test_of_a_share_agrees_with_its_interval(seed: int, null: float) -> None:
+    rng = np.random.default_rng(seed)
+    hits, groups = rng.random(60) < 0.6, clusters(rng.integers(0, 9, 60), rng.integers(0, 20, 60))
+    found = share_estimate(hits, groups, null=null)
+    if abs(found.p - 0.05) > 1e-6:
+        assert (found.p < 0.05) == (not found.low <= null <= found.high)
+    assert math.isnan(share_estimate(hits, groups).p)
 
 
 def test_equal_values_have_no_error_and_a_reason() -> None:

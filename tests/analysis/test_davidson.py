@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize
 
-from evenhand.analysis.davidson import DavidsonError, DavidsonFit, fit_davidson
+from evenhand.analysis.clustered import Clusters, clusters, two_way_covariance
+from evenhand.analysis.davidson import DavidsonError, DavidsonFit, fit_comparisons, fit_davidson
 
 # Springall (1973), Applied Statistics 22, 59-68, section 7: nine mixtures, each pair compared for flavour strength.
 # Upper triangle: how often the row was judged stronger; lower triangle: the row against the column likewise; and ties.
@@ -179,3 +180,133 @@ def test_unknown_and_repeated_items_are_named() -> None:
         fit_davidson(["a", "b"], [[0, 1], [1, 0]], [[0, 1], [1, 0]], reference="z")
     with pytest.raises(DavidsonError, match="must differ"):
         fit_davidson(["a", "a"], [[0, 1], [1, 0]], [[0, 1], [1, 0]])
+
+
+def comparisons(seed: int, n: int = 300) -> tuple[NDArray, NDArray, NDArray, Clusters]:
+    """Random comparisons of three items: first, second, preference, and who rated what."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 3, n)
+    second = (first + rng.integers(1, 3, n)) % 3
+    person, prompt = rng.integers(0, 12, n), rng.integers(0, 40, n)
+    latent = np.array([0.6, 0.0, -0.4])[first] - np.array([0.6, 0.0, -0.4])[second] + rng.logistic(size=n)
+    latent += rng.normal(size=12)[person] * np.where(first < second, 1, -1) / 2
+    return first, second, np.sign(latent) * (np.abs(latent) > 0.5), clusters(person, prompt)
+
+
+def test_comparisons_one_by_one_give_the_fit_of_their_counts() -> None:
+    springall = [
+        (i, j, sign)
+        for i in range(9)
+        for j in range(9)
+        if i != j
+        for sign, times in ((1, SPRINGALL_WINS[i][j]), (0, SPRINGALL_TIES[i][j] if i < j else 0))
+        for _ in range(times)
+    ]
+    first, second, preference = np.array(springall).T
+    each = np.arange(885)
+    found = fit_comparisons(first, second, preference, clusters(each, each), items=range(1, 10))
+    known = fit_davidson(range(1, 10), SPRINGALL_WINS, SPRINGALL_TIES)
+    assert found.fit.strengths == pytest.approx(known.strengths, abs=1e-9)
+    assert found.fit.comparisons == 885
+    assert found.influence.sum(axis=0) == pytest.approx(np.zeros(10), abs=1e-8)
+    # independent comparisons that the model fits: the sandwich is near the model's own errors
+    robust = np.sqrt(np.diag(found.robust_covariance))[:-2]
+    assert robust == pytest.approx(known.standard_errors[:-1], rel=0.15)
+
+
+def test_two_items_have_the_clustered_errors_of_the_delta_method() -> None:
+    """θ = log(w / l): each win adds 1/w and each loss −1/l, and ties add nothing."""
+    signs = np.repeat([1, -1, 0], [40, 20, 15])
+    rng = np.random.default_rng(6)
+    groups = clusters(rng.integers(0, 9, 75), rng.integers(0, 20, 75))
+    found = fit_comparisons(np.zeros(75, int), np.ones(75, int), signs, groups)
+    added = np.where(signs > 0, 1 / 40, np.where(signs < 0, -1 / 20, 0.0))
+    lead = found.difference(0, 1)
+    assert lead.estimate == pytest.approx(np.log(2))
+    assert lead.standard_error == pytest.approx(np.sqrt(two_way_covariance(added, groups)[0, 0]), rel=1e-6)
+    assert lead.degrees_of_freedom == 8
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_side_that_is_named_first_and_the_reference_change_no_difference(seed: int) -> None:
+    first, second, preference, groups = comparisons(seed)
+    here = fit_comparisons(first, second, preference, groups, items="abc")
+    there = fit_comparisons(second, first, -preference, groups, items="abc", reference="a")
+    one, other = here.difference("a", "b"), there.difference("a", "b")
+    assert (one.estimate, one.standard_error, one.p) == pytest.approx((other.estimate, other.standard_error, other.p))
+    back = here.difference("b", "a")
+    assert (back.low, back.high) == pytest.approx((-one.high, -one.low))
+    above = [here.above_average(item) for item in "abc"]
+    assert sum(each.estimate for each in above) == pytest.approx(0, abs=1e-9)
+    assert above[0].estimate == pytest.approx(there.above_average("a").estimate)
+    assert above[0].standard_error == pytest.approx(there.above_average("a").standard_error)
+
+
+def test_strength_of_a_preference_is_not_used_and_repeated_data_keep_the_clustered_error() -> None:
+    first, second, preference, groups = comparisons(4)
+    once = fit_comparisons(first, second, preference, groups)
+    strong = fit_comparisons(first, second, 2 * preference, groups)
+    assert strong.difference(0, 2) == once.difference(0, 2)
+    twice = fit_comparisons(
+        np.tile(first, 2),
+        np.tile(second, 2),
+        np.tile(preference, 2),
+        clusters(np.tile(groups.evaluator, 2), np.tile(groups.prompt, 2)),
+    )
+    assert twice.fit.covariance == pytest.approx(once.fit.covariance / 2, rel=1e-6)
+    assert twice.robust_covariance == pytest.approx(once.robust_covariance, rel=1e-6)
+
+
+def test_evaluators_who_lean_make_clustered_errors_larger_than_the_model_s() -> None:
+    rng = np.random.default_rng(5)
+    person = np.repeat(np.arange(20), 30)
+    latent = rng.normal(size=20)[person] * 1.5 + rng.logistic(size=600)
+    signs = np.sign(latent) * (np.abs(latent) > 0.5)
+    found = fit_comparisons(np.zeros(600, int), np.ones(600, int), signs, clusters(person, np.arange(600) % 60))
+    assert found.difference(0, 1).standard_error > 2 * found.fit.standard_errors[0]
+
+
+def test_comparisons_without_ties_have_no_error_of_log_nu() -> None:
+    first, second, preference, groups = comparisons(7)
+    sided = preference != 0
+    found = fit_comparisons(
+        first[sided], second[sided], preference[sided], clusters(groups.evaluator[sided], groups.prompt[sided])
+    )
+    assert found.fit.log_nu == -np.inf
+    assert np.isnan(found.robust_covariance[-1]).all()
+    assert found.difference(0, 1).standard_error > 0
+    assert np.isfinite(found.robust_covariance[:-1, :-1]).all()
+
+
+def test_one_evaluator_alone_gives_strengths_and_the_reason_why_no_errors() -> None:
+    first, second, preference, groups = comparisons(7)
+    found = fit_comparisons(first, second, preference, clusters(np.zeros(300), groups.prompt))
+    assert "of one evaluator" in found.difference(0, 1).reason
+    assert np.isnan(found.difference(0, 1).low)
+    assert np.isfinite(found.difference(0, 1).estimate)
+    assert np.isnan(found.robust_covariance).all()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "preference", "items", "message"),
+    [
+        ([], [], [], None, "there are no comparisons"),
+        ([0, 0], [1, 1], [0, 0], "ab", "every comparison is a tie"),
+        ([0, 0], [1, 1], [1, 2], "ab", "lead of 'a' over 'b'"),
+        ([0, 1], [1, 2], [1, -1], "ab", "2 is the number of no item; there are 2"),
+        ([0, 1], [1, 1], [1, -1], "ab", "'b' is compared with itself"),
+        ([0, 1], [1, 0], [1, np.nan], "ab", "needs a preference"),
+        ([0, 1], [1], [1, 1], "ab", "lists of one length"),
+    ],
+)
+def test_bad_comparisons_are_named(first: list, second: list, preference: list, items: object, message: str) -> None:
+    groups = clusters(range(len(first)), range(len(first)))
+    with pytest.raises(DavidsonError, match=message):
+        fit_comparisons(first, second, preference, groups, items=items)  # type: ignore[arg-type]
+
+
+def test_an_item_has_no_lead_over_itself() -> None:
+    found = fit_comparisons(*comparisons(1), items="abc")
+    with pytest.raises(DavidsonError, match="'a' is compared with itself"):
+        found.difference("a", "a")
