@@ -18,7 +18,6 @@ PNG_PADDING = b"paDd"  # by its letters' case: may be skipped, private, safe to 
 WEBP_PADDING = b"PADD"
 PNG_END = 12  # bytes of the last chunk
 WEBP_CHUNK = 8  # bytes of a chunk's name and length
-WEBP_EXTENDED = 18  # bytes of the chunk that allows others after the pixels
 
 
 @dataclass(frozen=True)

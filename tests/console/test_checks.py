@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import CheckPair, Study
+from tests.helpers.check_pairs import pair_of, with_spare_prompts
 from tests.helpers.factories import make_admin, make_ready_study
-from tests.test_check_exchange import pair_of, with_spare_prompts
 
 pytestmark = pytest.mark.django_db
 
