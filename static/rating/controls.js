@@ -1,32 +1,34 @@
 // What stands around a trial: shortcuts on and off, skip or report, feedback after practice.
 
+import { keep } from "./delivery.js";
+
 const page = document.querySelector("main.trial");
 const skip = page.querySelector(".skip");
 const toggle = page.querySelector(".shortcuts");
-const KEY = "evenhand:shortcuts";
-
-function remembered() {
-  try { return localStorage.getItem(KEY); } catch { return null; } // private windows
-}
+const options = page.querySelectorAll(".option");
 
 // shortcuts.on is what the page's keys obey; leaveOut sends that the open pair is skipped or reported.
 export function listen(shortcuts, leaveOut) {
-  const set = (on) => {
-    shortcuts.on = on;
-    page.classList.toggle("no-shortcuts", !on);
-    toggle.setAttribute("aria-pressed", String(on));
-    toggle.textContent = on ? page.dataset.textOn : page.dataset.textOff;
+  const show = () => {
+    page.classList.toggle("no-shortcuts", !shortcuts.on);
+    toggle.textContent = shortcuts.on ? page.dataset.textOn : page.dataset.textOff;
+    options.forEach((option, i) => {
+      if (shortcuts.on) option.setAttribute("aria-keyshortcuts", i + 1);
+      else option.removeAttribute("aria-keyshortcuts");
+    });
   };
-  set(remembered() !== "off");
+  show();
   toggle.hidden = false;
   toggle.addEventListener("click", () => {
-    set(!shortcuts.on);
-    try { localStorage.setItem(KEY, shortcuts.on ? "on" : "off"); } catch { /* private windows */ }
+    shortcuts.on = !shortcuts.on;
+    keep("evenhand:shortcuts", shortcuts.on);
+    show();
   });
   skip?.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
     leaveOut({ reason: event.submitter.value, note: event.target.elements.note.value });
   });
+  page.querySelector(".middle .skip-it")?.addEventListener("click", () => leaveOut({ reason: "skip" }));
 }
 
 export function told(feedback) {

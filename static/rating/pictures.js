@@ -26,18 +26,20 @@ export function retryPause(attempt, button) {
 export function tell(words = "", retry = false) {
   middle.hidden = !words;
   middle.querySelector("p").textContent = words;
-  again.hidden = !retry;
+  middle.querySelector(".choices").hidden = !retry;
 }
 
-async function loadOne(image, address) {
+async function loadOne(image, address, over) {
   for (let attempt = 0; ; attempt += 1) {
     if (address && image.getAttribute("src") !== address) image.src = address;
     try {
       await image.decode();
       return;
     } catch {
+      if (over()) return;
       tell(page.dataset.textFailed, true);
       await retryPause(attempt, again);
+      if (over()) return;
       const source = address || image.getAttribute("src");
       image.removeAttribute("src");
       address = source;
@@ -45,12 +47,13 @@ async function loadOne(image, address) {
   }
 }
 
-// Both pictures decoded; a slow line is told in their place.
-export async function load(addresses) {
-  const late = setTimeout(() => tell(page.dataset.textWaiting), 400);
-  await Promise.all(Object.entries(images).map(([side, image]) => loadOne(image, addresses[side])));
-  clearTimeout(late);
+// Both pictures decoded, unless the pair is over before; a slow line is told in their place.
+export async function load(addresses, over) {
   tell();
+  const late = setTimeout(() => { if (!over()) tell(page.dataset.textWaiting); }, 400);
+  await Promise.all(Object.entries(images).map(([side, image]) => loadOne(image, addresses[side], over)));
+  clearTimeout(late);
+  if (!over()) tell();
 }
 
 export async function preload(pairs) {

@@ -27,6 +27,8 @@ let marked = null; // the option that waits for confirmation, and since when
 let used = {}; // what was used to look at this pair
 let spent = []; // seconds of this visit's answers
 let said = ""; // what is told beside the next pair
+let opening = 0; // counts pairs, so that what waits for one leaves the next alone
+let answeredAt = 0;
 
 const say = (words = "") => { page.querySelector(".status").textContent = words; now.hidden = true; };
 const announce = (words) => { page.querySelector(".announce").textContent = words; };
@@ -64,25 +66,29 @@ function shut() {
 }
 
 async function open(addresses = {}, part = 1) {
+  const mine = ++opening;
+  const over = () => mine !== opening;
   page.classList.toggle("waiting", part === 1);
   text.state = "waiting";
   shut();
   mark(null);
-  await load(addresses);
+  await load(addresses, over);
+  if (over()) return; // skipped, because a picture did not come
   if (part === 1) turn("left", true);
   fit();
   await visible();
   page.classList.remove("waiting");
   await new Promise(requestAnimationFrame);
-  say();
+  say(said);
   startClock();
+  if (trial.asks) import("./why.js").catch(() => {});
   used = { zoomed: Boolean(extra.look?.zoomed()), flipped: false };
   text.state = "looking";
   await Promise.all([wait(Number(text.delay)), bothSeen()]); // a press meant for the pair before must not answer this
+  if (over()) return;
   options.forEach((option) => option.removeAttribute("aria-disabled"));
   openedAt = performance.now();
   text.state = "ready";
-  say(said);
   said = "";
 }
 
@@ -91,6 +97,7 @@ async function bothSeen() {
   if (!single() || view.seen.size > 1) return;
   say(text.textLook);
   while (single() && view.seen.size < 2) await new Promise((done) => page.addEventListener("turned", done, { once: true }));
+  say(said);
 }
 
 function show(next) {
@@ -112,9 +119,15 @@ function show(next) {
   page.querySelector(".progress-text").textContent = filled(text.textProgress, values);
   announce(filled(trial.part > 1 ? text.textPart : text.textPair, values));
   document.title = document.title.replace(/\d+/, trial.position);
-  page.querySelector(".question").classList.toggle("changed", trial.parts > 1 && !still.matches);
+  if (trial.parts > 1) highlight(page.querySelector(".question"));
   options.forEach((option) => option.classList.remove("pressed", "given"));
   open(trial, trial.part).then(() => preload(next.preload));
+}
+
+function highlight(element) {
+  element.classList.remove("changed");
+  void element.offsetWidth; // or the animation would not begin again
+  element.classList.add("changed");
 }
 
 async function gap(next) {
@@ -161,25 +174,32 @@ async function answer(option, pointer) {
     ...measures(), ...used, pointer,
   };
   if (form.elements.corrects) given.corrects = form.elements.corrects.value;
-  mark(null);
-  shut();
-  text.state = "pressed";
+  press();
   option.classList.add("pressed");
-  prompt.focus({ preventScroll: true }); // a key that is still held down must not press the option of the next pair
   spent.push(given.elapsed_ms / 1000);
   if (trial.asks) {
-    extra.why ??= await import("./why.js");
-    Object.assign(given, await extra.why.ask());
+    keep(store, given); // who closes the page now has answered all the same
+    const asking = await import("./why.js").catch(() => null);
+    if (asking) Object.assign(given, await asking.ask());
   }
   await deliver(given);
 }
 
+function press() {
+  mark(null);
+  shut();
+  text.state = "pressed";
+  answeredAt = performance.now();
+  prompt.focus({ preventScroll: true }); // a key that is still held down must not press the option of the next pair
+}
+
+// Send an answer, or that the pair is skipped or reported: what has a reason.
 async function deliver(given) {
   const pressed = wait(PRESSED_MS);
   const { refused, ...sent } = given;
   keep(store, given);
   const slow = setTimeout(() => say(text.textSending), 300);
-  const result = await send(text.rate, sent, waiting, now);
+  const result = await send(sent.reason ? text.skip : text.rate, sent, waiting, now);
   clearTimeout(slow);
   say();
   if (!result.body) {
@@ -197,6 +217,7 @@ async function deliver(given) {
   await pressed;
   if (result.status === 409) return leave("?notice=stale");
   if (result.body.feedback) await (await import("./controls.js")).told(result.body.feedback);
+  if (sent.reason && result.status === 200) said = sent.reason === "report" ? text.textReported : text.textSkipped;
   await follow(result.body);
 }
 
@@ -206,18 +227,12 @@ function closeSkip() {
   skip.querySelector("form").reset(); // a note belongs to its pair
 }
 
-// Skip or report the open pair, which is told when the next one is there.
-async function leaveOut(fields) {
+function leaveOut(fields) {
+  if (text.state === "pressed") return;
   closeSkip();
-  shut();
-  text.state = "pressed";
-  prompt.focus({ preventScroll: true });
-  const result = await send(text.skip, { ...fields, trial: trial.id }, waiting, now);
-  if (!result.body || result.status !== 200) return leave(result.status === 409 ? "?notice=stale" : "");
-  await follow(result.body);
-  const words = fields.reason === "report" ? text.textReported : text.textSkipped;
-  said = words;
-  announce(`${words} ${page.querySelector(".announce").textContent}`);
+  press();
+  opening += 1;
+  deliver({ ...fields, trial: trial.id });
 }
 
 // ---- presses: what began before the options opened, or is a key's repetition, was not meant for this pair
@@ -227,7 +242,7 @@ let pointerAt = 0;
 let pointerKind = "mouse";
 let keyEventAt = -Infinity; // of any key event, repetitions and releases among them
 let repeating = false;
-const shortcuts = { on: true };
+const shortcuts = { on: kept("evenhand:shortcuts") !== false };
 
 const meant = (at) => openedAt !== null && at >= openedAt;
 // Keys press a button by a click without a pointer. Screen readers do so without any key event.
@@ -240,6 +255,7 @@ document.addEventListener("keydown", (event) => {
   keyEventAt = performance.now();
   repeating = event.repeat;
   if (!event.repeat) keyAt = keyEventAt;
+  else if (keyAt < answeredAt) event.preventDefault(); // the key that answered is still down
 }, true);
 document.addEventListener("keyup", () => { keyEventAt = performance.now(); repeating = false; }, true);
 options.forEach((option) => option.addEventListener("click", (event) => {
@@ -276,6 +292,7 @@ if (stale) {
   history.replaceState(null, "", text.home);
 }
 
+fit();
 const unsent = kept(store);
 if (unsent) deliver(unsent);
 else open().then(() => preload(JSON.parse(document.getElementById("preload").textContent)));

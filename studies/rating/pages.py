@@ -160,6 +160,7 @@ def _trial(evaluator: Evaluator, token: str, configuration: StudyConfiguration, 
         "given_reasons": given.get("reasons", []),
         "given_remark": given.get("remark", ""),
         "skipping_is_paid": configuration.skips_are_paid and ends.from_panel(evaluator),
+        "may_skip": not practice and progress.corrects is None,
         "may_go_back": configuration.allow_correction and progress.corrects is None and not practice,
     }
 
