@@ -284,7 +284,6 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // an old page from the history
 
-why?.setAttribute("hidden", "");
 const stale = page.querySelector(".stale");
 if (stale) {
   said = stale.textContent.trim();

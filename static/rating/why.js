@@ -9,13 +9,12 @@ const tags = [...panel.querySelectorAll("[name=reasons]")];
 export function ask() {
   tags.forEach((tag) => { tag.checked = tag.defaultChecked; });
   if (remark) remark.value = remark.defaultValue;
-  panel.hidden = false;
-  button.hidden = false;
+  panel.hidden = button.hidden = false;
   panel.classList.add("asking");
   (tags[0] || remark || button).focus();
   return new Promise((resolve) => {
     const done = () => {
-      panel.hidden = true;
+      panel.classList.remove("asking");
       button.onclick = panel.onkeydown = null;
       resolve({
         reasons: tags.filter((tag) => tag.checked).map((tag) => tag.value),
