@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from pytest_django.live_server_helper import LiveServer
 
 from evenhand.studies.access import link_for
@@ -16,7 +18,7 @@ from tests.helpers.factories import make_admin, make_ready_study
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-def somebody(**changes: object) -> Evaluator:
+def somebody(**changes: Any) -> Evaluator:
     study = make_ready_study(owner=make_admin("ada"), **changes)
     open_study(study)
     person = enrol(study)
@@ -187,7 +189,7 @@ def test_an_answer_is_confirmed_by_its_button(browser: Browser, live_server: Liv
 def test_everything_that_is_pressed_is_large_enough(browser: Browser, live_server: LiveServer, touch: bool) -> None:
     """24 pixels, and 44 where a finger presses."""
     person = somebody(zoom=True, flip=True, confirm_answers=True, reasons=("Sharper", "Prettier"), ask_remark=True)
-    window = {"width": 390, "height": 844} if touch else {"width": 1024, "height": 800}
+    window: ViewportSize = {"width": 390, "height": 844} if touch else {"width": 1024, "height": 800}
     context = browser.new_context(viewport=window, has_touch=touch, is_mobile=touch)
     page = visit(context.new_page(), live_server, person)
     page.get_by_text("Skip or report").click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
@@ -16,10 +18,10 @@ from tests.helpers.factories import make_admin, make_ready_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 BOTH = (PRESETS["overall"], PRESETS["appeal"])
-WHY = {"reasons": ("Sharper", "Fits the text"), "ask_remark": True}
+WHY: dict[str, Any] = {"reasons": ("Sharper", "Fits the text"), "ask_remark": True}
 
 
-def visit(page: Page, live_server: LiveServer, **changes: object) -> Evaluator:
+def visit(page: Page, live_server: LiveServer, **changes: Any) -> Evaluator:
     study = make_ready_study(owner=make_admin("ada"), **changes)
     open_study(study)
     person = enrol(study)
@@ -37,7 +39,10 @@ def test_the_second_question_changes_the_words_and_keeps_the_pictures(page: Page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/t/" in request.url else None)
     visit(page, live_server, criteria=BOTH, both_bad_option="Both are bad")
-    where = "[...document.querySelectorAll('.frame, .option, #prompt, .question')].map((e) => JSON.stringify(e.getBoundingClientRect()))"
+    where = (
+        "[...document.querySelectorAll('.frame, .option, #prompt, .question')]"
+        ".map((e) => JSON.stringify(e.getBoundingClientRect()))"
+    )
     shown = "[...document.images].map((image) => image.currentSrc)"
     before, pictures = page.evaluate(where), page.evaluate(shown)
     text = page.locator("#prompt").inner_text()
