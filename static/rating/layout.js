@@ -64,7 +64,7 @@ export function setOptions({ question, options }) {
   });
 }
 
-let current = criteria[0];
+let current = criteria[Number(text.criterion)];
 export function setCriterion(criterion) {
   current = criterion;
   setOptions(criterion);
