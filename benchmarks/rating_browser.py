@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import statistics
@@ -17,14 +18,26 @@ if TYPE_CHECKING:
 
 SIDE, VISITS = 512, 4
 THINKING_MS = 1500  # between two answers; the page fetches the next trials meanwhile
-# Times by the page's own clock: when a key was pressed, and when the options of a trial became active.
+# What the page loads at once; its other modules come when they are needed.
+LOADED_AT_ONCE = ("shut.js", "trial.js", "delivery.js", "pictures.js", "layout.js")
+# Times by the page's own clock: when a key was pressed, when a trial's pictures were visible, and when its options
+# opened. They stay shut for a while on purpose (``options_delay_ms``), and a pressed option and the plain surround are
+# seen before the next pair comes.
 WATCH = """
     window.pressed = [];
+    window.visible = [];
     window.ready = [];
     addEventListener("keydown", () => window.pressed.push(performance.now()), true);
     new MutationObserver((changes) => {
-        if (changes.at(-1).target.dataset.state === "ready") window.ready.push(performance.now());
-    }).observe(document, { attributes: true, attributeFilter: ["data-state"], subtree: true });
+        for (const change of changes) {
+            const state = change.target.dataset.state;
+            if (state === change.oldValue) continue;
+            if (state === "looking" && window.visible.length === window.ready.length) {
+                window.visible.push(performance.now());
+            }
+            if (state === "ready" && window.ready.length < window.visible.length) window.ready.push(performance.now());
+        }
+    }).observe(document, { attributes: true, attributeOldValue: true, attributeFilter: ["data-state"], subtree: true });
 """
 
 
@@ -38,7 +51,7 @@ def textured(prompt: Prompt, arm: Arm) -> np.ndarray:
 
 
 def measure_browser(url: str) -> dict[str, Any]:
-    """Measure milliseconds from the page's request to the first active options, and from a key to the next ones."""
+    """Measure milliseconds from the page's request to the first visible pair, and from a key to the next one."""
     from playwright.sync_api import sync_playwright
 
     links, sizes = prepare(VISITS)
@@ -58,9 +71,11 @@ def measure_browser(url: str) -> dict[str, Any]:
     return {
         **scripts,
         "picture_kb": statistics.median(sizes) / 1000,
-        "first_trial_ms": statistics.median(first_times[1:]),  # the first visit also starts Chromium's network service
+        "first_pair_visible_ms": statistics.median(
+            first_times[1:]
+        ),  # the first visit also starts Chromium's network service
         "first_visit_ms": first_times[0],
-        "next_trial_ms": {
+        "next_pair_visible_ms": {
             "median": statistics.median(next_times),
             "p95": next_times[int(0.95 * len(next_times))],
             "max": next_times[-1],
@@ -84,23 +99,28 @@ def prepare(people: int) -> tuple[list[str], list[int]]:
 
 
 def visit(page: Page, link: str) -> tuple[float, list[float]]:
-    """Answer one person's booklet by keyboard; return the first trial's milliseconds, and every next one's."""
+    """Answer one person's booklet by keyboard; return the first pair's milliseconds, and every next one's."""
     page.add_init_script(WATCH)
     page.goto(link, wait_until="commit")
     page.wait_for_function("window.ready.length > 0")
-    first_time = page.evaluate("window.ready[0]")
+    first_time = page.evaluate("window.visible[0]")
     next_times = []
     for number in range(1, 12):
         page.wait_for_timeout(THINKING_MS)
         page.keyboard.press(str(1 + number % 5))
         page.wait_for_function(f"window.ready.length > {number}")
-        next_times.append(page.evaluate("window.ready.at(-1) - window.pressed.at(-1)"))
+        next_times.append(page.evaluate("window.visible.at(-1) - window.pressed.at(-1)"))
     return first_time, next_times
 
 
 def script_bytes(chromium: str) -> dict[str, Any]:
-    """Return the sizes of the page's own JavaScript files."""
+    """Return the sizes of the page's own JavaScript files, and of what is loaded at once, plain and compressed."""
     from django.conf import settings
 
     files = sorted((Path(settings.BASE_DIR) / "static" / "rating").glob("*.js"))
-    return {"chromium": chromium, "javascript_bytes": {file.name: file.stat().st_size for file in files}}
+    at_once = b"".join(file.read_bytes() for file in files if file.name in LOADED_AT_ONCE)
+    return {
+        "chromium": chromium,
+        "javascript_bytes": {file.name: file.stat().st_size for file in files},
+        "javascript_at_once": {"plain": len(at_once), "gzip": len(gzip.compress(at_once, 9))},
+    }
