@@ -22,6 +22,7 @@ from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.pseudo_locale import pseudo  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+WINDOWS = [(320, 568), (390, 844), (768, 1024), (1440, 900), (1024, 800)]
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -42,6 +43,7 @@ def problems(page: Page) -> list[str]:
 
 
 def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
+    """In every state and at five widths: light in English, dark in German."""
     study = make_ready_study(
         introduction=True,
         practice_trials=1,
@@ -57,16 +59,19 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     )
     open_study(study)
     seen: dict[str, list[str]] = {}
+    language = "en" if themed.evaluate("matchMedia('(prefers-color-scheme: light)').matches") else "de"
 
     def look(name: str) -> None:
-        seen[name] = problems(themed)
+        for width, height in WINDOWS:
+            themed.set_viewport_size({"width": width, "height": height})
+            seen[f"{name}, {width}"] = problems(themed)
 
-    themed.goto(f"{live_server.url}{enrolment_link(study)}?PROLIFIC_PID=5f2d")
+    themed.goto(f"{live_server.url}{enrolment_link(study)}?PROLIFIC_PID=5f2d&lang={language}")
     look("join")
     themed.locator("form button").click()
-    themed.get_by_label("I have read this").check()
+    themed.locator("[name=agree]").check()
     look("consent")
-    themed.get_by_label("at least 18").check()
+    themed.locator("[name=of_age]").check()
     themed.locator("form button").click()
     look("instructions")
     themed.locator("form button").click()
@@ -76,25 +81,28 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     expect(themed.locator(".feedback")).to_be_visible()
     look("feedback")
     themed.keyboard.press("Enter")
-    expect(themed.get_by_role("heading", name="Questions about the task")).to_be_visible()
+    expect(themed.locator(".asked")).to_be_visible()
     look("comprehension")
     themed.get_by_label("Sounds").check()
     themed.locator("form button").click()
-    expect(themed.get_by_text("This is the last try.")).to_be_visible()
+    expect(themed.locator(".asked.wrong")).to_be_visible()
     look("comprehension again")
     themed.get_by_label("Pictures").check()
     themed.locator("form button").click()
     ready(themed)
     look("trial")
-    themed.get_by_text("Skip or report").click()
+    themed.keyboard.press("z")
+    look("zoomed")
+    themed.keyboard.press("Escape")
+    themed.locator(".skip summary").click()
     look("skip")
     themed.keyboard.press("Escape")
     themed.keyboard.press("1")
-    expect(themed.get_by_role("heading", name="Time for a break")).to_be_visible()
+    expect(themed.locator("main.trial")).to_have_count(0)
     look("break")
     themed.locator("form button").click()
     ready(themed)
-    themed.get_by_text("Correct the last answer").click()
+    themed.locator(".back").click()
     ready(themed)
     look("correction")
     themed.go_back()
@@ -102,9 +110,10 @@ def test_the_evaluators_pages(themed: Page, live_server: LiveServer) -> None:
     themed.keyboard.press("5")
     expect(themed.get_by_text("C0FFEE")).to_be_visible()
     look("finished")
-    themed.get_by_text("Leave the study or delete my answers").click()
-    look("withdraw")
+    themed.locator("a[href$='/withdraw/']").click()
+    look("leave")
     assert {name: found for name, found in seen.items() if found} == {}
+    assert len(seen) == 14 * len(WINDOWS)
 
 
 def test_the_evaluators_messages(themed: Page, live_server: LiveServer, study: Study, grace: Evaluator) -> None:
