@@ -74,6 +74,9 @@ def walk(page: Any, base: str, study: Any, folder: Path, suffix: str, language: 
         page.screenshot(path=folder / f"evaluator-{name}{suffix}.png")
 
     def ready() -> None:
+        page.wait_for_selector("main.trial[data-state=looking], main.trial[data-state=ready]")
+        for tab in page.locator(".tabs:not([hidden]) button").all()[::-1]:  # one picture at a time: look at both
+            tab.click()
         page.wait_for_selector("main.trial[data-state=ready]")
         page.wait_for_timeout(200)
 
@@ -88,7 +91,7 @@ def walk(page: Any, base: str, study: Any, folder: Path, suffix: str, language: 
     page.locator("form button").click()
     ready()
     page.keyboard.press("1")
-    page.wait_for_selector(".feedback:not([hidden])")
+    page.wait_for_selector(".feedback[open]")
     shot("practice")
     page.keyboard.press("Enter")
     for name, value in (("q0", 1), ("q1", 0)):
