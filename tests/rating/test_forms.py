@@ -18,7 +18,7 @@ def test_everything_that_is_told_is_kept() -> None:
     told = {
         "hidden_ms": "1200", "device_pixel_ratio": "1.25", "viewport_width": "1024", "viewport_height": "700",
         "picture_width": "409.6", "picture_height": "409.6", "picture_width_device": "512",
-        "picture_height_device": "512", "zoomed": "true", "flipped": "false", "pointer": "touch",
+        "picture_height_device": "512", "layout": "side", "zoomed": "true", "flipped": "false", "pointer": "touch",
     }  # fmt: skip
     form = form_of(**told)
     assert form.is_valid()
@@ -27,7 +27,7 @@ def test_everything_that_is_told_is_kept() -> None:
     assert kept == {
         "hidden_ms": 1200, "device_pixel_ratio": 1.25, "viewport_width": 1024, "viewport_height": 700,
         "picture_width": 409.6, "picture_height": 409.6, "picture_width_device": 512, "picture_height_device": 512,
-        "zoomed": True, "flipped": False, "pointer": "touch",
+        "layout": "side", "zoomed": True, "flipped": False, "pointer": "touch",
     }  # fmt: skip
 
 
@@ -37,8 +37,8 @@ def test_what_is_not_told_is_not_there() -> None:
     assert form.viewport() == {"hidden_ms": 0}
 
 
-def test_an_unknown_pointer_is_dropped_and_the_answer_taken() -> None:
-    form = form_of(pointer="=1+1")
+def test_an_unknown_pointer_or_layout_is_dropped_and_the_answer_taken() -> None:
+    form = form_of(pointer="=1+1", layout="heap")
     assert form.is_valid()
     assert form.viewport() == {}
 
