@@ -7,6 +7,7 @@ import { load, preload, wait } from "./pictures.js";
 
 const PRESSED_MS = 150; // a press is seen at least so long
 const GAP_MS = 200; // of plain surround between two pairs
+const SAID_MS = 5000; // for which is seen that the pair before was skipped
 const page = document.querySelector("main.trial");
 const form = page.querySelector(".trial-form");
 const options = [...page.querySelectorAll(".option")];
@@ -89,7 +90,9 @@ async function open(addresses = {}, part = 1) {
   options.forEach((option) => option.removeAttribute("aria-disabled"));
   openedAt = performance.now();
   text.state = "ready";
+  const told = said;
   said = "";
+  if (told) setTimeout(() => { if (page.querySelector(".status").textContent === told) say(); }, SAID_MS);
 }
 
 // Where one picture is seen at a time, both must have been.
@@ -158,7 +161,7 @@ function mark(option) {
   options.forEach((each) => each.setAttribute("aria-pressed", String(each === option)));
   marked = option && { option, at: performance.now() };
   if (confirm) confirm.hidden = !option;
-  say(option ? text.textConfirm : "");
+  if (option) announce(text.textConfirm);
 }
 
 const mayConfirm = (option) => marked?.option === option && performance.now() - marked.at >= Number(text.delay);
@@ -284,17 +287,21 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // an old page from the history
 
-const stale = page.querySelector(".stale");
-if (stale) {
-  said = stale.textContent.trim();
-  stale.remove(); // it is told beside the pair, where it takes no room from the pictures
+// Before the pair is seen: its time begins when this is read.
+async function tellStale() {
+  const stale = page.querySelector(".stale");
+  if (!stale) return;
+  page.classList.add("waiting");
+  stale.remove();
   history.replaceState(null, "", text.home);
+  const controls = await import("./controls.js").catch(() => null);
+  await controls?.told({ text: stale.textContent.trim(), button: text.textShow });
 }
 
 fit();
 const unsent = kept(store);
 if (unsent) deliver(unsent);
-else open().then(() => preload(JSON.parse(document.getElementById("preload").textContent)));
+else tellStale().then(open).then(() => preload(JSON.parse(document.getElementById("preload").textContent)));
 import("./controls.js").then(({ listen }) => listen(shortcuts, leaveOut));
 import("./gestures.js").then(({ listen }) => listen({
   on: () => shortcuts.on && !skipping(), use: (way) => { used[way] = true; }, extra,

@@ -202,6 +202,8 @@ def _comprehension(evaluator: Evaluator, token: str, configuration: StudyConfigu
 
 def label_of(progress: Progress) -> str:
     """Return the words for a button that leads to an evaluator's step."""
+    if progress.part > 1:
+        return gettext("Next question")
     if progress.state == State.PRACTICE:
         return gettext("Start practice") if progress.position == 1 else gettext("Next practice pair")
     if progress.state == State.COMPREHENSION:

@@ -178,6 +178,7 @@ def test_two_tabs_store_one_answer_a_trial(page: Page, live_server: LiveServer, 
     first.keyboard.press("1")
     expect(first.get_by_text("2 of 12")).to_be_visible()
     second.keyboard.press("5")  # the same trial, on a page that is stale now
+    second.get_by_role("dialog").get_by_role("button").click()
     expect(second.get_by_text("2 of 12")).to_be_visible()
     ready(second)
     second.keyboard.press("5")

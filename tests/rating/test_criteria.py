@@ -52,6 +52,15 @@ def test_criteria_are_asked_one_after_the_other_of_the_same_pictures(client: Cli
     assert third["left"] != first["left"]
 
 
+def test_the_button_after_practice_says_that_another_question_comes(client: Client) -> None:
+    visitor = visiting(client, practice_trials=1)
+    first = visitor.status()["trial"]
+    told = visitor.post("rate", answer(first)).json()
+    assert told["feedback"]["button"] == "Next question"
+    told = visitor.post("rate", answer(told["next"]["trial"])).json()
+    assert told["feedback"]["button"] == "Show the first pair"
+
+
 def test_a_hidden_text_is_not_sent(client: Client) -> None:
     visitor = visiting(client, criteria=(PRESETS["appeal"], PRESETS["match"]))
     shown = visitor.status()["trial"]
