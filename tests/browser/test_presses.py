@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -67,7 +68,10 @@ def test_a_key_that_is_held_down_is_one_answer(page: Page, live_server: LiveServ
 def test_fast_digits_are_one_answer(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
     begin(page, live_server, grace)
     ready(page)
-    for key in "412345123451":  # 0.7 s
+    begun = time.monotonic()
+    for key in "412345123451":
+        if time.monotonic() - begun > 0.7:  # a busy machine presses more slowly than fingers
+            break
         page.keyboard.press(key)
         page.wait_for_timeout(58)
     expect(page.get_by_text("2 of 12")).to_be_visible()
