@@ -5,6 +5,8 @@ WORKDIR /app
 COPY requirements-web.txt requirements.txt constraints.txt ./
 RUN pip install --no-cache-dir -r requirements-web.txt -c constraints.txt
 COPY . .
+ENV EVENHAND_STATIC=/app/collected
+RUN EVENHAND_VAR=/tmp/collecting python manage.py collectstatic --no-input && rm -r /tmp/collecting
 RUN useradd --system --home /var/evenhand --create-home evenhand && chown evenhand /var/evenhand
 USER evenhand
 EXPOSE 8000

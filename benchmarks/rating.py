@@ -284,11 +284,15 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as var:
         os.environ |= {
-            "EVENHAND_VAR": var, "DATABASE_URL": options.database, "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"
+            "EVENHAND_VAR": var, "DATABASE_URL": options.database, "DJANGO_SETTINGS_MODULE": "evenhand.config.settings",
+            "EVENHAND_STATIC": f"{var}/collected",
         }  # fmt: skip
         import django
 
         django.setup()
+        from django.core.management import call_command
+
+        call_command("collectstatic", interactive=False, verbosity=0)
         from benchmarks.rating_browser import measure_browser
 
         measures = {"ratings": measure_ratings, "enrolment": measure_enrolment, "browser": measure_browser}

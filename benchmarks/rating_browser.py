@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import statistics
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 SIDE, VISITS = 512, 4
 THINKING_MS = 1500  # between two answers; the page fetches the next trials meanwhile
 # What the page loads at once; its other modules come when they are needed.
-LOADED_AT_ONCE = ("shut.js", "trial.js", "delivery.js", "pictures.js", "layout.js")
+LOADED_AT_ONCE = ("shut", "trial", "delivery", "pictures", "layout")
 # Times by the page's own clock: when a key was pressed, when a trial's pictures were visible, and when its options
 # opened. They stay shut for a while on purpose (``options_delay_ms``), and a pressed option and the plain surround are
 # seen before the next pair comes.
@@ -114,13 +113,16 @@ def visit(page: Page, link: str) -> tuple[float, list[float]]:
 
 
 def script_bytes(chromium: str) -> dict[str, Any]:
-    """Return the sizes of the page's own JavaScript files, and of what is loaded at once, plain and compressed."""
+    """Return the bytes of the page's own JavaScript as it is served, and of what is loaded at once, and compressed."""
     from django.conf import settings
 
-    files = sorted((Path(settings.BASE_DIR) / "static" / "rating").glob("*.js"))
-    at_once = b"".join(file.read_bytes() for file in files if file.name in LOADED_AT_ONCE)
+    files = {file.name.split(".")[0]: file for file in sorted((Path(settings.STATIC_ROOT) / "rating").glob("*.*.js"))}
+    at_once = [files[name] for name in LOADED_AT_ONCE]
     return {
         "chromium": chromium,
-        "javascript_bytes": {file.name: file.stat().st_size for file in files},
-        "javascript_at_once": {"plain": len(at_once), "gzip": len(gzip.compress(at_once, 9))},
+        "javascript_bytes": {name: file.stat().st_size for name, file in files.items()},
+        "javascript_at_once": {
+            "plain": sum(file.stat().st_size for file in at_once),
+            "gzip": sum(file.with_name(f"{file.name}.gz").stat().st_size for file in at_once),
+        },
     }

@@ -6,6 +6,8 @@ EVENHAND_DEBUG              ``1`` turns on Django's debug pages (default off)
 EVENHAND_SECRET_KEY         secret key; default: made once in ``var/secret_key``
 EVENHAND_ALLOWED_HOSTS      comma-separated host names (default: this machine only)
 EVENHAND_TRUSTED_ORIGINS    comma-separated origins for CSRF, e.g. ``https://study.example.org``
+EVENHAND_STATIC             folder into which ``manage.py collectstatic`` writes scripts and style sheets, compressed
+                            and under hashed names, and from which they are served (default: served as they are)
 EVENHAND_LEASE_SECONDS      how long a worker may be silent before its batch is given to another (default 90)
 EVENHAND_DEVICE             ``cpu`` or ``cuda``: where the models run (default: cuda if there is one)
 EVENHAND_COMPILE            ``1``: compile the image model, kept in ``var/compiled``; pays on a GPU (default off)
@@ -144,13 +146,20 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = VAR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns of a missing folder, though it serves from the finders
-WHITENOISE_USE_FINDERS = True
+COLLECTED = os.environ.get("EVENHAND_STATIC", "")
+STATIC_ROOT = Path(COLLECTED or VAR / "static").resolve()
+STATIC_ROOT.mkdir(
+    parents=True, exist_ok=True
+)  # whitenoise warns of a missing folder, though it serves from the finders
+WHITENOISE_USE_FINDERS = not COLLECTED
 MEDIA_ROOT = VAR / "images"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "evenhand.config.collected.CollectedFiles"
+        if COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 FILE_UPLOAD_TEMP_DIR = None

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 
+from django.db import connection
+
 from evenhand.studies.models import Evaluator, Rating, Study
 
 LATER_FIELDS = ("both_bad", "reasons", "remark")  # younger than the first chains: left out where they are empty
@@ -53,8 +55,12 @@ def row_sha256(rating: Rating) -> str:
 
 def end_of(evaluator: Evaluator) -> tuple[int, str]:
     """Return number and hash of the evaluator's last rating; 0 and the empty string where there is none."""
-    ratings = Rating.objects.filter(evaluator=evaluator).order_by("-sequence")
-    return ratings.values_list("sequence", "sha256").first() or (0, "")
+    with connection.cursor() as cursor:  # at every answer; Django would compile for longer than this runs
+        cursor.execute(
+            "SELECT sequence, sha256 FROM studies_rating WHERE evaluator_id = %s ORDER BY sequence DESC LIMIT 1",
+            [evaluator.pk],
+        )
+        return cursor.fetchone() or (0, "")
 
 
 def link(rating: Rating, end: tuple[int, str]) -> Rating:
