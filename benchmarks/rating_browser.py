@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIDE, VISITS = 512, 4
 THINKING_MS = 1500  # between two answers; the page fetches the next trials meanwhile
 # What the page loads at once; its other modules come when they are needed.
-LOADED_AT_ONCE = ("shut", "trial", "delivery", "pictures", "layout")
+LOADED_AT_ONCE = ("shut", "trial", "delivery", "pictures", "layout", "size")
 # Times by the page's own clock: when a key was pressed, when a trial's pictures were visible, and when its options
 # opened. They stay shut for a while on purpose (``options_delay_ms``), and a pressed option and the plain surround are
 # seen before the next pair comes.

@@ -1,6 +1,7 @@
 // What stands around a trial: shortcuts on and off, skip or report, feedback after practice.
 
 import { keep } from "./delivery.js";
+import { beside } from "./layout.js";
 
 const page = document.querySelector("main.trial");
 const skip = page.querySelector(".skip");
@@ -33,7 +34,7 @@ export function listen(shortcuts, leaveOut) {
 
 export function told(feedback) {
   const dialog = page.querySelector(".feedback");
-  dialog.querySelector("p").textContent = feedback.text;
+  dialog.querySelector("p").textContent = beside() ? feedback.text : feedback.text_by_letters ?? feedback.text;
   if (feedback.button) dialog.querySelector("button").textContent = feedback.button;
   dialog.showModal();
   dialog.querySelector("button").onclick = () => dialog.close();

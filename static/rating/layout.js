@@ -1,8 +1,8 @@
 // How large the pictures are: one size for all pairs of a study in one window, in whole device pixels.
 
+import { largest } from "./size.js";
+
 const SIZES = [[60, "large"], [160, "medium"], [Infinity, "small"]]; // characters of a prompt, size of its type
-const LARGEST = 640; // CSS pixels to which small pictures are enlarged, or half of the window where that is more
-const WASTE = 0.75; // the part of the room that whole steps use at least
 const HAIR = 2; // CSS pixels between the pictures
 const page = document.querySelector("main.trial");
 const show = page.querySelector(".show");
@@ -16,6 +16,7 @@ const criteria = JSON.parse(document.getElementById("criteria").textContent);
 
 export const view = { layout: "row", shown: "left", seen: new Set(), width: 0, height: 0 };
 export const single = () => view.layout === "single";
+export const beside = () => view.layout === "row" || view.layout === "side"; // one is left, the other right
 
 const heightOf = (selector) => {
   const element = page.querySelector(selector);
@@ -95,37 +96,21 @@ function roomIn(layout) {
   if (layout === "side") {
     const room = height - page.querySelector(".question").offsetHeight - 4;
     const fits = scale.offsetHeight <= room;
-    return { width: fits ? (width - scale.offsetWidth - 16 - HAIR) / 2 : 0, height: room };
+    return fits ? { width: (width - scale.offsetWidth - 16 - HAIR) / 2, height: room } : null;
   }
   if (layout === "stack") return { width, height: (below - HAIR) / 2 - mark };
   if (layout === "single") return { width, height: below - tabs.offsetHeight };
   return { width: (width - HAIR) / 2, height: below };
 }
 
-// CSS pixels for a pixel of the file: whole device pixels where it is enlarged, as much as fits where it is not. On
-// dense screens, whose pixels nobody sees, it is enlarged by a fraction where whole steps would waste much room.
-function crisp({ width, height }) {
-  const ratio = devicePixelRatio || 1;
-  const fitting = Math.min(width / own.width, height / own.height) * ratio;
-  const largest = Math.max(LARGEST, Math.min(innerWidth, innerHeight) / 2) * ratio;
-  const whole = Math.min(Math.floor(fitting), Math.max(1, Math.floor(largest / Math.max(own.width, own.height))));
-  const free = fitting < 1 || (ratio >= 2 && whole < WASTE * fitting && fitting < 4);
-  return (free ? Math.max(32, Math.floor(own.width * fitting)) / own.width : whole) / ratio;
-}
-
 export function fit() {
   prompt.style.height = `${Math.ceil(promptHeight())}px`;
-  const scales = {};
-  for (const layout of ["row", "side", "stack", "single"]) scales[layout] = crisp(roomIn(layout));
-  let best = "row";
-  for (const layout of ["side", "stack"]) if (scales[layout] > scales[best] * 1.05) best = layout;
-  const phone = innerWidth < innerHeight && innerWidth <= 600;
-  if (phone && scales.single > scales[best] * 1.1) best = "single";
-  Object.assign(view, { layout: best, width: own.width * scales[best], height: own.height * scales[best] });
-  roomIn(best);
+  const { layout, scale: times } = largest(own, roomIn);
+  Object.assign(view, { layout, width: own.width * times, height: own.height * times });
+  roomIn(layout);
   frame.style.setProperty("--picture-width", `${view.width}px`);
   frame.style.setProperty("--picture-height", `${view.height}px`);
-  const enlarged = scales[best] * (devicePixelRatio || 1);
+  const enlarged = times * (devicePixelRatio || 1);
   frame.classList.toggle("smooth", Math.abs(enlarged - Math.round(enlarged)) > 1e-6);
   page.dataset.fitted = "";
   turn(view.shown);

@@ -20,6 +20,7 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import DraftError, configuration_of
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.rating import identity
+from evenhand.studies.rating.display import display_of
 from evenhand.studies.rating.ends import end_of_visitor
 from evenhand.studies.rating.enrolment import EnrolmentError, enrol, evaluator_of_panel, is_full
 from evenhand.studies.rating.language import speaking
@@ -69,7 +70,7 @@ def _join(request: HttpRequest, study: Study, language: str) -> HttpResponseBase
     if is_full(study):
         return _stranger(request, "full", configuration, ids)
     if request.method != "POST":
-        return render(request, "rating/join.html", _context(configuration, ids, language))
+        return render(request, "rating/join.html", _context(study, configuration, ids, language))
     try:
         evaluator = enrol(study, external_ids=ids, external_key=key)
     except EnrolmentError as error:
@@ -101,7 +102,7 @@ def _come_back(
     if request.method == "POST":
         identity.store_visit(evaluator, ids)
     elif identity.is_new_visit(evaluator, ids):
-        context = _context(configuration, ids, language) | {"returning": True}
+        context = _context(evaluator.study, configuration, ids, language) | {"returning": True}
         return render(request, "rating/join.html", context)
     return _redirect(evaluator, evaluator.study, language)
 
@@ -113,12 +114,13 @@ def _stranger(
     return message(request, 403, end, configuration, end=end_of_visitor(configuration, end, ids))
 
 
-def _context(configuration: StudyConfiguration, ids: dict[str, str], language: str) -> dict[str, Any]:
+def _context(study: Study, configuration: StudyConfiguration, ids: dict[str, str], language: str) -> dict[str, Any]:
     return {
         "configuration": configuration,
         "given": ids,
         "language": language,
         "too_small": end_of_visitor(configuration, "too_small", ids),
+        "display": display_of(study),
     }
 
 

@@ -170,6 +170,7 @@ def _consent(evaluator: Evaluator, configuration: StudyConfiguration, request: H
         "statement": statement_of(evaluator, configuration),
         "promise": promise.promise_for(evaluator),
         "too_small": ends.end_of(evaluator, configuration, "too_small"),
+        "display": display_of(evaluator.study),
         "personal_link": "" if ends.from_panel(evaluator) else request.build_absolute_uri(link_for(evaluator)),
         "options": options_of(configuration, configuration.criteria[0]),
         "language": get_language(),

@@ -16,7 +16,7 @@ from tests.helpers.browser_steps import begin, ready
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-LOADED_AT_ONCE = ("shut", "trial", "delivery", "pictures", "layout")
+LOADED_AT_ONCE = ("shut", "trial", "delivery", "pictures", "layout", "size")
 
 
 @pytest.fixture
@@ -45,7 +45,15 @@ def test_a_pair_is_rated_with_minified_and_renamed_modules(
     assert Rating.objects.get().choice == 1
     assert problems == []
     names = {url.rsplit("/", 1)[1] for url in scripts}
-    assert {name.split(".")[0] for name in names} >= {"shut", "trial", "delivery", "pictures", "layout", "controls"}
+    assert {name.split(".")[0] for name in names} >= {
+        "shut",
+        "trial",
+        "delivery",
+        "pictures",
+        "layout",
+        "size",
+        "controls",
+    }
     assert all(name.count(".") == 2 for name in names)  # every one bears the hash of its content
 
 

@@ -169,6 +169,26 @@ def test_the_layout_follows_the_windows_shape(browser: Browser, live_server: Liv
     assert found[3840] == ("row", 1024)
 
 
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (768, 512), (1024, 1024)])
+def test_the_size_that_is_told_before_the_consent_is_the_one_that_comes(
+    browser: Browser, live_server: LiveServer, width: int, height: int
+) -> None:
+    """Whoever falls short is told before, by an estimate of the trial page: no more than an eighth beside it."""
+    study = study_of(width, height, smallest_picture=100)
+    told, came = [], []
+    for w, h, ratio, touch in WINDOWS:
+        context = browser.new_context(viewport={"width": w, "height": h}, device_scale_factor=ratio, has_touch=touch)
+        page = context.new_page()
+        page.goto(live_server.url + link_for(enrol(study, note="Grace")))
+        told.append(int(page.locator("#too-small").get_attribute("data-shown") or 0))
+        page.goto(live_server.url + link_for(somebody(study)))
+        expect(page.locator("main.trial")).to_have_attribute("data-state", re.compile("looking|ready"))
+        left = boxes(page)["frames"][0]
+        came.append(left[2] - left[0])
+        context.close()
+    assert told == pytest.approx(came, rel=0.125)
+
+
 def test_how_a_pair_was_seen_is_stored(browser: Browser, live_server: LiveServer) -> None:
     person = somebody(study_of(512, 512, flip=True))
     context = browser.new_context(viewport={"width": 1440, "height": 900}, device_scale_factor=1.25)

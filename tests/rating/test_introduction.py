@@ -84,10 +84,16 @@ def test_the_instructions_tell_what_the_study_has(client: Client) -> None:
 
 
 SAID = {
-    ("damaged", -1): "The right picture is damaged; we expect the left one to be preferred.",
-    ("damaged", 1): "The left picture is damaged; we expect the right one to be preferred.",
-    ("other_prompt", -1): "The left picture shows what the text says, the right one does not; we expect the left one",
-    ("other_prompt", 1): "The right picture shows what the text says, the left one does not; we expect the right one",
+    ("damaged", -1): "here is damage in the right picture; we expect the left picture to be preferred.",
+    ("damaged", 1): "here is damage in the left picture; we expect the right picture to be preferred.",
+    (
+        "other_prompt",
+        -1,
+    ): "hat the text says is shown by the left picture, not by the right picture; we expect",
+    (
+        "other_prompt",
+        1,
+    ): "hat the text says is shown by the right picture, not by the left picture; we expect",
 }
 
 
@@ -104,10 +110,12 @@ def test_practice_names_the_fault_and_where_it_stood(
     reply = visitor.post("rate", answer(status["trial"], pressed * side)).json()
     assert reply["feedback"]["right"] is right
     said = SAID[fault, side]
-    assert (said.partition(";")[0][1:] if right else said) in reply["feedback"]["text"]
-    assert reply["feedback"]["text"].startswith(
-        {True: "Yes: the ", False: "The ", None: "You preferred neither picture"}[right]
-    )
+    text = reply["feedback"]["text"]
+    assert (said.partition(";")[0] if right else said) in text
+    assert text.startswith("Yes: ") is (right is True)
+    assert text.startswith("You preferred neither picture") is (right is None)
+    lettered = text.replace("the left picture", "picture A").replace("the right picture", "picture B")
+    assert reply["feedback"]["text_by_letters"] == lettered != text
     assert "ost people" not in reply["feedback"]["text"]
     assert reply["feedback"]["button"] == "Show the first pair"
     assert (reply["next"]["state"], reply["next"]["trial"]["position"]) == ("trial", 1)
