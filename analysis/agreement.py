@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import sparse, stats
 
 from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, mean_estimate, share_estimate
 from evenhand.errors import InputError
@@ -119,6 +119,29 @@ def alpha_interval(
         raise AgreementError(
             f"evaluators {people.shape} and ratings {np.shape(ratings)} must be two lists of one length"
         )
+    return counted_alpha_interval(
+        counts,
+        np.unique(np.asarray(units), return_inverse=True)[1].reshape(-1),
+        np.searchsorted(counts.values, np.asarray(ratings, dtype=np.float64)),
+        np.unique(people, return_inverse=True)[1].reshape(-1),
+        level=level,
+        confidence=confidence,
+    )
+
+
+def counted_alpha_interval(
+    counts: UnitCounts,
+    unit: NDArray[np.intp],
+    value: NDArray[np.intp],
+    person: NDArray[np.intp],
+    *,
+    level: str = "ordinal",
+    confidence: float = LEVEL,
+) -> AlphaInterval:
+    """Estimate what ``alpha_interval`` does where the ratings are counted already.
+
+    unit, value, person  of each rating, (N,): its row and column of ``counts``, and a number of who gave it
+    """
     alpha, n = alpha_of_counts(counts, level), counts.rated_twice
     found = AlphaInterval(alpha, math.nan, math.nan, counts.units, n)
     if n < 2:
@@ -127,7 +150,7 @@ def alpha_interval(
         return replace(found, reason="all ratings of units that were rated twice are equal")
     if alpha >= 1:
         return replace(found, reason="all ratings of a unit are equal, so how much they vary cannot be told")
-    variance = _jackknife_variance(np.asarray(units), np.asarray(ratings, dtype=np.float64), people, counts, level)
+    variance = _jackknife_variance(counts, unit, value, person, level)
     if not variance > 0:
         return replace(found, reason="one unit alone tells of disagreement")
     reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance) / (1 - alpha)
@@ -135,31 +158,45 @@ def alpha_interval(
 
 
 def _jackknife_variance(
-    units: NDArray[np.generic], ratings: Floats, people: NDArray[np.generic], counts: UnitCounts, level: str
+    counts: UnitCounts, unit: NDArray[np.intp], value: NDArray[np.intp], person: NDArray[np.intp], level: str
 ) -> float:
     """The variance of α for new units and evaluators; NaN if α is undefined without one of them."""
     size, values = counts.counts.shape
-    names, person = np.unique(people, return_inverse=True)
-    unit = np.unique(units, return_inverse=True)[1].reshape(-1)
     pairs = _coincidences(counts.counts)
     total = pairs.sum(axis=0)
-    one_less = np.eye(values)
     # without one rating: every rating of one value of one unit is alike
     unit_of, value_of = np.nonzero(counts.counts)
-    without = pairs[unit_of] - _coincidences(counts.counts[unit_of] - one_less[value_of])
-    by_rating = _spread(_alphas(total - without, counts.values, level), counts.counts[unit_of, value_of])
+    without = pairs[unit_of] - _coincidences(counts.counts[unit_of] - np.eye(values)[value_of])
+    times = counts.counts[unit_of, value_of]
+    by_rating = _spread(_alphas(total - without, counts.values, level), times)
     by_unit = _spread(_alphas(total - pairs, counts.values, level)[counts.counts.sum(axis=1) >= 2])
-    changes = np.zeros((len(names), values, values))
-    cells, cell = np.unique(person.reshape(-1) * size + unit, return_inverse=True)
-    given = np.bincount(
-        cell.reshape(-1) * values + np.searchsorted(counts.values, ratings), minlength=len(cells) * values
-    ).reshape(len(cells), values)
+    people = int(person.max()) + 1
+    cell = person * size + unit
+    order = np.sort(cell)
+    if (order[1:] == order[:-1]).any():
+        changes = _changes_by_person(counts, pairs, cell, value, people)
+    else:  # nobody rated a unit twice: a person takes away what each of their ratings does
+        place = np.zeros(counts.counts.shape, dtype=np.intp)
+        place[unit_of, value_of] = np.arange(len(unit_of))
+        given = sparse.csr_array((np.ones(len(unit)), (person, place[unit, value])), shape=(people, len(unit_of)))
+        changes = (given @ without.reshape(len(unit_of), -1)).reshape(people, values, values)
+    by_person = _spread(_alphas(total - changes[np.bincount(person, minlength=people) > 0], counts.values, level))
+    return max(by_unit + by_person - by_rating, by_unit)
+
+
+def _changes_by_person(
+    counts: UnitCounts, pairs: Floats, cell: NDArray[np.intp], value: NDArray[np.intp], people: int
+) -> Floats:
+    """Return by how much the coincidences fall without each person, (E, V, V); cells are person · U + unit."""
+    size, values = counts.counts.shape
+    changes = np.zeros((people, values, values))
+    cells, index = np.unique(cell, return_inverse=True)
+    given = np.bincount(index.reshape(-1) * values + value, minlength=len(cells) * values).reshape(len(cells), values)
     for start in range(0, len(cells), CHUNK):
         of_unit, of_person = cells[start : start + CHUNK] % size, cells[start : start + CHUNK] // size
         left = counts.counts[of_unit] - given[start : start + CHUNK]
         np.add.at(changes, of_person, pairs[of_unit] - _coincidences(left))
-    by_person = _spread(_alphas(total - changes, counts.values, level))
-    return max(by_unit + by_person - by_rating, by_unit)
+    return changes
 
 
 def _spread(alphas: Floats, times: Floats | None = None) -> float:

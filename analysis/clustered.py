@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +48,31 @@ class Estimate:
     reason: str = ""
 
 
+class Groups(Protocol):
+    """What estimates need of how ratings go together: ``Clusters`` of single ratings, or a ``Tally`` of categories."""
+
+    @property
+    def evaluators(self) -> int: ...
+
+    @property
+    def prompts(self) -> int: ...
+
+    @property
+    def n(self) -> int: ...
+
+    @property
+    def degrees_of_freedom(self) -> int: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    def total(self, values: Floats) -> float: ...
+
+    def occurring(self, values: Floats) -> Floats: ...
+
+    def variance(self, added: Floats) -> float: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Clusters:
     """The evaluator and the prompt of every rating, as numbers from 0, (N,)."""
@@ -63,12 +90,50 @@ class Clusters:
     @property
     def reason(self) -> str:
         """Say why there is no interval; empty if there is one."""
-        if not len(self.evaluator):
-            return "there are no ratings"
-        for count, kind, many in ((self.evaluators, "evaluator", "evaluators"), (self.prompts, "prompt", "prompts")):
-            if count == 1:
-                return f"all ratings are of one {kind}: how much {many} differ cannot be told"
-        return ""
+        return reason_without_interval(self.n, self.evaluators, self.prompts)
+
+    @property
+    def n(self) -> int:
+        """Number of ratings."""
+        return len(self.evaluator)
+
+    def total(self, values: Floats) -> float:
+        """Sum the values of all ratings, (N,)."""
+        return float(values.sum())
+
+    def occurring(self, values: Floats) -> Floats:
+        """Return the values themselves."""
+        return values
+
+    def variance(self, added: Floats) -> float:
+        """The clustered variance of a sum to which each rating adds ``added``, (N,)."""
+        return float(two_way_covariance(added, self)[0, 0])
+
+    @cached_property
+    def rated_once(self) -> bool:
+        """Whether nobody has rated one prompt twice."""
+        cells = np.sort(self.evaluator * self.prompts + self.prompt)
+        return not (cells[1:] == cells[:-1]).any()
+
+
+def reason_without_interval(n: int, evaluators: int, prompts: int) -> str:
+    """Say why so many ratings by so many clusters have no interval; empty if they have one."""
+    if not n:
+        return "there are no ratings"
+    for count, kind, many in ((evaluators, "evaluator", "evaluators"), (prompts, "prompt", "prompts")):
+        if count == 1:
+            return f"all ratings are of one {kind}: how much {many} differ cannot be told"
+    return ""
+
+
+def inflated(count: int) -> float:
+    """c = G / (G − 1); 1 for one cluster."""
+    return count / (count - 1) if count > 1 else 1.0
+
+
+def two_way(one: float, other: float, both: float) -> float:
+    """Return the two-way variance from its terms, not smaller than the larger one-way term."""
+    return max(one + other - both, one, other)
 
 
 def clusters(evaluators: ArrayLike, prompts: ArrayLike) -> Clusters:
@@ -110,21 +175,21 @@ def _one_way(table: Floats, index: NDArray[np.intp], count: int) -> Floats:
         [np.bincount(index, column, minlength=count).astype(np.float64) for column in table.T]
     )
     product: Floats = sums.T @ sums
-    return product * (count / (count - 1)) if count > 1 else product
+    return product * inflated(count)
 
 
-def mean_estimate(values: ArrayLike, groups: Clusters, *, null: float = 0.0, level: float = LEVEL) -> Estimate:
+def mean_estimate(values: ArrayLike, groups: Groups, *, null: float = 0.0, level: float = LEVEL) -> Estimate:
     """Estimate the mean of values (N,), and test that it is ``null``."""
     array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean()) if len(array) else math.nan
-    found = influence_estimate(mean, (array - mean) / max(len(array), 1), groups, null=null, level=level)
-    if found.reason and not groups.reason and not np.ptp(array):
+    mean = groups.total(array) / groups.n if groups.n else math.nan
+    found = influence_estimate(mean, (array - mean) / max(groups.n, 1), groups, null=null, level=level)
+    if found.reason and not groups.reason and not np.ptp(groups.occurring(array)):
         return replace(found, reason="all values are equal, so how much they vary cannot be told")
     return found
 
 
 def influence_estimate(
-    value: float, influence: ArrayLike, groups: Clusters, *, null: float = 0.0, level: float = LEVEL
+    value: float, influence: ArrayLike, groups: Groups, *, null: float = 0.0, level: float = LEVEL
 ) -> Estimate:
     """Give an estimate its interval and test, from what each of the N ratings adds to it, (N,).
 
@@ -134,8 +199,8 @@ def influence_estimate(
     if groups.reason:
         return Estimate(value, reason=groups.reason)
     added = np.asarray(influence, dtype=np.float64)
-    variance = float(two_way_covariance(added, groups)[0, 0])
-    if variance <= 1e-12 * float(added @ added):  # nothing, or what rounding leaves of nothing
+    variance = groups.variance(added)
+    if variance <= 1e-12 * groups.total(added**2):  # nothing, or what rounding leaves of nothing
         return Estimate(value, 0.0, reason="no evaluator and no prompt differs from another, so the error is not told")
     error, freedom = math.sqrt(variance), groups.degrees_of_freedom
     reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
@@ -143,19 +208,18 @@ def influence_estimate(
     return Estimate(value, error, value - reach, value + reach, p, freedom)
 
 
-def design_effect(hits: ArrayLike, groups: Clusters) -> float:
+def design_effect(hits: ArrayLike, groups: Groups) -> float:
     """Return how many times the variance of a share exceeds that of as many independent ratings; NaN at 0 and 1."""
     array = np.asarray(hits, dtype=np.float64)
-    share = float(array.mean()) if len(array) else math.nan
+    share = groups.total(array) / groups.n if groups.n else math.nan
     if groups.reason or not 0 < share < 1:
         return math.nan
-    variance = float(two_way_covariance(array - share, groups)[0, 0]) / len(array) ** 2
-    return variance * len(array) / (share * (1 - share))
+    return groups.variance(array - share) / groups.n / (share * (1 - share))
 
 
 def share_estimate(
     hits: ArrayLike,
-    groups: Clusters,
+    groups: Groups,
     *,
     effect: float = math.nan,
     level: float = LEVEL,
@@ -170,13 +234,13 @@ def share_estimate(
     rating. A design effect below 1 counts as 1.
     """
     array = np.asarray(hits, dtype=np.float64)
-    share = float(array.mean()) if len(array) else math.nan
+    share = groups.total(array) / groups.n if groups.n else math.nan
     if groups.reason:
         return Estimate(share, reason=groups.reason)
     known = design_effect(array, groups)
     known = effect if math.isnan(known) else known
     scarce = min(groups.evaluators, groups.prompts)
-    count = scarce if math.isnan(known) else max(len(array) / max(known, 1.0), 1.0)
+    count = scarce if math.isnan(known) else max(groups.n / max(known, 1.0), 1.0)
     freedom = groups.degrees_of_freedom
     t = float(stats.t.ppf((1 + level) / 2, freedom))
     centre = (share + t * t / (2 * count)) / (1 + t * t / count)

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse
 
-from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, influence_estimate, two_way_covariance
+from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, Groups, influence_estimate, two_way_covariance
+from evenhand.analysis.tallies import Tally
 from evenhand.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -114,18 +115,21 @@ class ClusteredDavidsonFit:
     """A fit with errors that know of evaluators and prompts.
 
     ``influence`` (N, k + 1) is what each comparison adds to the strengths and to log ν; 0 for the reference, and for
-    log ν where there are no ties.
+    log ν where there are no ties. Of tallied comparisons it is of the categories, (K, k + 1).
     """
 
     fit: DavidsonFit
     influence: Floats
-    groups: Clusters
+    groups: Groups
 
     @property
     def robust_covariance(self) -> Floats:
-        """The two-way clustered covariance of strengths and log ν, (k+1, k+1); NaN where nothing tells it."""
+        """The two-way clustered covariance of strengths and log ν, (k+1, k+1); NaN where nothing tells it.
+
+        A tally tells it of differences alone: ``difference`` and ``above_average``.
+        """
         covariance = np.full_like(self.fit.covariance, np.nan)
-        if not self.groups.reason:
+        if not self.groups.reason and isinstance(self.groups, Clusters):
             covariance = two_way_covariance(self.influence, self.groups)
         if np.isneginf(self.fit.log_nu):
             covariance[-1, :] = covariance[:, -1] = np.nan
@@ -180,6 +184,24 @@ def fit_comparisons(
     np.add.at(wins, (winner[signs != 0], loser[signs != 0]), 1.0)
     np.add.at(ties, (one[signs == 0], other[signs == 0]), 1.0)
     fit = fit_davidson(names, wins, ties + ties.T, reference=reference)
+    return ClusteredDavidsonFit(fit, _influence(fit, one, other, signs), groups)
+
+
+def fit_tallied(
+    first: ArrayLike, second: ArrayLike, preference: ArrayLike, groups: Tally, *, items: Sequence[Hashable]
+) -> ClusteredDavidsonFit:
+    """Fit as ``fit_comparisons`` does to comparisons counted by K categories.
+
+    A category says which items were compared, numbers of ``items``, and which won, as ``preference`` there, each (K,).
+    """
+    one, other = (np.asarray(each, dtype=np.intp) for each in (first, second))
+    signs = np.sign(np.asarray(preference, dtype=np.float64))
+    wins, ties = np.zeros((len(items), len(items))), np.zeros((len(items), len(items)))
+    winner, loser = np.where(signs > 0, one, other), np.where(signs > 0, other, one)
+    decided = signs != 0
+    np.add.at(wins, (winner[decided], loser[decided]), groups.counts[decided])
+    np.add.at(ties, (one[~decided], other[~decided]), groups.counts[~decided])
+    fit = fit_davidson(items, wins, ties + ties.T)
     return ClusteredDavidsonFit(fit, _influence(fit, one, other, signs), groups)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, clusters, mean_estimate, share_estimate
+from evenhand.analysis.clustered import LEVEL, Estimate, Groups, clusters, mean_estimate, share_estimate
 from evenhand.analysis.preference import checked
+from evenhand.analysis.tallies import Tally, tally
 from evenhand.errors import InputError
 
 
@@ -35,10 +36,11 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def win_share(preference: ArrayLike, groups: Clusters, *, level: float = LEVEL) -> Estimate:
+def win_share(preference: ArrayLike, groups: Groups, *, level: float = LEVEL) -> Estimate:
     """Estimate (wins + ties / 2) / n of preferences −2 … 2, 0 … 1, and test that it is one half.
 
-    It is half of one more than the net share, so both have one p-value.
+    It is half of one more than the net share, so both have one p-value. With a tally of the five categories,
+    ``preference`` are these.
     """
     won = (np.sign(checked(preference)) + 1) / 2
     found = mean_estimate(won, groups, null=0.5, level=level)
@@ -117,11 +119,22 @@ def side_bias(choice: ArrayLike, evaluators: ArrayLike, prompts: ArrayLike, *, l
     With sides drawn at random, a difference between the arms leans to neither side.
     """
     values = checked(choice)
-    one, other = np.asarray(evaluators), np.asarray(prompts)
-    mean = mean_estimate(values, clusters(one, other), level=level)
+    groups = clusters(evaluators, prompts)
     sided = values != 0
-    if len(values) and not sided.any():
+    for_a_side = clusters(groups.evaluator[sided], groups.prompt[sided])
+    return tallied_side_bias(
+        tally(values + 2, 5, groups.evaluator, groups.prompt),
+        tally(values[sided] + 2, 5, for_a_side.evaluator, for_a_side.prompt),
+        level=level,
+    )
+
+
+def tallied_side_bias(choices: Tally, sided: Tally, *, level: float = LEVEL) -> SideBias:
+    """Estimate what ``side_bias`` does from choices counted by the five options, and from those that are for a side."""
+    values = np.arange(-2, 3)
+    mean = mean_estimate(values, choices, level=level)
+    if choices.n and not sided.n:
         right = Estimate(math.nan, reason="no choice is for a side")
     else:
-        right = share_estimate(values[sided] > 0, clusters(one[sided], other[sided]), level=level, null=0.5)
-    return SideBias(mean, right, int(sided.sum()))
+        right = share_estimate(values > 0, sided, level=level, null=0.5)
+    return SideBias(mean, right, sided.n)

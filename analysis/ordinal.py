@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, influence_estimate, two_way_covariance
+from evenhand.analysis.clustered import LEVEL, Clusters, Estimate, Groups, influence_estimate, two_way_covariance
 from evenhand.analysis.link import LINKS, densities, log_difference, threshold_basis
+from evenhand.analysis.tallies import Tally
 from evenhand.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,8 @@ class OrdinalError(InputError):
 class CumulativeLinkFit:
     """The maximum of the likelihood. Covariances are of the T thresholds and then the P coefficients, (T + P, T + P).
 
-    ``influence`` (N, T + P) is what each rating adds to the estimates; it is None without ``groups``.
+    ``influence`` (N, T + P) is what each rating adds to the estimates; it is None without ``groups``. Of tallied
+    ratings it is of the categories, (K, T + P).
     """
 
     link: str
@@ -54,7 +56,7 @@ class CumulativeLinkFit:
     log_likelihood: float
     covariance: Floats  # inverse observed information
     influence: Floats | None
-    groups: Clusters | None
+    groups: Groups | None
     notes: tuple[str, ...]
 
     @property
@@ -65,8 +67,8 @@ class CumulativeLinkFit:
 
     @property
     def robust_covariance(self) -> Floats:
-        """The two-way clustered covariance; NaN where the clusters do not tell it."""
-        if self.influence is None or self.groups is None or self.groups.reason:
+        """The two-way clustered covariance; NaN where the clusters do not tell it, and of tallied ratings."""
+        if self.influence is None or not isinstance(self.groups, Clusters) or self.groups.reason:
             return np.full_like(self.covariance, np.nan)
         return two_way_covariance(self.influence, self.groups)
 
@@ -113,38 +115,48 @@ def fit_cumulative_link(
     symmetric: bool = False,
     link: str = "logit",
     names: Sequence[str] | None = None,
-    groups: Clusters | None = None,
+    groups: Groups | None = None,
 ) -> CumulativeLinkFit:
     """Fit to ``categories`` (N,) of 0 … count − 1 and ``covariates`` (N, P) by maximum likelihood.
+
+    With a ``Tally`` of K categories as groups, ``categories`` and ``covariates`` are of these, (K,) and (K, P).
 
     ``count`` is by default one more than the highest category. With ``symmetric`` thresholds the covariates need a
     column of ones to have an intercept; without, they must have none. Raises ``OrdinalError`` for invalid tables, and
     if no maximum exists (see the module's docstring).
     """
     chosen, table = _checked(categories, covariates, count)
+    times = groups.counts if isinstance(groups, Tally) else np.ones(len(chosen))
+    rows = len(times) if isinstance(groups, Tally) or groups is None else groups.n
     count = int(chosen.max()) + 1 if count is None else count
     labels = tuple(f"x{i}" for i in range(table.shape[1])) if names is None else tuple(names)
     if link not in LINKS:
         raise OrdinalError(f"link {link!r} is none of {', '.join(LINKS)}")
     if len(labels) != table.shape[1]:
         raise OrdinalError(f"{len(labels)} names for {table.shape[1]} covariates")
-    if groups is not None and len(groups.evaluator) != len(chosen):
-        raise OrdinalError(f"{len(groups.evaluator)} cluster labels for {len(chosen)} ratings")
+    if rows != len(chosen):
+        raise OrdinalError(f"{rows} cluster labels for {len(chosen)} ratings")
+    occurs = times > 0
+    if not occurs.any():
+        raise OrdinalError("there are no ratings")
+    chosen, table, times = chosen[occurs], table[occurs], times[occurs]
     kept, notes = _kept_categories(chosen, count, symmetric)
     basis = threshold_basis(len(kept) - 1, symmetric)  # thresholds of free parameters
     if not basis.shape[1] + table.shape[1]:
         raise OrdinalError("two categories with symmetric thresholds and no covariates leave nothing to estimate")
     patterns, pattern = _patterns(np.column_stack([np.searchsorted(kept, chosen), table]))
-    weights = np.bincount(pattern).astype(np.float64)
+    weights = np.bincount(pattern, times).astype(np.float64)
     upper, lower = _edges(patterns, basis)
     _check_rank(patterns[:, 1:], labels, symmetric)
     _check_bounded(upper, lower, labels)
-    start = np.concatenate([_start(chosen, kept, count, symmetric, link), np.zeros(table.shape[1])])
+    start = np.concatenate([_start(chosen, times, kept, count, symmetric, link), np.zeros(table.shape[1])])
     parameters, log_likelihood, scores, information = _maximum(start, upper, lower, weights, link)
     free = basis.shape[1]
     shift = np.zeros((len(kept) - 1 + table.shape[1], len(parameters)))
     shift[: len(kept) - 1, :free], shift[len(kept) - 1 :, free:] = basis, np.eye(table.shape[1])
     inverse = np.linalg.inv(information)
+    influence = np.zeros((len(occurs), len(kept) - 1 + table.shape[1]))
+    influence[occurs] = (scores @ inverse @ shift.T)[pattern]
     return CumulativeLinkFit(
         link=link,
         categories=kept,
@@ -153,7 +165,7 @@ def fit_cumulative_link(
         names=labels,
         log_likelihood=log_likelihood,
         covariance=shift @ inverse @ shift.T,
-        influence=None if groups is None else (scores @ inverse @ shift.T)[pattern],
+        influence=None if groups is None else influence,
         groups=groups,
         notes=notes,
     )
@@ -239,14 +251,17 @@ def _check_bounded(upper: Floats, lower: Floats, names: tuple[str, ...]) -> None
     raise OrdinalError(f"no finite estimate exists: the choices are separated, and nothing in them bounds {what}")
 
 
-def _start(chosen: NDArray[np.intp], kept: tuple[int, ...], count: int, symmetric: bool, link: str) -> Floats:
+def _start(
+    chosen: NDArray[np.intp], times: Floats, kept: tuple[int, ...], count: int, symmetric: bool, link: str
+) -> Floats:
     """Return free thresholds that give the observed shares without covariates."""
     quantile = special.logit if link == "logit" else special.ndtri
     if not symmetric:
-        return np.asarray(quantile(np.searchsorted(np.sort(chosen), kept[:-1], side="right") / len(chosen)))
+        below = np.cumsum(np.bincount(chosen, times, minlength=count))[list(kept[:-1])]
+        return np.asarray(quantile(below / times.sum()))
     strength = np.abs(2 * chosen - (count - 1))
     strengths = np.unique(np.abs(2 * np.asarray(kept) - (count - 1)))
-    inner = np.searchsorted(np.sort(strength), strengths[:-1], side="right") / len(chosen)
+    inner = np.cumsum(np.bincount(strength, times, minlength=count))[strengths[:-1]] / times.sum()
     free: Floats = np.asarray(quantile((1 + inner) / 2), dtype=np.float64)
     return free
 

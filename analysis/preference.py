@@ -19,6 +19,7 @@ from evenhand.analysis.clustered import (
     mean_estimate,
     share_estimate,
 )
+from evenhand.analysis.tallies import Tally, tally
 from evenhand.errors import InputError
 
 CATEGORIES = ("baseline_strong", "baseline_slight", "none", "candidate_slight", "candidate_strong")
@@ -88,8 +89,13 @@ def preference_estimates(
     minus baseline, −1 … 1) and the mean preference (−2 … 2) carry the p-value of no difference. At a share of 0 or 1
     the design effect is the mean of the other shares'.
     """
-    values = checked(preference)
     groups = clusters(evaluators, prompts)
+    return tallied_estimates(tally(checked(preference) + 2, 5, groups.evaluator, groups.prompt), level=level)
+
+
+def tallied_estimates(groups: Tally, *, level: float = LEVEL) -> dict[str, Estimate]:
+    """Estimate what ``preference_estimates`` does from ratings that are counted by the five categories."""
+    values = np.arange(-2, 3)
     hits = {name: values == i - 2 for i, name in enumerate(CATEGORIES)}
     hits |= {"baseline": values < 0, "candidate": values > 0}
     effects = [design_effect(each, groups) for each in hits.values()]

@@ -74,7 +74,7 @@ def variance_components(values: ArrayLike, groups: Clusters) -> VarianceComponen
             reasons.append(f"no {name} has two ratings, so the variance of {name}s is part of the rest")
         else:
             kinds.append((name, index, count))
-    solution = _solve(array - array.mean(), kinds)
+    solution = _solve(array - array.mean(), kinds, once=groups.rated_once)
     if solution is None:
         return _because(nothing, "evaluators and prompts go together, so their variances cannot be told apart")
     known = dict(zip([*(kind[0] for kind in kinds), "residual"], solution, strict=True))
@@ -92,12 +92,12 @@ def _because(components: VarianceComponents, reason: str) -> VarianceComponents:
     return VarianceComponents(components.evaluator, components.prompt, components.residual, reasons=(reason,))
 
 
-def _solve(centred: Floats, kinds: list[tuple[str, NDArray[np.intp], int]]) -> Floats | None:
+def _solve(centred: Floats, kinds: list[tuple[str, NDArray[np.intp], int]], *, once: bool) -> Floats | None:
     """Set sums of squares equal to their expectations; None if these do not tell the components apart.
 
     Between clusters of one kind, Σ_g n_g ȳ_g² − n ȳ² expects Σ_c (Σ_g Σ_h n_gh² / n_g − Σ_h n_h² / n) σ_c² +
     (G − 1) σ², the sum over the kinds c with clusters h; the total Σ y² − n ȳ² is one such sum with each rating its
-    own cluster.
+    own cluster. Where nobody rated a prompt twice (``once``), every n_gh of two kinds is 1 and the double sum is G.
     """
     n = len(centred)
     each = np.arange(n)
@@ -108,8 +108,13 @@ def _solve(centred: Floats, kinds: list[tuple[str, NDArray[np.intp], int]]) -> F
         sums[i] = (np.bincount(index, centred, minlength=count) ** 2 / sizes).sum()
         expected[i, -1] = count - 1
         for j, (other, other_count) in enumerate(rows[:-1]):
-            cells, cell_sizes = np.unique(index * other_count + other, return_counts=True)
-            within = (cell_sizes.astype(np.float64) ** 2 / sizes[cells // other_count]).sum()
+            if i == j or i == len(rows) - 1:
+                within = float(n)
+            elif once:
+                within = float(count)
+            else:
+                cells, cell_sizes = np.unique(index * other_count + other, return_counts=True)
+                within = (cell_sizes.astype(np.float64) ** 2 / sizes[cells // other_count]).sum()
             expected[i, j] = within - (np.bincount(other).astype(np.float64) ** 2).sum() / n
     scale = np.abs(expected).max()
     if np.linalg.matrix_rank(expected / scale, tol=1e-9) < len(rows):

@@ -57,10 +57,15 @@ class StudyConfiguration(Procedure):
     candidates: tuple[Guidance, ...] = field(
         default_factory=lambda: (SegmentationFree(scale=5.0), SegmentationFree(scale=10.0))
     )
+    primary_comparison: int = 1  # the primary outcome: a candidate's number, and a criterion's name (empty: the first)
+    primary_criterion: str = ""
+    equivalence_margin: float | None = None  # points of net share; None: equivalence is not tested
 
     def __post_init__(self) -> None:
         # Equal values have one form, so that they have one hash: a form gives 90.0 where a program gives 90.
         object.__setattr__(self, "percentiles", tuple(map(_shortest, self.percentiles)))
+        if self.equivalence_margin is not None:
+            object.__setattr__(self, "equivalence_margin", float(self.equivalence_margin))
         object.__setattr__(self, "near_duplicate_cosine", float(self.near_duplicate_cosine))
         errors = {
             name: problem
@@ -81,6 +86,9 @@ class StudyConfiguration(Procedure):
                 ("per_stratum", between(self.per_stratum, 1, 1_000_000)),
                 ("percentiles", _percentile_problem(self.percentiles)),
                 ("candidates", self._candidate_problem()),
+                ("primary_comparison", between(self.primary_comparison, 1, max(1, len(self.candidates)))),
+                ("primary_criterion", self._primary_criterion_problem()),
+                ("equivalence_margin", self._margin_problem()),
                 *self.procedure_problems().items(),
             )
             if problem
@@ -107,6 +115,13 @@ class StudyConfiguration(Procedure):
             if isinstance(guidance, SegmentationFree) and (guidance.switch_after or 0) > self.steps:
                 return f"switch_after {guidance.switch_after} is beyond the {self.steps} steps"
         return ""
+
+    def _primary_criterion_problem(self) -> str:
+        return _one_of(self.primary_criterion, ("", *(criterion.name for criterion in self.criteria)))
+
+    def _margin_problem(self) -> str:
+        margin = self.equivalence_margin
+        return "" if margin is None or 0 < margin <= 100 else "give points between 0 and 100, or nothing"
 
     @property
     def strata(self) -> dict[float, str]:

@@ -172,11 +172,28 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         required=False, label="Candidates: switch after tₛ iterations", help_text="Empty: half of the iterations."
     )
 
+    primary_comparison = forms.IntegerField(
+        initial=1,
+        label="Primary outcome: number of the comparison",
+        help_text="In the order of the candidates. Results put it first; all others are secondary.",
+    )
+    primary_criterion = forms.CharField(
+        required=False,
+        label="Primary outcome: criterion",
+        help_text="Its name. Empty: the first criterion.",
+    )
+    equivalence_margin = forms.FloatField(
+        required=False,
+        label="Margin of equivalence, points of net preference",
+        help_text="Two arms within it count as equally good; it is tested only where it is set here, before opening.",
+    )
+
     groups = (
         ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
         ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
         *ProcedureFields.procedure_groups,
+        ("Analysis", ("primary_comparison", "primary_criterion", "equivalence_margin")),
     )
     owners = {
         "baseline": "strength",

@@ -1,0 +1,40 @@
+"""Compute a study's results from its ratings, as plain JSON for pages, figures and files.
+
+``study_report`` returns them, from the cache where nothing has changed; ``counting_ratings`` is the rule of which
+ratings count, as a query.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from evenhand.studies.models import Rating, Study, Trial
+from evenhand.studies.results.report.records import POPULATIONS, PopulationError
+from evenhand.studies.results.report.study import compute_report
+from evenhand.studies.results.report.wording import plural, short_names
+
+__all__ = ["POPULATIONS", "PopulationError", "counting_ratings", "plural", "short_names", "study_report"]
+
+
+def counting_ratings(study: Study) -> QuerySet[Rating]:
+    """Return the ratings that results count: of main trials, current, counted, neither excluded nor withdrawn."""
+    return Rating.objects.filter(
+        evaluator__study=study,
+        evaluator__withdrawn_at=None,
+        trial__kind=Trial.Kind.MAIN,
+        superseded=False,
+        counted=True,
+    ).exclude(
+        Q(pk__in=study.exclusions.filter(lifted_at=None, rating__isnull=False).values("rating"))
+        | Q(evaluator__in=study.exclusions.filter(lifted_at=None, evaluator__isnull=False).values("evaluator"))
+    )
+
+
+def study_report(study: Study, *, population: str | None = None) -> dict[str, Any]:
+    """Return the statistics of a study's ratings as plain JSON (NaN is null).
+
+    A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
+    """
+    return compute_report(study, population=population)

@@ -1,0 +1,75 @@
+"""Tell who and what results leave out, and what was changed after the study was closed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evenhand.studies.results.report.records import Records, reasons_counted
+
+
+def moment(at: datetime | None) -> str | None:
+    """Write a time as ISO 8601 in UTC."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def left_out(records: Records, population: NDArray[np.bool_]) -> dict[str, Any]:
+    """Count the population's evaluators and answers that are left out, with their reasons."""
+    people = records.people
+    members = set(people.pk[population].tolist())
+    answered = np.unique(records.answers.evaluator)
+    have_rated = np.isin(people.pk, answered) & population
+    in_force = [each for each in records.exclusions if each["lifted_at"] is None]
+    excluded = [each for each in in_force if each["evaluator"] in members]
+    single = [each for each in in_force if each["rating_evaluator"] in members]
+    return {
+        "evaluators": len(excluded),
+        "of": int((have_rated | (people.excluded & population)).sum()),
+        "reasons": reasons_counted(excluded),
+        "ratings": len(single),
+        "rating_reasons": reasons_counted(single),
+        "withdrawn": int((people.withdrawn & population).sum()),
+    }
+
+
+def changes_after_closing(records: Records) -> list[dict[str, Any]]:
+    """List what changed the results after the closing, the earliest first; nothing while the study is open."""
+    closed = records.last("closed") if records.study.state == "closed" else None
+    if closed is None:
+        return []
+    changes: list[tuple[datetime, dict[str, Any]]] = []
+
+    def note(at: datetime | None, change: str, **what: Any) -> None:
+        if at is not None and at > closed:
+            changes.append((at, {"at": moment(at), "change": change, **what}))
+
+    for each in records.exclusions:
+        whose = each["evaluator"] or each["rating_evaluator"]
+        what = {
+            "evaluator": f"e{whose}",
+            "of": "all answers" if each["evaluator"] else "one answer",
+            "reason": each["reason"],
+        }
+        note(each["made_at"], "exclusion made", **what)
+        note(each["lifted_at"], "exclusion lifted", **what)
+    for pk, (withdrawn, deleted) in records.people.left_at.items():
+        note(withdrawn, "evaluator withdrew", evaluator=f"e{pk}", of="all answers", reason="")
+        note(deleted, "answers deleted on request", evaluator=f"e{pk}", of="all answers", reason="")
+    return [change for _, change in sorted(changes, key=lambda each: each[0])]
+
+
+def exclusions_listed(records: Records) -> list[dict[str, Any]]:
+    """List every exclusion, the lifted ones too, as the record that researchers cite."""
+    return [
+        {
+            "evaluator": f"e{each['evaluator'] or each['rating_evaluator']}",
+            "rating": each["rating_sequence"],
+            "reason": each["reason"],
+            "made_at": moment(each["made_at"]),
+            "lifted_at": moment(each["lifted_at"]),
+        }
+        for each in records.exclusions
+    ]

@@ -1,0 +1,165 @@
+"""Read what results need beside the answers: people, exclusions, pairs, and what happened to the study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db.models import F
+from numpy.typing import NDArray
+
+from evenhand.errors import InputError
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import AuditEvent, Comparison, Pair, Study
+from evenhand.studies.results.report.answers import Answers, read_answers
+
+POPULATIONS = ("real", "simulated", "all")
+
+
+class PopulationError(InputError):
+    """An unknown population of ratings."""
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """A study's evaluators as columns, in the order of their numbers in the database."""
+
+    pk: NDArray[np.int64]
+    simulated: NDArray[np.bool_]
+    withdrawn: NDArray[np.bool_]
+    finished: NDArray[np.bool_]
+    excluded: NDArray[np.bool_]  # by an exclusion in force
+    left_at: dict[int, tuple[datetime | None, datetime | None]]  # withdrawal and deletion, of those with one
+
+    def __len__(self) -> int:
+        return len(self.pk)
+
+    def of(self, population: str) -> NDArray[np.bool_]:
+        """Which of them belong to a population."""
+        if population == "all":
+            return np.ones(len(self), np.bool_)
+        return self.simulated == (population == "simulated")
+
+    def numbers(self, pks: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the places of evaluators, from 0."""
+        return place_of(pks, self.pk)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """A study's pairs as columns, in the order of their numbers in the database."""
+
+    pk: NDArray[np.int64]
+    comparison: NDArray[np.intp]  # position
+    prompt: NDArray[np.intp]  # numbered from 0
+    stratum: NDArray[np.intp]  # numbered as ``strata``
+    strata: tuple[str, ...]  # the plan's order, then others
+    file_width: int | None  # of all pictures, pixels; None where they differ
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Everything about a study that its results are computed from."""
+
+    study: Study
+    configuration: StudyConfiguration
+    comparisons: Sequence[Comparison]
+    people: People
+    pairs: Pairs
+    exclusions: Sequence[dict[str, Any]]  # every one that was made, the lifted ones too
+    events: Sequence[dict[str, Any]]  # action and time, the earliest first
+    answers: Answers
+
+    @property
+    def excluded_ratings(self) -> set[tuple[int, int]]:
+        """Evaluator and place of the answers that are excluded singly."""
+        return {
+            (each["rating_evaluator"], each["rating_sequence"])
+            for each in self.exclusions
+            if each["lifted_at"] is None and each["rating"] is not None
+        }
+
+    def last(self, action: str) -> datetime | None:
+        """When something was last done to the study; None if it was not."""
+        return next((event["at"] for event in reversed(self.events) if event["action"] == action), None)
+
+
+def place_of(labels: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the places of labels among ascending known ones, all of which must be known."""
+    if not len(labels):
+        return np.zeros(0, np.intp)
+    first, last = int(known[0]), int(known[-1])
+    if last - first > 20_000_000:
+        return np.searchsorted(known, labels)
+    places = np.zeros(last - first + 1, np.intp)
+    places[known - first] = np.arange(len(known))
+    return places[labels - first]
+
+
+def read_records(study: Study) -> Records:
+    """Read a study's records in six queries, however large it is."""
+    configuration = configuration_of(study)
+    exclusions: list[Any] = list(
+        study.exclusions.order_by("pk").values(
+            "pk", "evaluator", "rating", "reason", "made_at", "lifted_at",
+            rating_evaluator=F("rating__evaluator"), rating_sequence=F("rating__sequence"),
+        )
+    )  # fmt: skip
+    events: list[Any] = list(AuditEvent.objects.filter(study=study).order_by("at").values("action", "at", "detail"))
+    pairs = _pairs(study, configuration)
+    return Records(
+        study=study,
+        configuration=configuration,
+        comparisons=list(study.comparisons.select_related("baseline", "candidate").order_by("position")),
+        people=_people(study, {each["evaluator"] for each in exclusions if each["lifted_at"] is None}),
+        pairs=pairs,
+        exclusions=exclusions,
+        events=events,
+        answers=read_answers(study.pk, smallest_picture=configuration.smallest_picture, file_width=pairs.file_width),
+    )
+
+
+def _people(study: Study, excluded: set[int | None]) -> People:
+    rows = list(
+        study.evaluators.order_by("pk").values_list("pk", "simulated", "finished_at", "withdrawn_at", "deleted_at")
+    )
+    return People(
+        pk=np.array([row[0] for row in rows], np.int64),
+        simulated=np.array([row[1] for row in rows], np.bool_),
+        finished=np.array([row[2] is not None for row in rows], np.bool_),
+        withdrawn=np.array([row[3] is not None for row in rows], np.bool_),
+        excluded=np.array([row[0] in excluded for row in rows], np.bool_),
+        left_at={row[0]: (row[3], row[4]) for row in rows if row[3] is not None or row[4] is not None},
+    )
+
+
+def _pairs(study: Study, configuration: StudyConfiguration) -> Pairs:
+    rows = list(
+        Pair.objects.filter(comparison__study=study)
+        .order_by("pk")
+        .values_list(
+            "pk", "comparison__position", "prompt", "stratum", "baseline_image__width", "candidate_image__width"
+        )
+    )
+    planned = [name for _, name in sorted(configuration.strata.items(), reverse=True)]
+    strata = (*planned, *sorted({row[3] for row in rows} - set(planned)))
+    widths = {width for row in rows for width in row[4:]}
+    return Pairs(
+        pk=np.array([row[0] for row in rows], np.int64),
+        comparison=np.array([row[1] for row in rows], np.intp),
+        prompt=np.unique(np.array([row[2] for row in rows], np.int64), return_inverse=True)[1].reshape(-1),
+        stratum=np.array([strata.index(row[3]) for row in rows], np.intp),
+        strata=strata,
+        file_width=widths.pop() if len(widths) == 1 else None,
+    )
+
+
+def reasons_counted(exclusions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Count the reasons of exclusions, the most frequent first."""
+    counts = Counter(each["reason"] or "no reason given" for each in exclusions)
+    return [{"reason": reason, "n": count} for reason, count in counts.most_common()]

@@ -1,0 +1,210 @@
+"""Compute a study's results from its records, as plain JSON for pages, figures and files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from django.utils import timezone
+
+from evenhand.analysis.clustered import LEVEL
+from evenhand.analysis.decisions import holm, tallied_side_bias
+from evenhand.studies.models import Comparison, Study
+from evenhand.studies.results.report.answers import MAIN
+from evenhand.studies.results.report.comparison import Options, comparison_result, interval, times
+from evenhand.studies.results.report.left_out import changes_after_closing, left_out
+from evenhand.studies.results.report.people import Behaviour, behaviour_of, checks_of, people_of, repeats_of
+from evenhand.studies.results.report.provenance import methods, provenance
+from evenhand.studies.results.report.ratings import TO_CHOICE, TO_SIDED, Ratings
+from evenhand.studies.results.report.records import POPULATIONS, PopulationError, Records, place_of, read_records
+from evenhand.studies.results.report.scores import davidson_scores
+from evenhand.studies.results.report.wording import finding_of, mark_of, marked, short_names
+
+MOST_CROSSED_FITS = 6  # of comparisons and criteria together: each takes up to a quarter of a second
+
+
+def compute_report(study: Study, *, population: str | None = None) -> dict[str, Any]:
+    """Return the statistics of a study's ratings as plain JSON (NaN is null).
+
+    A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
+    """
+    if population is not None and population not in POPULATIONS:
+        raise PopulationError(f"population {population!r} is none of {', '.join(POPULATIONS)}")
+    records = read_records(study)
+    behaviour = behaviour_of(records)
+    everybody = main_ratings(records, behaviour)
+    simulated = records.people.simulated[everybody.evaluator[everybody.counts]]
+    real_count, simulated_count = int((~simulated).sum()), int(simulated.sum())
+    if population is None:
+        population = "simulated" if simulated_count and not real_count else "real"
+    chosen = records.people.of(population)
+    ratings = everybody.where(chosen[everybody.evaluator])
+    counting = ratings.where(ratings.counts)
+    included = chosen & ~records.people.excluded & ~records.people.withdrawn
+    mark = mark_of(population, real_count, simulated_count)
+    interim = study.state != Study.State.CLOSED
+    names = short_names([arm for each in records.comparisons for arm in (each.baseline, each.candidate)])
+    results = _results(records, ratings, names, interim)
+    for result in results:
+        result["finding"] = marked(finding_of(result, len(records.configuration.criteria)), mark)
+    origin = provenance(records, timezone.now())
+    report = {
+        "study": study.name,
+        "version_hash": origin["configuration_sha256"],
+        "checkpoint": origin["checkpoint"],
+        "checkpoint_revision": origin["checkpoint_revision"],
+        "population": population,
+        "mark": mark,
+        "interim": interim,
+        "state": study.state,
+        "ratings": {"real": real_count, "simulated": simulated_count},  # of those that count
+        "n": len(counting),
+        "level": LEVEL,
+        "evaluators": {
+            "invited": int(chosen.sum()),
+            "finished": int((records.people.finished & chosen).sum()),
+            "rated": len(np.unique(counting.evaluator)),
+        },
+        "mean_elapsed_ms": times(counting.elapsed_ms)["mean_ms"],
+        "primary": _primary(records, results),
+        "comparisons": results,
+        "criteria": _criteria(records, counting, names, interim),
+        "time": times(counting.elapsed_ms),
+        "checks": checks_of(behaviour, included),
+        "repeats": repeats_of(behaviour, included),
+        "left_out": left_out(records, chosen),
+        "changes_after_closing": changes_after_closing(records),
+        "people": people_of(records, ratings, behaviour, chosen & ~records.people.withdrawn),
+        "finding": "; ".join(result["finding"] for result in results) if len(counting) else "No ratings yet",
+        "methods": methods(),
+        "provenance": origin,
+    }
+    found: dict[str, Any] = plain(report)
+    return found
+
+
+def main_ratings(records: Records, behaviour: Behaviour) -> Ratings:
+    """Return the main ratings that came while their pair wanted them, of all populations, those left out marked."""
+    answers = records.answers
+    rows = np.flatnonzero((answers.kind == MAIN) & answers.counted)
+    if len(rows) < len(answers):
+        answers = answers.where(rows)
+    people, pairs = records.people, records.pairs
+    who, pair = people.numbers(answers.evaluator), place_of(answers.item, pairs.pk)
+    straight = np.zeros(len(people), np.bool_)
+    straight[list(behaviour.straight)] = True
+    counts = ~people.excluded[who]
+    if single := records.excluded_ratings:
+        keys = zip(answers.evaluator.tolist(), answers.sequence.tolist(), strict=True)
+        counts &= np.array([key not in single for key in keys], np.bool_)
+    ratings = Ratings(
+        comparison=pairs.comparison[pair],
+        criterion=answers.criterion.astype(np.intp),
+        evaluator=who,
+        prompt=pairs.prompt[pair],
+        stratum=pairs.stratum[pair],
+        choice=answers.choice,
+        on_left=answers.on_left,
+        both_bad=answers.both_bad,
+        elapsed_ms=answers.elapsed_ms,
+        counts=counts,
+        flagged=answers.flagged | straight[who],
+        failed_check=behaviour.failed[who] > 0,
+    )
+    key = (ratings.criterion * max(len(records.comparisons), 1) + ratings.comparison).astype(np.uint16)
+    if len(key) and (key != key[0]).any():
+        ratings = ratings.where(np.argsort(key, kind="stable"))
+    return ratings
+
+
+def _results(records: Records, ratings: Ratings, names: Mapping[int, str], interim: bool) -> list[dict[str, Any]]:
+    """Return the statistics of every comparison by every criterion, criterion by criterion."""
+    configuration, comparisons = records.configuration, records.comparisons
+    options = Options(
+        interim=interim,
+        strata=records.pairs.strata,
+        margin=configuration.equivalence_margin,
+        crossed=len(comparisons) * len(configuration.criteria) <= MOST_CROSSED_FITS,
+    )
+    parts = {(i, position): part.checked_once() for i, position, part in ratings.parts(len(comparisons))}
+    nothing = ratings.where(slice(0, 0))
+    results = []
+    for i, criterion in enumerate(configuration.criteria):
+        of_criterion = [
+            _named(each, names)
+            | comparison_result(parts.get((i, each.position), nothing), options)
+            | {"criterion": criterion.name, "question": criterion.question}
+            for each in comparisons
+        ]
+        adjusted = holm([result["net_share"]["p"] for result in of_criterion])
+        for result, p in zip(of_criterion, adjusted.tolist(), strict=True):
+            result["holm"] = {"comparisons": len(of_criterion), "p": result["net_share"]["p"], "adjusted_p": p}
+        results += of_criterion
+    return results
+
+
+def _named(comparison: Comparison, names: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "number": comparison.position + 1,
+        "baseline": comparison.baseline.label,
+        "candidate": comparison.candidate.label,
+        "baseline_name": names[comparison.baseline.pk],
+        "candidate_name": names[comparison.candidate.pk],
+    }
+
+
+def _primary(records: Records, results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Name the primary outcome, by default the first comparison by the first criterion; None without comparisons."""
+    configuration = records.configuration
+    criterion = configuration.primary_criterion or configuration.criteria[0].name
+    index = next(
+        (
+            i
+            for i, result in enumerate(results)
+            if result["criterion"] == criterion and result["number"] == configuration.primary_comparison
+        ),
+        None,
+    )
+    if index is None:
+        return None
+    stated = bool(configuration.primary_criterion) or configuration.primary_comparison != 1
+    return {
+        "index": index,  # among the report's comparisons
+        "comparison": configuration.primary_comparison,
+        "criterion": criterion,
+        "stated": stated,
+    }
+
+
+def _criteria(records: Records, counting: Ratings, names: Mapping[int, str], interim: bool) -> list[dict[str, Any]]:
+    """Return what is told of each criterion over all comparisons: the lean to a side, and the arms' scores."""
+    found = []
+    for i, criterion in enumerate(records.configuration.criteria):
+        ratings = counting.where(counting.criterion == i).checked_once()
+        counted = ratings.counted()
+        sides = tallied_side_bias(counted.mapped(TO_CHOICE), counted.mapped(TO_SIDED))
+        found.append(
+            {
+                "name": criterion.name,
+                "question": criterion.question,
+                "n": len(ratings),
+                "side_bias": {
+                    "mean": interval(sides.mean, interim),
+                    "right": interval(sides.right, interim),
+                    "n": sides.sided,
+                },
+                "davidson": davidson_scores(ratings, records.comparisons, names, interim),
+            }
+        )
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Replace NaN and infinity by None, because JSON has neither."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

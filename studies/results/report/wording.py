@@ -1,0 +1,63 @@
+"""Say results in words: findings, names of arms, marks of simulated ratings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evenhand.analysis.clustered import LEVEL
+from evenhand.generation.guidance import ClassifierFree, Guidance
+from evenhand.studies.models import Arm
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: “1 rating”, “2 ratings”."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def mark_of(population: str, real_count: int, simulated_count: int) -> str:
+    """Return the mark of a population's numbers; empty where all ratings are real."""
+    if population == "real" or (population == "all" and not simulated_count):
+        return ""
+    return "real and simulated" if population == "all" and real_count else "simulated"
+
+
+def marked(text: str, mark: str) -> str:
+    """Put a mark behind a text."""
+    return f"{text} ({mark})" if mark else text
+
+
+def finding_of(result: Mapping[str, Any], criteria: int) -> str:
+    """State a comparison's result in one sentence; with the criterion's name, where there are several."""
+    text = _finding(result)
+    return text if criteria == 1 else f"{result['criterion'].replace('_', ' ').capitalize()}: {text}"
+
+
+def _finding(result: Mapping[str, Any]) -> str:
+    """State a result about the arm that was preferred more often."""
+    candidate, baseline = result["candidate_name"], result["baseline_name"]
+    if not result["n"]:
+        return f"{candidate} has no ratings yet"
+    share, other, ratings = result["candidate_share"], result["baseline_share"], plural(result["n"], "rating")
+    if share == other:
+        return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {ratings}"
+    winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
+    sentence = f"{subject} preferred in {100 * result[f'{winner}_share']:.0f} % of {ratings}"
+    if result["no_interval"]:
+        return f"{sentence} (no interval: {result['no_interval']})"
+    low, high = (100 * result["intervals"][winner][limit] for limit in ("low", "high"))
+    return f"{sentence}, {100 * LEVEL:.0f} % interval {low:.0f}–{high:.0f}"
+
+
+def short_names(arms: Sequence[Arm]) -> dict[int, str]:
+    """Name arms for figures, "a = 10" for segmentation-free ones; by the full label where two would share a name."""
+    names = {arm.pk: _short_name(arm.to_guidance()) for arm in arms}
+    counts = Counter(names.values())
+    return {arm.pk: names[arm.pk] if counts[names[arm.pk]] == 1 else arm.label for arm in arms}
+
+
+def _short_name(guidance: Guidance) -> str:
+    if isinstance(guidance, ClassifierFree):
+        return f"CFG w = {guidance.strength:g}"
+    return f"a = {guidance.scale:g}"
