@@ -15,10 +15,10 @@ from evenhand.generation.guidance import ClassifierFree, SegmentationFree, finge
 from evenhand.generation.images import decode_png, encode_png
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import image_path, store_image
-from evenhand.studies.management.commands.regenerate import differences, how_far_apart
 from evenhand.studies.models import Arm, Image, Recipe
 from evenhand.studies.pipeline import model_cache, pictures
 from evenhand.studies.pipeline.context import Context
+from evenhand.studies.pipeline.remaking import differences, how_far_apart
 from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import drawn_image, make_draft
 from tests.helpers.tiny_models import tiny_pipeline

@@ -32,8 +32,8 @@ class Fault:
         return f"evaluator {self.evaluator}, rating {self.sequence}: {self.problem}"
 
 
-def row_sha256(rating: Rating) -> str:
-    """Return the SHA-256 (64 hex digits) over a rating's content and its predecessor's hash, as canonical JSON."""
+def row_text(rating: Rating) -> str:
+    """Return what a row's hash covers: a rating's content and its predecessor's hash, as canonical JSON."""
     content = {
         "evaluator": rating.evaluator.public_id,
         "sequence": rating.sequence,
@@ -49,8 +49,12 @@ def row_sha256(rating: Rating) -> str:
         "previous": rating.previous_sha256,
         **{name: value for name in LATER_FIELDS if (value := getattr(rating, name))},
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def row_sha256(rating: Rating) -> str:
+    """Return the SHA-256 (64 hex digits) of ``row_text``."""
+    return hashlib.sha256(row_text(rating).encode()).hexdigest()
 
 
 def end_of(evaluator: Evaluator) -> tuple[int, str]:

@@ -1,0 +1,83 @@
+"""Take out of a bundle what could lead back to a person or to the study's owner.
+
+Only what is listed here as safe is kept: a column or a setting that is added later stays out until it is listed too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+
+from evenhand.studies.bundle.naming import Naming
+from evenhand.studies.bundle.records import public_name
+from evenhand.studies.configuration import StudyConfiguration
+
+EMPTIED = ("contact", "approval", "completion_code", "completion_url", "end_returns")  # settings that name the owner
+MILLISECONDS_KEPT = 100  # elapsed times are rounded to these
+# Columns of the CSV that are kept; windows, sizes, remarks and the admin's reasons stay out.
+KEPT = (
+    "study", "comparison", "baseline_arm", "candidate_arm", "criterion", "prompt_index", "prompt", "stratum",
+    "clip_score", "seed", "pair", "evaluator", "trial_kind", "position", "candidate_side", "repeat_of", "choice",
+    "preference", "label", "both_bad", "reasons", "elapsed_ms", "shown_at", "rated_at", "counted", "superseded",
+    "simulated", "excluded", "baseline_image_sha256", "candidate_image_sha256", "zoomed", "flipped", "pointer", "flags",
+)  # fmt: skip
+
+
+def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:
+    """Return a configuration without contact, approval, panel's codes and a machine's folders."""
+    return replace(
+        configuration,
+        contact="",
+        approval="",
+        completion_code="",
+        completion_url="",
+        end_returns=(),
+        checkpoint=public_name(configuration.checkpoint),
+        encoder=public_name(configuration.encoder),
+    )
+
+
+def csv_rows(lines: Iterable[str], naming: Naming) -> Iterator[str]:
+    """Yield the CSV anew: columns that are safe, pseudonyms, seconds since the consent; people in their new order."""
+    reader = csv.reader(_records(lines))
+    head = next(reader)
+    places = {name: head.index(name) for name in KEPT if name in head}
+    evaluator_column = head.index("evaluator")
+    people = {f"e{pk}": pk for pk in naming.evaluators}
+    rows: dict[int, list[list[str]]] = {}
+    for row in reader:
+        pk = people[row[evaluator_column]]
+        rows.setdefault(pk, []).append([_cell(name, row[place], pk, naming) for name, place in places.items()])
+    yield _line(list(places))
+    for pk in sorted(rows, key=lambda pk: naming.evaluators[pk]):
+        yield from map(_line, rows[pk])
+
+
+def _records(lines: Iterable[str]) -> Iterator[str]:
+    """Yield physical lines, because ``csv.reader`` wants those, and a record may hold line breaks."""
+    for record in lines:
+        yield from record.splitlines(keepends=True)
+
+
+def _cell(name: str, value: str, pk: int, naming: Naming) -> str:
+    change: Callable[[str], Any] | None = {
+        "evaluator": lambda _: naming.evaluator(pk),
+        "shown_at": lambda text: naming.time(parse_datetime(text), pk),
+        "rated_at": lambda text: naming.time(parse_datetime(text), pk),
+        "elapsed_ms": lambda text: MILLISECONDS_KEPT * round(int(text) / MILLISECONDS_KEPT),
+    }.get(name)
+    if change is None or not value:
+        return value
+    changed = change(value)
+    return "" if changed is None else str(changed)
+
+
+def _line(cells: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
