@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,18 @@ KEPT = (
     "preference", "label", "both_bad", "reasons", "elapsed_ms", "shown_at", "rated_at", "counted", "superseded",
     "simulated", "excluded", "baseline_image_sha256", "candidate_image_sha256", "zoomed", "flipped", "pointer", "flags",
 )  # fmt: skip
+
+
+# Parts of the report that are kept; those about single people, exclusions, dates and the configuration stay out.
+REPORTED = (
+    "study", "population", "mark", "interim", "state", "ratings", "n", "level", "evaluators", "mean_elapsed_ms",
+    "primary", "comparisons", "criteria", "time", "checks", "repeats", "finding", "methods", "replication",
+)  # fmt: skip
+
+
+def report_of_all(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a report that tell of all evaluators together."""
+    return {name: report[name] for name in REPORTED if name in report}
 
 
 def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:

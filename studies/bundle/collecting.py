@@ -151,7 +151,7 @@ def _write_records(study: Study, writer: _Writer, *, anonymous: bool) -> None:
     versions = _write_configurations(study, writer, anonymous=anonymous)
     for name, text in texts(study):
         writer.write(name, [text])
-    _write_results(study, writer)
+    _write_results(study, writer, anonymous=anonymous)
     writer.document("provenance.json", _provenance(study, anonymous=anonymous))
     writer.write("verify_bundle.py", [Path(verify_bundle.__file__).read_bytes()])
     description = _description(study, naming, versions, counts)
@@ -172,9 +172,9 @@ def _write_configurations(study: Study, writer: _Writer, *, anonymous: bool) -> 
     return versions
 
 
-def _write_results(study: Study, writer: _Writer) -> None:
+def _write_results(study: Study, writer: _Writer, *, anonymous: bool) -> None:
     report = study_report(study)
-    writer.document("report.json", report)
+    writer.document("report.json", anonymity.report_of_all(report) if anonymous else report)
     writer.write("figures/histogram.svg", [figures.histogram(report)])
     if report["n"]:
         writer.write("figures/diverging.svg", [figures.diverging(report)])

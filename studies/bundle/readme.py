@@ -63,7 +63,8 @@ ANONYMOUS = """\
 This is the anonymous form. Evaluators have random names that were drawn for this bundle alone; booklets are numbered
 anew; times are whole seconds since the evaluator's consent, and answers' times are rounded to 0.1 s. Public ids, window
 sizes, remarks and the reasons for exclusions are left out, and so are the study's owner, contact, approval number and
-the panel's codes: the `codebook.md` describes columns that are not all here.
+the panel's codes, and all that `report.json` says of single people: the `codebook.md` describes columns that are not
+all here.
 
 **The hash chain of the ratings cannot be verified in this form**, because its hashes cover what was left out, and a
 configuration's bytes are not those of its hash for the same reason. `bundle.json` carries the root of the chains

@@ -114,13 +114,21 @@ def _write_folder(collected: Collected, folder: Path) -> None:
 
 
 class Download:
-    """A bundle to be streamed: collected before the first chunk, its records deleted after the last one."""
+    """A bundle to be streamed: collected before the first chunk, its records deleted after the last one.
 
-    def __init__(self, study: Study, *, anonymous: bool) -> None:
+    largest: bytes, unpacked. Raises ``ExportError``, also for a larger bundle.
+    """
+
+    def __init__(self, study: Study, *, anonymous: bool, largest: int) -> None:
         self._stack = ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-bundle-"))
         try:
             self.collected = collect(study, Path(folder), anonymous=anonymous)
+            if self.collected.size > largest:
+                raise ExportError(
+                    f"the bundle has {self.collected.size:,} bytes, and {largest:,} are the most that are sent from "
+                    f"here: write it with “manage.py export_bundle {study.pk} --to FILE.zip”"
+                )
         except BaseException:
             self._stack.close()
             raise

@@ -10,6 +10,7 @@ from django.utils import timezone
 from evenhand.studies import safety_flags
 from evenhand.studies.assignment import booklets
 from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.console.bundles import bundle_context
 from evenhand.studies.console.evaluator_table import evaluators_context
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
@@ -61,6 +62,7 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
             ],
         }
         context |= evaluators_context(study, configuration, evaluators_page)
+        context |= bundle_context(study)
     if is_prepared and study.state != Study.State.READY:
         context["report"] = study_report(study, population=population)
     return context

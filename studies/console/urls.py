@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from evenhand.studies.console import checks, downloads, evaluators, revision, sampling, views
+from evenhand.studies.console import bundles, checks, downloads, evaluators, revision, sampling, views
 
 app_name = "console"
 
@@ -28,6 +28,7 @@ urlpatterns = [
     path("studies/<int:pk>/link/", evaluators.renew_link, name="renew_link"),
     path("studies/<int:pk>/evaluators/<int:evaluator>/", evaluators.change_exclusion, name="exclusion"),
     path("studies/<int:pk>/<slug:action>/", views.act, name="act"),
+    path("studies/<int:pk>/bundle.zip", bundles.download, name="bundle"),
     path("studies/<int:pk>/preferences.csv", downloads.preferences, name="preferences"),
     path("studies/<int:pk>/report.json", downloads.report_json, name="report"),
     path(

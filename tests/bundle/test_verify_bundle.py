@@ -294,7 +294,7 @@ def test_documents_that_do_not_fit_are_named(
 
 def test_an_anonymous_csv_names_trials_that_are_there(kept: dict[str, Path], copy_of: Copy) -> None:
     bundle = copy_of(kept["anonymous"])
-    change(bundle, "trials.jsonl", lambda rows: rows.pop(0) and None)
+    change(bundle, "trials.jsonl", forget_first)
     assert any("its trial is not there" in problem for problem in problems(bundle))
 
 

@@ -28,7 +28,7 @@ SECRETS = {  # what no bundle may hold, wherever it comes from
 
 def rated_study(name: str = "Shapes", *, close: bool = True, **changes: Any) -> Study:
     """Rated by Grace (with a correction), Heidi (left out), Ivan (withdrew), Judy (deleted) and a simulation."""
-    settings = {
+    settings: dict[str, Any] = {
         "trials_per_evaluator": 6, "quota": 8, "practice_trials": 1, "attention_checks": 1, "repeats": 1,
         "introduction": True, "ask_remark": True, "contact": "ada@university.example", "completion_code": "CODE-4711",
     }  # fmt: skip
