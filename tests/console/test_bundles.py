@@ -88,6 +88,7 @@ def test_a_download_that_is_given_up_leaves_no_files(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     response = console.post(address(study))
+    assert isinstance(response, StreamingHttpResponse)
     assert list(tmp_path.iterdir())
     stream = iter(response.streaming_content)
     next(stream)
@@ -101,6 +102,6 @@ def test_the_queries_do_not_grow_with_the_study(console: Client, ada: User) -> N
     large = make_ready_study(owner=ada, name="Large", per_stratum=8)
 
     def download(study: Study) -> int:
-        return queries_of(lambda: b"".join(console.post(address(study)).streaming_content))
+        return queries_of(lambda: console.post(address(study)).getvalue())
 
     assert download(large) == download(small) < 80
