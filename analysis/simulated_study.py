@@ -94,7 +94,7 @@ class LatentModel:
     @property
     def shares(self) -> Floats:
         """Expected shares of the five categories, −2 first, (5,)."""
-        return _category_chances(np.array([self.lead]), self.thresholds, 1.0)[0]
+        return category_chances(np.array([self.lead]), self.thresholds, 1.0)[0]
 
     def expected(self, score: str = "net") -> float:
         """Expected net share (−1 … 1) or mean preference (−2 … 2)."""
@@ -129,24 +129,30 @@ class LatentModel:
         return replace(self, lead=float(optimize.brentq(surplus, low, high, xtol=1e-12)))
 
 
-def _category_chances(leads: Floats, thresholds: tuple[float, ...], spread: float) -> Floats:
+def category_chances(leads: Floats, thresholds: tuple[float, ...], spread: float) -> Floats:
     """Compute the chances of the five categories at latent leads (Q,), (Q, 5); ``spread`` is a standard deviation."""
     edges = (np.asarray(thresholds) - leads[:, None]) / spread
     return np.diff(special.ndtr(edges), axis=1, prepend=0.0, append=1.0)
 
 
-def _shared_variance(model: LatentModel, shared: float, score: str) -> float:
-    """Compute the covariance of two scores whose latent opinions share a normal part of variance ``shared``.
+def joint_chances(model: LatentModel, shared: float, *, shifts: tuple[float, float] = (0.0, 0.0)) -> Floats:
+    """Compute the chances of two ratings' categories, (5, 5), that share a normal part of variance ``shared``, below 1.
 
-    E[E(s | a)²] − E(s)², integrated over a by Gauss and Hermite's rule; all of the variance if everything is shared.
+    Integrated over that part by Gauss and Hermite's rule. ``shifts`` move the lead of the first and the second rating.
     """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(96)
+    spread, part = math.sqrt(1.0 - shared), math.sqrt(shared) * nodes
+    one, other = (category_chances(model.lead + shift + part, model.thresholds, spread) for shift in shifts)
+    joint: Floats = (one * (weights / weights.sum())[:, None]).T @ other
+    return joint
+
+
+def _shared_variance(model: LatentModel, shared: float, score: str) -> float:
+    """Compute the covariance of two scores that share a normal part; all of the variance if everything is shared."""
     if shared >= 1:
         return model.variance(score)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(96)
-    chances = _category_chances(model.lead + math.sqrt(shared) * nodes, model.thresholds, math.sqrt(1.0 - shared))
-    within = chances @ SCORES[score]
-    weights = weights / weights.sum()
-    return float(weights @ within**2 - (weights @ within) ** 2)
+    joint = joint_chances(model, shared)
+    return float(SCORES[score] @ joint @ SCORES[score]) - float(joint.sum(axis=1) @ SCORES[score]) ** 2
 
 
 def matched_model(
@@ -201,7 +207,7 @@ class SimulatedStudy:
 
 def simulate_study(design: Design, model: LatentModel, rng: np.random.Generator) -> SimulatedStudy:
     """Draw who rates what, what people and prompts are like, and every rating."""
-    evaluator, prompt = _assignment(design, rng)
+    evaluator, prompt = assignment(design, rng)
     latent = model.lead + math.sqrt(model.evaluator_variance) * rng.normal(size=design.evaluators)[evaluator]
     latent += math.sqrt(model.prompt_variance) * rng.normal(size=design.prompts)[prompt]
     latent += math.sqrt(model.residual_variance) * rng.normal(size=len(evaluator))
@@ -209,7 +215,7 @@ def simulate_study(design: Design, model: LatentModel, rng: np.random.Generator)
     return SimulatedStudy(preference, evaluator, prompt)
 
 
-def _assignment(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def assignment(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Deal the prompts, in a random order that starts anew each round, to the evaluators; no prompt twice to one.
 
     An evaluator whose hand would hold a prompt twice, where a round ends, swaps it for one later in the new round.
