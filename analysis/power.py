@@ -13,13 +13,16 @@ found: the latent model of ``analysis.simulated_study`` moves its lead there and
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from evenhand.analysis.clustered import LEVEL, mean_estimate
+from evenhand.analysis.clustered import LEVEL, Clusters, mean_estimate
+from evenhand.analysis.preference import preference_shares
 from evenhand.analysis.simulated_study import (
     SCORES,
     Design,
@@ -28,12 +31,46 @@ from evenhand.analysis.simulated_study import (
     matched_model,
     simulate_study,
 )
+from evenhand.analysis.variance import VarianceComponents, variance_components
 
 MOST_EVALUATORS = 20_000
 
 
 class PowerError(SimulationError):
     """Power cannot be computed for these numbers; the message says why."""
+
+
+class Sizes(Protocol):
+    """What power needs of a design: a planned ``Design``, or the ``ObservedDesign`` of ratings that were given."""
+
+    @property
+    def ratings(self) -> int: ...
+
+    @property
+    def ratings_per_evaluator(self) -> float: ...
+
+    @property
+    def ratings_per_prompt(self) -> float: ...
+
+    @property
+    def degrees_of_freedom(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class ObservedDesign:
+    """The sizes of a study as it came out, however unequal; named as those of ``Design``."""
+
+    ratings: int
+    ratings_per_evaluator: float  # m_E = Σ n_e² / N
+    ratings_per_prompt: float  # m_P
+    degrees_of_freedom: int
+
+
+def observed_design(groups: Clusters) -> ObservedDesign:
+    """Measure the design of given ratings; of no ratings, or of one evaluator or prompt, no power can be computed."""
+    n = max(groups.n, 1)
+    by_evaluator, by_prompt = (float((np.bincount(each) ** 2.0).sum()) for each in (groups.evaluator, groups.prompt))
+    return ObservedDesign(groups.n, by_evaluator / n, by_prompt / n, groups.degrees_of_freedom)
 
 
 @dataclass(frozen=True)
@@ -49,17 +86,17 @@ class Assumptions:
     score: str = "net"
     level: float = LEVEL  # of the two-sided test: α is 1 − level
 
-    def design_effect(self, design: Design) -> float:
+    def design_effect(self, design: Sizes) -> float:
         """How many times the variance of the estimate exceeds that of as many independent ratings."""
         by_prompt = (design.ratings_per_prompt - 1) * self.prompt_correlation
         return 1 + by_prompt + (design.ratings_per_evaluator - 1) * self.evaluator_correlation
 
-    def standard_error(self, design: Design, difference: float) -> float:
+    def standard_error(self, design: Sizes, difference: float) -> float:
         """Compute the standard error of the estimate where the true value is ``difference``."""
         variance = self.model.moved_to(difference, self.score).variance(self.score)
         return math.sqrt(variance * self.design_effect(design) / design.ratings)
 
-    def power(self, design: Design, difference: float) -> float:
+    def power(self, design: Sizes, difference: float) -> float:
         """Compute the chance that the test against 0 finds ``difference``: 1 − level at 0, toward 1 for large ones."""
         freedom = _freedom(design)
         critical = float(stats.t.ppf((1 + self.level) / 2, freedom))
@@ -67,7 +104,7 @@ class Assumptions:
         return _beyond(critical, freedom, shift) + _beyond(critical, freedom, -shift)
 
 
-def _freedom(design: Design) -> int:
+def _freedom(design: Sizes) -> int:
     if design.degrees_of_freedom < 1:
         raise PowerError("one evaluator or one prompt alone gives no test: how much others differ cannot be told")
     return design.degrees_of_freedom
@@ -107,7 +144,7 @@ class Found:
     reason: str = ""
 
 
-def detectable_difference(assumed: Assumptions, design: Design, *, power: float = 0.8) -> Found:
+def detectable_difference(assumed: Assumptions, design: Sizes, *, power: float = 0.8) -> Found:
     """Find the smallest difference above 0 that the test finds with this power."""
     _check_power(assumed, power)
     limit = float(SCORES[assumed.score][-1]) * 0.98
@@ -118,6 +155,37 @@ def detectable_difference(assumed: Assumptions, design: Design, *, power: float 
     except SimulationError as error:
         return Found(math.nan, str(error))
     return Found(float(root) + 1e-6)  # on the side that has the power
+
+
+def detectable_by_components(
+    shares: ArrayLike, components: VarianceComponents, design: Sizes, *, power: float = 0.8, level: float = LEVEL
+) -> Found:
+    """Find the smallest net share that a study with these variance components, and this design, finds.
+
+    shares      of the five categories, −2 first, (5,)
+    components  of the signs of the preferences, −1, 0, 1; what they do not tell (NaN) counts as no correlation
+    """
+    one, other = (
+        0.0 if math.isnan(each) else each for each in (components.evaluator_correlation, components.prompt_correlation)
+    )
+    try:
+        return detectable_difference(assumptions(shares, one, other, level=level), design, power=power)
+    except SimulationError as error:
+        return Found(math.nan, str(error))
+
+
+def detectable_by_study(preference: ArrayLike, groups: Clusters, *, power: float = 0.8, level: float = LEVEL) -> Found:
+    """Find the smallest net share that a study like this one, of preferences −2 … 2 (N,), would have found.
+
+    It depends on how ratings vary and not on their net share, so it adds to an interval, unlike the power for the
+    observed difference, which only repeats the p-value (Hoenig & Heisey 2001).
+    """
+    signs = np.sign(np.asarray(preference, dtype=np.float64))
+    if groups.reason:
+        return Found(math.nan, groups.reason)
+    components = variance_components(signs, groups)
+    shares = preference_shares(preference).shares
+    return detectable_by_components(shares, components, observed_design(groups), power=power, level=level)
 
 
 def required_evaluators(assumed: Assumptions, design: Design, difference: float, *, power: float = 0.8) -> Found:
@@ -170,18 +238,32 @@ class SimulatedPower:
 
 
 def simulated_power(
-    assumed: Assumptions, design: Design, difference: float, rng: np.random.Generator, *, studies: int = 1000
+    assumed: Assumptions,
+    design: Design,
+    difference: float,
+    rng: np.random.Generator,
+    *,
+    studies: int = 1000,
+    seconds: float = math.inf,
 ) -> SimulatedPower:
-    """Simulate studies of a true ``difference``, and count how often the test that pages print finds it."""
+    """Simulate studies of a true ``difference``, and count how often the test that pages print finds it.
+
+    After so many ``seconds`` no more studies are begun; there are two at least.
+    """
     if studies < 2:
         raise PowerError(f"at least two studies are simulated, not {studies}")
     model = assumed.model.moved_to(difference, assumed.score)
     estimates, p_values, covers = np.empty(studies), np.empty(studies), np.empty(studies, dtype=bool)
+    end = time.monotonic() + seconds
     for i in range(studies):
+        if i >= 2 and time.monotonic() > end:
+            studies = i
+            break
         study = simulate_study(design, model, rng)
         scores = SCORES[assumed.score][study.preference + 2]
         found = mean_estimate(scores, study.groups, level=assumed.level)
         estimates[i], p_values[i], covers[i] = found.estimate, found.p, found.low <= difference <= found.high
+    estimates, p_values, covers = estimates[:studies], p_values[:studies], covers[:studies]
     tested = ~np.isnan(p_values)
     return SimulatedPower(
         studies=studies,

@@ -8,6 +8,7 @@ and correlations asked for.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -140,11 +141,17 @@ def joint_chances(model: LatentModel, shared: float, *, shifts: tuple[float, flo
 
     Integrated over that part by Gauss and Hermite's rule. ``shifts`` move the lead of the first and the second rating.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(96)
+    nodes, weights = _normal_rule()
     spread, part = math.sqrt(1.0 - shared), math.sqrt(shared) * nodes
     one, other = (category_chances(model.lead + shift + part, model.thresholds, spread) for shift in shifts)
-    joint: Floats = (one * (weights / weights.sum())[:, None]).T @ other
+    joint: Floats = (one * weights[:, None]).T @ other
     return joint
+
+
+@functools.cache
+def _normal_rule() -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(96)
+    return nodes, weights / weights.sum()
 
 
 def _shared_variance(model: LatentModel, shared: float, score: str) -> float:

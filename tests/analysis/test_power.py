@@ -11,14 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.power import TTestPower
 
+from evenhand.analysis.clustered import clusters
 from evenhand.analysis.power import (
     PowerError,
     assumptions,
+    detectable_by_components,
+    detectable_by_study,
     detectable_difference,
+    observed_design,
     required_evaluators,
     simulated_power,
 )
-from evenhand.analysis.simulated_study import PAPER_SHARES, Design
+from evenhand.analysis.simulated_study import PAPER_SHARES, Design, simulate_study
+from evenhand.analysis.variance import VarianceComponents
 
 PAPER = Design(evaluators=17, trials=15, prompts=150)
 DESIGNS = {
@@ -120,6 +125,75 @@ def test_a_difference_that_no_study_of_this_size_finds_is_said() -> None:
     found = detectable_difference(assumptions(PAPER_SHARES, 0.3, 0.3), Design(2, 2, 2))
     assert math.isnan(found.value)
     assert "no difference up to 0.98" in found.reason
+
+
+@settings(max_examples=25, deadline=None)
+@given(evaluators=st.integers(2, 60), trials=st.integers(1, 30), rho_e=st.floats(0, 0.3), rho_p=st.floats(0, 0.3))
+def test_more_evaluators_find_smaller_differences(evaluators: int, trials: int, rho_e: float, rho_p: float) -> None:
+    assumed = assumptions(PAPER_SHARES, rho_e, rho_p)
+    few, more = (
+        detectable_difference(assumed, Design(each, trials, 150)).value for each in (evaluators, 2 * evaluators)
+    )
+    assert math.isnan(few) or more < few
+    if not math.isnan(few):
+        assert assumed.power(Design(evaluators, trials, 150), few) == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("design", [PAPER, Design(5, 51, 150), Design(7, 10, 10)])
+def test_a_full_study_has_the_design_that_was_planned(design: Design) -> None:
+    study = simulate_study(design, assumptions(PAPER_SHARES, 0.1, 0.1).model, np.random.default_rng(1))
+    found = observed_design(study.groups)
+    assert found.ratings == design.ratings
+    assert found.ratings_per_evaluator == pytest.approx(design.ratings_per_evaluator)
+    assert found.ratings_per_prompt == pytest.approx(design.ratings_per_prompt)
+    assert found.degrees_of_freedom == design.degrees_of_freedom
+
+
+def test_unequal_ratings_count_by_the_squares_of_their_clusters() -> None:
+    """Evaluators gave 3 and 1 ratings: m_E = 10 / 4."""
+    found = observed_design(clusters([1, 1, 1, 2], [1, 2, 3, 1]))
+    assert (found.ratings, found.ratings_per_evaluator, found.ratings_per_prompt) == (4, 2.5, 1.5)
+    assert found.degrees_of_freedom == 1
+
+
+def test_what_a_study_could_have_found_is_what_its_plan_says_on_average() -> None:
+    """And it does not depend on what was found: the same for studies of the paper's difference and of none."""
+    assumed, rng = assumptions(PAPER_SHARES, 0.1, 0.2), np.random.default_rng(2)
+    planned = detectable_difference(assumed, PAPER).value
+    for difference in (0.0, 0.41):
+        model, values = assumed.model.moved_to(difference), []
+        for _ in range(60):
+            study = simulate_study(PAPER, model, rng)
+            values.append(detectable_by_study(study.preference, study.groups).value)
+        assert np.mean(values) == pytest.approx(planned, abs=0.02)
+
+
+def test_components_that_the_ratings_do_not_tell_count_as_none() -> None:
+    design = Design(40, 1, 40)
+    untold = detectable_by_components(PAPER_SHARES, VarianceComponents(math.nan, math.nan, 0.6), design)
+    alone = detectable_difference(assumptions(PAPER_SHARES, 0, 0), design)
+    assert untold == alone
+
+
+@pytest.mark.parametrize(
+    ("preference", "people", "prompts", "reason"),
+    [
+        ([1, 1, 0], [1, 1, 1], [1, 2, 3], "of one evaluator"),
+        ([1, 1, 2, 1], [1, 1, 2, 2], [1, 2, 1, 2], "all ratings are equal"),
+        ([], [], [], "no ratings"),
+    ],
+)
+def test_a_study_without_a_test_says_why(preference: list, people: list, prompts: list, reason: str) -> None:
+    found = detectable_by_study(preference, clusters(people, prompts))
+    assert math.isnan(found.value)
+    assert reason in found.reason
+
+
+def test_a_simulation_stops_when_its_time_is_over() -> None:
+    assumed = assumptions(PAPER_SHARES, 0.1, 0.2)
+    found = simulated_power(assumed, PAPER, 0.2, np.random.default_rng(0), studies=100_000, seconds=0.0)
+    assert found.studies == 2
+    assert simulated_power(assumed, PAPER, 0.2, np.random.default_rng(0), studies=3, seconds=60).studies == 3
 
 
 def test_studies_without_a_test_are_counted_as_finding_nothing() -> None:
