@@ -78,7 +78,7 @@ def krippendorff_alpha(ratings: ArrayLike, level: str = "ordinal") -> float:
 
 def alpha_of_counts(counts: UnitCounts, level: str = "ordinal") -> float:
     """Compute Krippendorff's α as ``krippendorff_alpha`` does, from counts."""
-    found: float = _alphas(_coincidences(_pairable(counts, level)).sum(axis=0)[None], counts.values, level)[0]
+    found: float = _alphas(coincidence_matrices(_pairable(counts, level)).sum(axis=0)[None], counts.values, level)[0]
     return float(found)
 
 
@@ -162,11 +162,11 @@ def _jackknife_variance(
 ) -> float:
     """The variance of α for new units and evaluators; NaN if α is undefined without one of them."""
     size, values = counts.counts.shape
-    pairs = _coincidences(counts.counts)
+    pairs = coincidence_matrices(counts.counts)
     total = pairs.sum(axis=0)
     # without one rating: every rating of one value of one unit is alike
     unit_of, value_of = np.nonzero(counts.counts)
-    without = pairs[unit_of] - _coincidences(counts.counts[unit_of] - np.eye(values)[value_of])
+    without = pairs[unit_of] - coincidence_matrices(counts.counts[unit_of] - np.eye(values)[value_of])
     times = counts.counts[unit_of, value_of]
     by_rating = _spread(_alphas(total - without, counts.values, level), times)
     by_unit = _spread(_alphas(total - pairs, counts.values, level)[counts.counts.sum(axis=1) >= 2])
@@ -174,7 +174,7 @@ def _jackknife_variance(
     cell = person * size + unit
     order = np.sort(cell)
     if (order[1:] == order[:-1]).any():
-        changes = _changes_by_person(counts, pairs, cell, value, people)
+        changes = changes_by_person(counts, pairs, cell, value, people)
     else:  # nobody rated a unit twice: a person takes away what each of their ratings does
         place = np.zeros(counts.counts.shape, dtype=np.intp)
         place[unit_of, value_of] = np.arange(len(unit_of))
@@ -184,7 +184,7 @@ def _jackknife_variance(
     return max(by_unit + by_person - by_rating, by_unit)
 
 
-def _changes_by_person(
+def changes_by_person(
     counts: UnitCounts, pairs: Floats, cell: NDArray[np.intp], value: NDArray[np.intp], people: int
 ) -> Floats:
     """Return by how much the coincidences fall without each person, (E, V, V); cells are person · U + unit."""
@@ -195,7 +195,7 @@ def _changes_by_person(
     for start in range(0, len(cells), CHUNK):
         of_unit, of_person = cells[start : start + CHUNK] % size, cells[start : start + CHUNK] // size
         left = counts.counts[of_unit] - given[start : start + CHUNK]
-        np.add.at(changes, of_person, pairs[of_unit] - _coincidences(left))
+        np.add.at(changes, of_person, pairs[of_unit] - coincidence_matrices(left))
     return changes
 
 
@@ -216,7 +216,7 @@ def _pairable(counts: UnitCounts, level: str) -> Floats:
     return pairable
 
 
-def _coincidences(counts: Floats) -> Floats:
+def coincidence_matrices(counts: Floats) -> Floats:
     """Count pairs of values within each unit, (U, V, V), a unit of m ratings weighted by 1/(m−1), or 0 if m < 2."""
     weighted = counts / np.maximum(counts.sum(axis=1, keepdims=True) - 1.0, 1.0)
     pairs: Floats = counts[:, :, None] * weighted[:, None, :]

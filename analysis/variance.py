@@ -74,7 +74,7 @@ def variance_components(values: ArrayLike, groups: Clusters) -> VarianceComponen
             reasons.append(f"no {name} has two ratings, so the variance of {name}s is part of the rest")
         else:
             kinds.append((name, index, count))
-    solution = _solve(array - array.mean(), kinds, once=groups.rated_once)
+    solution = solve_components(array - array.mean(), kinds, once=groups.rated_once)
     if solution is None:
         return _because(nothing, "evaluators and prompts go together, so their variances cannot be told apart")
     known = dict(zip([*(kind[0] for kind in kinds), "residual"], solution, strict=True))
@@ -92,7 +92,7 @@ def _because(components: VarianceComponents, reason: str) -> VarianceComponents:
     return VarianceComponents(components.evaluator, components.prompt, components.residual, reasons=(reason,))
 
 
-def _solve(centred: Floats, kinds: list[tuple[str, NDArray[np.intp], int]], *, once: bool) -> Floats | None:
+def solve_components(centred: Floats, kinds: list[tuple[str, NDArray[np.intp], int]], *, once: bool) -> Floats | None:
     """Set sums of squares equal to their expectations; None if these do not tell the components apart.
 
     Between clusters of one kind, Σ_g n_g ȳ_g² − n ȳ² expects Σ_c (Σ_g Σ_h n_gh² / n_g − Σ_h n_h² / n) σ_c² +

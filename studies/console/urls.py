@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from evenhand.studies.console import bundles, checks, downloads, evaluators, revision, sampling, views
+from evenhand.studies.console import bundles, checks, downloads, evaluators, revision, sampling, undo, views
 
 app_name = "console"
 
@@ -21,6 +21,9 @@ urlpatterns = [
     path("studies/<int:pk>/", views.study, name="study"),
     path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
     path("studies/<int:pk>/revision/", revision.revision, name="revision"),
+    path("studies/<int:pk>/manage/", undo.manage, name="manage"),
+    path("studies/<int:pk>/copy/", undo.copy, name="copy"),
+    path("studies/<int:pk>/delete/", undo.delete, name="delete"),
     path("studies/<int:pk>/pairs/", views.pairs, name="pairs"),
     path("studies/<int:pk>/checks/", checks.checks, name="checks"),
     path("studies/<int:pk>/checks/<int:number>/", checks.exchange, name="exchange_check"),

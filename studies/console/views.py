@@ -16,7 +16,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from evenhand.errors import InputError
-from evenhand.studies import lifecycle, safety_flags
+from evenhand.studies import lifecycle, safety_flags, undo
 from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.concurrent_edits import Conflict
 from evenhand.studies.console.downloads import population_of
@@ -159,6 +159,8 @@ def pairs(request: HttpRequest, pk: int) -> HttpResponse:
 ACTIONS: dict[str, Callable[..., object]] = {
     "prepare": stages.prepare,
     "retry": stages.retry,
+    "stop": undo.stop_preparation,
+    "draft": undo.return_to_draft,
     "open": lifecycle.open_study,
     "pause": lifecycle.pause_study,
     "resume": lifecycle.resume_study,
@@ -180,4 +182,7 @@ def act(request: HttpRequest, pk: int, action: str) -> HttpResponse:
         ACTIONS[action](study, actor=request.user)
     except InputError as error:
         messages.error(request, str(error))
+    else:
+        if action == "draft":
+            return redirect("console:change_plan", pk=pk)
     return redirect("console:study", pk=pk)

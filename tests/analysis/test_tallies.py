@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenhand.analysis.agreement import (
-    _changes_by_person,
-    _coincidences,
+    changes_by_person,
+    coincidence_matrices,
     alpha_interval,
     count_ratings,
 )
@@ -28,7 +28,7 @@ from evenhand.analysis.davidson import fit_comparisons, fit_tallied
 from evenhand.analysis.decisions import win_share
 from evenhand.analysis.ordinal import OrdinalError, fit_cumulative_link
 from evenhand.analysis.tallies import tally
-from evenhand.analysis.variance import _solve
+from evenhand.analysis.variance import solve_components
 
 VALUES = np.arange(-2, 3)
 
@@ -111,7 +111,7 @@ def test_variance_components_need_no_cells_where_nobody_rated_a_prompt_twice() -
     kinds = [("evaluator", groups.evaluator, groups.evaluators), ("prompt", groups.prompt, groups.prompts)]
     centred = preference - preference.mean()
     assert groups.rated_once
-    assert _solve(centred, kinds, once=True) == pytest.approx(_solve(centred, kinds, once=False))
+    assert solve_components(centred, kinds, once=True) == pytest.approx(solve_components(centred, kinds, once=False))
 
 
 def test_the_jackknife_over_people_adds_up_single_ratings_where_nobody_rated_a_unit_twice(
@@ -122,10 +122,12 @@ def test_the_jackknife_over_people_adds_up_single_ratings_where_nobody_rated_a_u
     counts = count_ratings(groups.prompt, preference)
     value = np.searchsorted(counts.values, preference)
     cell = groups.evaluator * len(counts.counts) + groups.prompt
-    changes = _changes_by_person(counts, _coincidences(counts.counts), cell, value, groups.evaluators)
+    changes = changes_by_person(counts, coincidence_matrices(counts.counts), cell, value, groups.evaluators)
     given = np.zeros((groups.evaluators, *counts.counts.shape))
     np.add.at(given, (groups.evaluator, groups.prompt, value), 1)
-    left = [(_coincidences(counts.counts) - _coincidences(counts.counts - each)).sum(axis=0) for each in given]
+    left = [
+        (coincidence_matrices(counts.counts) - coincidence_matrices(counts.counts - each)).sum(axis=0) for each in given
+    ]
     assert changes == pytest.approx(np.array(left))
     # one rating given twice by one person hardly moves the interval, which is then found the long way
     twice = np.append(np.arange(300), 0)

@@ -209,7 +209,7 @@ def test_the_plan_keeps_what_evaluators_go_through(client: Client) -> None:
         "name": "Corgis", "prompt_set": prompts.pk, "subset_size": 40, "percentiles": "90, 50, 10", "per_stratum": 4,
         "seed": 0, "draw": "random", "deduplicate": "none", "near_duplicate_cosine": 0.95, "encoder": "demo",
         "checkpoint": "demo", "scheduler": "ddim", "steps": 4, "dtype": "float32", "batch_size": 4, "strength": 2,
-        "scales": "5, 10", "sfg_strength": 1, "trials_per_evaluator": 12, "quota": 3,
+        "scales": "5, 10", "sfg_strength": 1, "primary_comparison": 1, "trials_per_evaluator": 12, "quota": 3,
         "criterion1_name": "overall", "criterion1_question": "Which is better?",
         "criterion1_options": "1\n2\n3\n4\n5", "criteria_order": "together", "reasons_share": 1, "smallest_picture": 0,
         "confirm_answers": "on", "options_delay_ms": 500, "lease_minutes": 60,
