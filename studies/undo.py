@@ -24,7 +24,6 @@ from evenhand.studies.models import (
     Evaluator,
     Exclusion,
     Pair,
-    PromptSubset,
     Rating,
     Skip,
     Stage,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenhand.analysis.agreement import (
+    alpha_interval,
     changes_by_person,
     coincidence_matrices,
-    alpha_interval,
     count_ratings,
 )
 from evenhand.analysis.clustered import (
