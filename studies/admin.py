@@ -153,6 +153,12 @@ class RatingAdmin(ReadOnly):
     list_select_related = ("evaluator",)
 
 
+@admin.register(models.Replication)
+class ReplicationAdmin(ReadOnly):
+    list_display = ("study", "original_name", "bundle_root", "anonymous", "created_at")
+    list_select_related = ("study",)
+
+
 @admin.register(models.Exclusion)
 class ExclusionAdmin(ReadOnly):
     list_display = ("study", "evaluator", "rating_id", "reason", "made_by", "made_at", "lifted_at")

@@ -3,6 +3,7 @@
 from evenhand.studies.models.designs import AuditEvent, Batch, CheckPair, Comparison, Pair, Stage, Study, StudyVersion
 from evenhand.studies.models.images import Arm, Image, ImageScore, Recipe
 from evenhand.studies.models.prompts import Prompt, PromptSet, PromptSubset, SamplingRun, SubsetPrompt
+from evenhand.studies.models.replications import Replication
 from evenhand.studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Skip, Trial
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PromptSubset",
     "Rating",
     "Recipe",
+    "Replication",
     "SamplingRun",
     "Skip",
     "Stage",

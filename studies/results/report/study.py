@@ -19,6 +19,7 @@ from evenhand.studies.results.report.people import Behaviour, behaviour_of, chec
 from evenhand.studies.results.report.provenance import methods, provenance
 from evenhand.studies.results.report.ratings import TO_CHOICE, TO_SIDED, Ratings
 from evenhand.studies.results.report.records import POPULATIONS, PopulationError, Records, place_of, read_records
+from evenhand.studies.results.report.replication import replication_section
 from evenhand.studies.results.report.scores import davidson_scores
 from evenhand.studies.results.report.wording import finding_of, mark_of, marked, short_names
 
@@ -78,6 +79,7 @@ def compute_report(study: Study, *, population: str | None = None) -> dict[str, 
         "changes_after_closing": changes_after_closing(records),
         "people": people_of(records, ratings, behaviour, chosen & ~records.people.withdrawn),
         "finding": "; ".join(result["finding"] for result in results) if len(counting) else "No ratings yet",
+        "replication": replication_section(records, counting, names, population=population, interim=interim),
         "methods": methods(),
         "provenance": origin,
     }
