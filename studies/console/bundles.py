@@ -15,7 +15,7 @@ from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.access import study_of
 from evenhand.studies.bundle.writing import Download, folder_name
-from evenhand.studies.models import Study
+from evenhand.studies.models import Replication, Study
 
 LARGEST = 4 * 2**30  # bytes of a download; a larger bundle is written by the command
 ROOTS_SHOWN = 5
@@ -43,6 +43,7 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def bundle_context(study: Study) -> dict[str, Any]:
-    """Return what the study's page shows of its bundles: the latest that were written."""
-    events = study.events.filter(action=audit.BUNDLE).select_related("actor").order_by("-at")
-    return {"bundles": list(events[:ROOTS_SHOWN])}
+    """Return what the study's page shows: the latest bundles that were written, and the one that it was opened from."""
+    events = study.events.filter(action=audit.BUNDLE).order_by("-at")
+    replication = Replication.objects.filter(study=study).defer("ratings").first()
+    return {"bundles": list(events[:ROOTS_SHOWN]), "replication": replication}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from django.test import Client
 from django.urls import reverse
 
 from evenhand.studies.bundle import records
+from evenhand.studies.bundle.replicating import replicate
 from evenhand.studies.bundle.verify_bundle import verify_path
+from evenhand.studies.bundle.writing import export
 from evenhand.studies.console import bundles
 from evenhand.studies.image_store import image_path
+from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import AuditEvent, Study
 from tests.helpers.factories import make_admin, make_ready_study
-from tests.helpers.ratings import queries_of
+from tests.helpers.ratings import always, invite, queries_of, rate_booklet
 
 pytestmark = pytest.mark.django_db
 
@@ -105,3 +109,24 @@ def test_the_queries_do_not_grow_with_the_study(console: Client, ada: User) -> N
         return queries_of(lambda: console.post(address(study)).getvalue())
 
     assert download(large) == download(small) < 80
+
+
+def test_the_page_of_a_replication_says_of_what_and_shows_both(console: Client, ada: User, tmp_path: Path) -> None:
+    original = make_ready_study(owner=ada, name="Original")
+    open_study(original)
+    rate_booklet(invite(original, "grace"), always(2))
+    root = export(original, tmp_path / "x").root
+    new = replicate(tmp_path / "x", name="Again", owner=ada)
+    page = console.get(reverse("console:study", args=[new.pk])).content.decode()
+    assert "This study replicates <strong>“Original”</strong>" in page
+    assert root[:12] in page
+    open_study(new)
+    rate_booklet(invite(new, "heidi"), always(-2))
+    page = " ".join(console.get(reverse("console:study", args=[new.pk])).content.decode().split())
+    assert "Beside “Original”" in page
+    assert "The original was not closed yet when its bundle was written." in page
+    nets = re.findall(r'<th scope="row">(original|replication|both pooled)</th>.*?<td class="number"> ([+−\d]+)', page)
+    assert nets == [("original", "+100"), ("replication", "−100"), ("both pooled", "0")] * 2
+    other = console.get(reverse("console:study", args=[original.pk])).content.decode()
+    assert "replicates" not in other
+    assert "Beside" not in other
