@@ -24,6 +24,7 @@ from evenhand.analysis.agreement import (
     krippendorff_alpha,
     pass_rate,
     percent_agreement,
+    study_pass_rate,
 )
 from evenhand.analysis.clustered import clusters, mean_estimate
 from evenhand.analysis.simulated_study import Design, matched_model, simulate_study
@@ -206,20 +207,33 @@ def test_the_interval_of_alpha_is_that_of_three_jackknives(level: str) -> None:
     found = alpha_interval(units, ratings, people, level=level)
     alpha = alpha_of_counts(count_ratings(units, ratings), level)
 
-    def variance(labels: NDArray) -> float:
+    def jackknife(labels: NDArray) -> NDArray:
         names = np.unique(labels)
         each = np.array(
             [alpha_of_counts(count_ratings(units[labels != name], ratings[labels != name]), level) for name in names]
         )
-        return float((len(names) - 1) / len(names) * ((each - each.mean()) ** 2).sum())
+        most = len(names) - 1
+        return np.array([most * (each.mean() - alpha), most / len(names) * ((each - each.mean()) ** 2).sum()])
 
-    of_units = variance(units)
-    expected = max(of_units + variance(people) - variance(np.arange(len(units))), of_units)
-    reach = 2.0227 * math.sqrt(expected) / (1 - alpha)  # t of 39 degrees of freedom
+    of_units = jackknife(units)
+    bias, variance = of_units + jackknife(people) - jackknife(np.arange(len(units)))
+    reach = 2.200985 * math.sqrt(max(variance, of_units[1])) / (1 - alpha + bias)  # t of 11 degrees of freedom
     assert found.alpha == pytest.approx(alpha)
     assert (found.units, found.rated_twice, found.reason) == (40, 40, "")
-    assert math.log((1 - found.low) / (1 - found.high)) == pytest.approx(2 * reach, rel=1e-3)
+    assert math.log((1 - found.low) / (1 - found.high)) == pytest.approx(2 * reach, rel=1e-5)
+    assert math.sqrt((1 - found.low) * (1 - found.high)) == pytest.approx(1 - alpha + bias, rel=1e-6)
     assert found.low < alpha < found.high < 1
+
+
+def test_alpha_of_few_evaluators_who_differ_falls_short_and_the_interval_knows() -> None:
+    """5 × 51 ratings: α is 0.05 too small on average, and of the misses few lie below the truth."""
+    model, rng = matched_model([0.02, 0.17, 0.21, 0.42, 0.18], 0.25, 0.15), np.random.default_rng(7)
+    many = simulate_study(Design(400, 40, 1500), model, rng)
+    true = alpha_of_counts(count_ratings(many.prompt, many.preference))
+    studies = [simulate_study(Design(5, 51, 150), model, rng) for _ in range(150)]
+    found = [alpha_interval(each.prompt, each.preference, each.evaluator) for each in studies]
+    assert np.mean([each.alpha for each in found]) == pytest.approx(true - 0.05, abs=0.03)
+    assert np.mean([each.high < true for each in found]) < 0.08
 
 
 def test_the_interval_holds_alpha_as_often_as_it_says() -> None:
@@ -259,6 +273,11 @@ def test_no_interval_of_alpha_has_a_reason(units: list, ratings: list, reason: s
     assert math.isnan(found.high)
 
 
+def test_one_evaluator_has_no_interval_of_alpha() -> None:
+    found = alpha_interval([1, 1, 2, 2, 3], [0, 1, 2, 2, 1], [7] * 5)
+    assert "of one evaluator" in found.reason
+
+
 def test_repeats_are_compared_by_side_and_distance() -> None:
     first, second = np.array([2, 1, 0, -1, -2, 0, 1, 1]), np.array([1, 1, 0, 1, -2, 2, 2, -1])
     groups = clusters([1, 1, 2, 2, 3, 3, 4, 4], range(8))
@@ -288,6 +307,30 @@ def test_attention_rates_have_wilson_s_interval() -> None:
     assert pass_rate(0, 0).reason == "there are no checks"
     with pytest.raises(AgreementError, match="3 checks of 2"):
         pass_rate(3, 2)
+
+
+def test_checks_of_people_who_fail_alike_tell_less() -> None:
+    """Ten people of three checks: one failed all, so 27 of 30 passed; as if independent, ±10 points."""
+    found, alone = study_pass_rate([3] * 9 + [0], [3] * 10), pass_rate(27, 30)
+    assert found.estimate == alone.estimate == 0.9
+    # G/(G − 1) Σ (x_g − 3p)² / N² = 10/9 · (9·0.3² + 2.7²) / 900 = 0.01, and p (1 − p) / 0.01 = 9 checks' worth
+    assert found.standard_error == pytest.approx(0.1)
+    assert found.degrees_of_freedom == 9
+    assert found.low < alone.low < alone.high < found.high
+    spread = study_pass_rate([2, 2, 2, 3, 3, 3, 3, 3, 3, 3], [3] * 10)
+    assert spread.high - spread.low < found.high - found.low
+    everybody = study_pass_rate([3] * 10, [3] * 10)
+    assert (everybody.high, everybody.standard_error) == (1, 0)
+    assert 0.5 < everybody.low < pass_rate(30, 30).low
+
+
+def test_one_person_s_checks_are_a_pass_rate_of_their_own() -> None:
+    assert study_pass_rate([0, 2], [0, 3]) == pass_rate(2, 3)
+    assert study_pass_rate([], []).reason == "there are no checks"
+    with pytest.raises(AgreementError, match="no numbers of the same people"):
+        study_pass_rate([3], [2])
+    with pytest.raises(AgreementError, match="no numbers of the same people"):
+        study_pass_rate([3], [3, 3])
 
 
 def test_bad_ratings_of_units_are_named() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evenhand.analysis.agreement import consistency, pass_rate
+from evenhand.analysis.agreement import consistency, study_pass_rate
 from evenhand.analysis.clustered import clusters
 from evenhand.studies.results import flags
 from evenhand.studies.results.report.answers import ATTENTION, MAIN, REPEAT, Answers
@@ -105,11 +105,12 @@ def _straight_lines(answers: Answers, who: Numbers, size: int) -> dict[int, str]
 
 def checks_of(behaviour: Behaviour, chosen: NDArray[np.bool_]) -> dict[str, Any]:
     """Return how many attention checks the chosen evaluators passed, and how many of them failed one."""
-    checks, failed = int(behaviour.checks[chosen].sum()), int(behaviour.failed[chosen].sum())
+    each = behaviour.checks[chosen]
+    checks, failed = int(each.sum()), int(behaviour.failed[chosen].sum())
     return {
         "n": checks,
         "passed": checks - failed,
-        "pass_rate": interval(pass_rate(checks - failed, checks), interim=False),
+        "pass_rate": interval(study_pass_rate(each - behaviour.failed[chosen], each), interim=False),
         "evaluators": int((behaviour.checks[chosen] > 0).sum()),
         "evaluators_failed": int((behaviour.failed[chosen] > 0).sum()),
     }
