@@ -25,6 +25,7 @@ from evenhand.studies.models import (
     Exclusion,
     Pair,
     Rating,
+    Replication,
     Skip,
     Stage,
     Study,
@@ -169,6 +170,7 @@ def _delete_made(study: Study) -> None:
     Pair.objects.filter(comparison__study=study).delete()
     CheckPair.objects.filter(study=study).delete()
     Comparison.objects.filter(study=study).delete()
+    Replication.objects.filter(study=study).delete()  # what is made anew is nobody's replication
     Stage.objects.filter(study=study).delete()
     subset = study.subset
     Study.objects.filter(pk=study.pk).update(subset=None, recipe=None)

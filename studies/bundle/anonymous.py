@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -55,19 +56,27 @@ def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:
 
 
 def csv_rows(lines: Iterable[str], naming: Naming) -> Iterator[str]:
-    """Yield the CSV anew: columns that are safe, pseudonyms, seconds since the consent; people in their new order."""
+    """Yield the CSV anew: columns that are safe, pseudonyms, seconds since the consent; people in their new order.
+
+    The rows wait in a temporary file, so that memory holds no more than their places.
+    """
     reader = csv.reader(_records(lines))
     head = next(reader)
     places = {name: head.index(name) for name in KEPT if name in head}
     evaluator_column = head.index("evaluator")
     people = {f"e{pk}": pk for pk in naming.evaluators}
-    rows: dict[int, list[list[str]]] = {}
-    for row in reader:
-        pk = people[row[evaluator_column]]
-        rows.setdefault(pk, []).append([_cell(name, row[place], pk, naming) for name, place in places.items()])
-    yield _line(list(places))
-    for pk in sorted(rows, key=lambda pk: naming.evaluators[pk]):
-        yield from map(_line, rows[pk])
+    rows: dict[int, list[tuple[int, int]]] = {}  # of each evaluator, where a row begins, and its bytes
+    with tempfile.TemporaryFile() as spool:
+        for row in reader:
+            pk = people[row[evaluator_column]]
+            line = _line([_cell(name, row[place], pk, naming) for name, place in places.items()]).encode()
+            rows.setdefault(pk, []).append((spool.tell(), len(line)))
+            spool.write(line)
+        yield _line(list(places))
+        for pk in sorted(rows, key=lambda pk: naming.evaluators[pk]):
+            for start, length in rows[pk]:
+                spool.seek(start)
+                yield spool.read(length).decode()
 
 
 def _records(lines: Iterable[str]) -> Iterator[str]:

@@ -22,7 +22,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 SUMS = "SHA256SUMS"
 FORMAT, FORMAT_VERSION = "evenhand-bundle", 1
@@ -261,6 +261,15 @@ def known(names: Iterable[Any], name: Any, kind: str) -> Problems:
         yield f"{kind} {name!a} is not there"
 
 
+class Answer(NamedTuple):
+    """What is compared with the CSV of a rating in a chain. ``corrects``: the key of an earlier one."""
+
+    trial: str
+    choice: int
+    counted: bool
+    corrects: str | None
+
+
 class Content:
     """What the records of a bundle say. Its methods yield problems, and note what later ones compare with."""
 
@@ -281,7 +290,7 @@ class Content:
         self.booklets: dict[str, str | None] = {}  # its evaluator
         self.trials: dict[str, tuple[str | None, int, str]] = {}  # evaluator, position, kind
         self.versions: dict[int, str] = {}  # hash of the configuration
-        self.answers: dict[tuple[str, str], Record] = {}  # by public id and key
+        self.answers: dict[tuple[str, str], Answer] = {}  # by public id and key
         self.root = ""
 
     def problems(self) -> Problems:
@@ -411,13 +420,13 @@ class Content:
 
     def _written(self) -> Counter[tuple[object, ...]]:
         """Return what the CSV must hold, by the chains."""
-        corrected = {(person, rating["corrects"]) for (person, _), rating in self.answers.items()}
+        corrected = {(person, rating.corrects) for (person, _), rating in self.answers.items()}
         return Counter(
             (
-                *map(str, self.trials.get(rating["trial"], ())),
-                str(rating["choice"]),
+                *map(str, self.trials.get(rating.trial, ())),
+                str(rating.choice),
                 "true" if key in corrected else "false",
-                "true" if rating["counted"] else "false",
+                "true" if rating.counted else "false",
             )
             for key, rating in self.answers.items()
         )
@@ -435,7 +444,7 @@ class Chains:
         content = self.content
         yield from content.each("chain.jsonl", self._row)
         for (person, key), rating in content.answers.items():
-            if rating["corrects"] is not None and (person, rating["corrects"]) not in content.answers:
+            if rating.corrects is not None and (person, rating.corrects) not in content.answers:
                 yield f"chain.jsonl: rating {key} corrects one that is not there"
         lines = (f"{person} {sha256}\n" for person, (_, sha256) in self.ends.items())
         content.root = hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -473,7 +482,8 @@ class Chains:
             yield f"its trial {rating['trial']!a} is another evaluator's"
         yield from known(content.versions.values(), rating["version"], "version")
         yield from known((-2, -1, 0, 1, 2), rating["choice"], "choice")
-        yield from once(content.answers, (row["evaluator"], rating["key"]), "rating", rating)
+        answer = Answer(*(rating[name] for name in Answer._fields))
+        yield from once(content.answers, (row["evaluator"], rating["key"]), "rating", answer)
 
 
 # ------------------------------------------------------------------------------ the whole

@@ -23,6 +23,7 @@ from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import AuditEvent, Evaluator, Image, Pair, PromptSet, Rating, Replication, Study, Trial
 from evenhand.studies.results.report import counting_ratings, study_report
 from evenhand.studies.results.report.replication import replication_of
+from evenhand.studies.undo import delete_study, return_to_draft
 from tests.helpers.bundles import rated_study, sum_again
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate_booklet
@@ -300,3 +301,12 @@ def test_records_of_the_original_are_left_alone(study: Study, bundle: Path, bell
     before = state()
     replicate(bundle, name="Again", owner=bella)
     assert state() == before
+
+
+def test_a_replication_that_returns_to_its_draft_is_none_any_more(bundle: Path, bella: Any) -> None:
+    new = replicate(bundle, name="Again", owner=bella)
+    return_to_draft(new, actor=bella)
+    assert not Replication.objects.exists()
+    again = replicate(bundle, name="Once more", owner=bella)
+    delete_study(again, actor=bella)
+    assert not Study.objects.filter(name="Once more").exists()
