@@ -71,6 +71,7 @@ class Procedure:
     minutes: float = 0.0  # how long taking part is said to take; 0: measured
     contact: str = ""
     approval: str = ""  # the ethics board's number
+    recruitment: str = ""  # who evaluators are and how they are found, for the printed report; no evaluator reads it
     minimum_age: int = 0  # confirmed with the consent; 0: not asked
     debriefing: str = ""
     panel: str = PRESETS["prolific"].name  # as evaluators read it; empty: no name

@@ -25,6 +25,7 @@ REVISABLE = (
     "approval",
     "debriefing",
     "payment",
+    "recruitment",
     "minutes",
     "skips_are_paid",
     "completion_code",

@@ -20,6 +20,8 @@ from evenhand.studies.procedure import (
     questions_text,
 )
 
+RECRUITMENT = "Who evaluators are, and how they are found"
+
 
 class ProcedureFields(CriteriaFields, PanelFields):
     """Fields with the paper's study as defaults: thirty pairs per evaluator, and no others."""
@@ -94,6 +96,12 @@ class ProcedureFields(CriteriaFields, PanelFields):
         widget=forms.Textarea(attrs=LINES),
         help_text="What is paid, and what happens to it when somebody stops early; on the first page.",
     )
+    recruitment = TextField(
+        required=False,
+        label=RECRUITMENT,
+        widget=forms.Textarea(attrs=LINES),
+        help_text="For the printed report: “students of our department, by a mailing list”. No evaluator reads it.",
+    )
     skips_are_paid = forms.BooleanField(
         required=False,
         initial=True,
@@ -121,7 +129,7 @@ class ProcedureFields(CriteriaFields, PanelFields):
             ("introduction", "practice_trials", "comprehension", "attention_checks", "repeats", "break_every"),
         ),
         ("Ethics", ("consent", "contact", "approval", "minimum_age", "debriefing")),
-        ("Payment and time", ("payment", "skips_are_paid", "minutes")),
+        ("Payment, time and people", ("payment", "skips_are_paid", "minutes", "recruitment")),
         *PanelFields.panel_groups,
     )
 

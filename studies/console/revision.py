@@ -16,6 +16,7 @@ from evenhand.studies.access import study_of
 from evenhand.studies.configuration import ConfigurationError
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm, Conflict
 from evenhand.studies.console.panel_fields import EndFields, minutes_field
+from evenhand.studies.console.procedure_fields import RECRUITMENT
 from evenhand.studies.console.text_field import LINES, TextField
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Study
@@ -39,6 +40,7 @@ class RevisionForm(ConcurrentEditForm, EndFields):
     approval = forms.CharField(required=False, label="Ethics approval")
     debriefing = TextField(required=False)
     payment = TextField(required=False, widget=forms.Textarea(attrs=LINES))
+    recruitment = TextField(required=False, label=RECRUITMENT, widget=forms.Textarea(attrs=LINES))
     minutes = minutes_field()
     skips_are_paid = forms.BooleanField(required=False, label="Skipped pairs are paid like answered ones")
     completion_code = forms.CharField(required=False)
@@ -57,6 +59,7 @@ class RevisionForm(ConcurrentEditForm, EndFields):
         "approval",
         "debriefing",
         "payment",
+        "recruitment",
         "minutes",
         "skips_are_paid",
         "completion_code",

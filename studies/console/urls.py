@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from evenhand.studies.console import bundles, checks, downloads, evaluators, revision, sampling, undo, views
+from evenhand.studies.console import bundles, checks, downloads, evaluators, printed, revision, sampling, undo, views
 
 app_name = "console"
 
@@ -24,6 +24,7 @@ urlpatterns = [
     path("studies/<int:pk>/manage/", undo.manage, name="manage"),
     path("studies/<int:pk>/copy/", undo.copy, name="copy"),
     path("studies/<int:pk>/delete/", undo.delete, name="delete"),
+    path("studies/<int:pk>/printed/", printed.printed, name="printed"),
     path("studies/<int:pk>/pairs/", views.pairs, name="pairs"),
     path("studies/<int:pk>/checks/", checks.checks, name="checks"),
     path("studies/<int:pk>/checks/<int:number>/", checks.exchange, name="exchange_check"),

@@ -1,0 +1,186 @@
+"""Write a methods paragraph from the record, to be shortened and put into a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.criteria import Criterion
+from evenhand.studies.models import Study
+from evenhand.studies.results.report.wording import plural
+from evenhand.studies.templatetags.evenhand import p_value, points
+
+ORDINALS = {1: "st", 2: "nd", 3: "rd"}
+
+
+def methods_paragraph(study: Study, configuration: StudyConfiguration, report: Mapping[str, Any]) -> list[str]:
+    """Return the sentences on prompts, pictures, people and statistics, one paragraph each."""
+    return [
+        _prompts(study, configuration),
+        _pictures(study, configuration),
+        _people(configuration, report),
+        _answers(configuration),
+        _statistics(configuration, report),
+    ]
+
+
+def _prompts(study: Study, configuration: StudyConfiguration) -> str:
+    source = study.prompt_set
+    around = listed([ordinal(p) for p in sorted(configuration.percentiles, reverse=True)])
+    final = configuration.per_stratum * len(configuration.percentiles)
+    drawn = "at random" if configuration.draw == "random" else "to represent the whole set"
+    repeated = {
+        "none": "",
+        "exact": " after equal prompts were left out once",
+        "near": " after near copies were left out",
+    }
+    return (
+        f"From “{source.name}” ({plural(source.count, 'prompt')}) {configuration.subset_size:,} were drawn {drawn} "
+        f"(seed {configuration.seed}){repeated[configuration.deduplicate]}, a size whose Fréchet distance to the whole "
+        f"set was computed on CLIP text features. Of these, the {final:,} used here lie around the {around} "
+        f"percentile{'s' if len(configuration.percentiles) > 1 else ''} of the CLIP score "
+        f"({configuration.encoder_name}) of the baseline’s picture, {configuration.per_stratum} in each stratum."
+    )
+
+
+def _pictures(study: Study, configuration: StudyConfiguration) -> str:
+    recipe = study.recipe
+    made = f"{recipe.width}×{recipe.height} pixels, {recipe.dtype}" if recipe else configuration.dtype
+    revision = f", revision {recipe.revision[:12]}" if recipe and recipe.revision else ""
+    candidates = listed([arm_label(each) for each in configuration.candidates])
+    return (
+        f"Pictures were made by {configuration.checkpoint}{revision} with the scheduler {configuration.scheduler}, "
+        f"{configuration.steps} iterations, {made}. The baseline is {arm_label(configuration.baseline)}; it was "
+        f"compared with {candidates}. Both pictures of a pair come from one prompt and one seed."
+    )
+
+
+def _people(configuration: StudyConfiguration, report: Mapping[str, Any]) -> str:
+    evaluators, dates = report["evaluators"], report["provenance"]["dates"]
+    simulated = report["mark"] and f" These ratings are {report['mark']}: they are no people’s."
+    during = (
+        f" between {dates['opened'][:10]} and {dates['closed'][:10]}" if dates["opened"] and dates["closed"] else ""
+    )
+    recruited = f" ({configuration.recruitment.strip().rstrip('.')})" if configuration.recruitment.strip() else ""
+    sentences = [
+        f"{plural(evaluators['rated'], 'evaluator')}{recruited} gave {plural(report['n'], 'rating')} that "
+        f"count{during}; each was dealt up to {plural(configuration.trials_per_evaluator, 'pair')}, balanced over "
+        f"pairs, comparisons, strata and sides.{simulated or ''}"
+    ]
+    before = [
+        text
+        for text, there in (
+            ("instructions with an example", configuration.introduction),
+            (plural(configuration.practice_trials, "practice pair") + " with feedback", configuration.practice_trials),
+            (plural(len(configuration.comprehension), "question") + " about the task", configuration.comprehension),
+        )
+        if there
+    ]
+    if before:
+        sentences.append(f"Before the pairs came {listed(before)}.")
+    among = [
+        plural(count, noun)
+        for count, noun in (
+            (configuration.attention_checks, "attention check"),
+            (configuration.repeats, "repeated pair"),
+        )
+        if count
+    ]
+    if among:
+        sentences.append(f"Among the pairs stood {listed(among)} a person, which are no part of the results.")
+    sentences.append(left_out_sentence(report))
+    return " ".join(sentences)
+
+
+def _answers(configuration: StudyConfiguration) -> str:
+    several = len(configuration.criteria) > 1
+    order = " in runs of their own" if configuration.runs else " one after the other of each pair"
+    asked = "; ".join(_asked(each, several) for each in configuration.criteria)
+    extra = (
+        f" A sixth option, “{configuration.both_bad_option}”, counts as no preference."
+        if configuration.both_bad_option
+        else ""
+    )
+    return (
+        f"Two pictures were shown side by side under their prompt, without the arms’ names, on neutral grey. "
+        f"{'The questions' if several else 'The question'}{order if several else ''}: {asked}.{extra} "
+        f"Options opened {configuration.options_delay_ms} ms after both pictures were visible; the last answer "
+        f"{'could' if configuration.allow_correction else 'could not'} be corrected."
+    )
+
+
+def _asked(criterion: Criterion, several: bool) -> str:
+    name = f"{criterion.name}, " if several else ""
+    options = listed([f"“{option}”" for option in criterion.options])
+    return f"{name}“{criterion.question}” with {options}"
+
+
+def _statistics(configuration: StudyConfiguration, report: Mapping[str, Any]) -> str:
+    level = f"{100 * report['level']:.0f} %"
+    primary = report["primary"]
+    sentences = [
+        f"Preferences are coded −2 … 2 towards the candidate. Shares, the net preference (candidate minus baseline) "
+        f"and the mean carry {level} intervals that are robust to clustering by evaluator and by prompt at once "
+        f"(Cameron, Gelbach & Miller 2011), with Student’s t and, as degrees of freedom, the smaller number of "
+        f"clusters less one; intervals of shares are Wilson’s at the effective number of ratings."
+    ]
+    if len(configuration.candidates) > 1:
+        sentences.append("p-values of the comparisons are adjusted by Holm’s method within each criterion.")
+    if primary is not None:
+        first = report["comparisons"][primary["index"]]
+        sentences.append(
+            f"The primary outcome, fixed in the plan before the first rating, is the net preference for "
+            f"{first['candidate']} over {first['baseline']} by the criterion “{first['criterion']}”."
+        )
+    if configuration.equivalence_margin:
+        sentences.append(
+            f"Two arms count as equally good where two one-sided tests place the net preference within "
+            f"±{configuration.equivalence_margin:g} points, a margin set before the study was opened."
+        )
+    sentences.append("Agreement is Krippendorff’s α for ordinal data, with pairs as units.")
+    return " ".join(sentences)
+
+
+def left_out_sentence(report: Mapping[str, Any]) -> str:
+    """Say how many evaluators were left out and why, and how many withdrew."""
+    out = report["left_out"]
+    reasons = listed([f"{each['n']} ({each['reason']})" for each in out["reasons"]])
+    were = "was" if out["evaluators"] == 1 else "were"
+    people = "1 person" if out["withdrawn"] == 1 else f"{out['withdrawn']} people"
+    return (
+        f"{plural(out['evaluators'], 'evaluator')} of {out['of']} {were} left out{f': {reasons}' if reasons else ''}; "
+        f"{people} withdrew."
+    )
+
+
+def net_sentence(comparison: Mapping[str, Any]) -> str:
+    """State a comparison's net preference with interval and p-values, as far as they are there."""
+    net, holm = comparison["net_share"], comparison["holm"]
+    parts = [f"Net preference for the candidate {points(net['estimate'])} points"]
+    if net["low"] is not None:
+        parts.append(f"95 % interval {points(net['low'])} to {points(net['high'])}")
+    if net["p"] is not None:
+        adjusted = f", adjusted (Holm) {p_value(holm['adjusted_p'])}" if holm["comparisons"] > 1 else ""
+        parts.append(f"{p_value(net['p'])}{adjusted}")
+    reason = f" There is no interval: {comparison['no_interval']}." if comparison["no_interval"] else ""
+    return f"{', '.join(parts)}.{reason}"
+
+
+def change_sentence(change: Mapping[str, Any]) -> str:
+    """State a change that was made after the study had been closed."""
+    reason = f", “{change['reason']}”" if change["reason"] else ""
+    return f"{change['at'][:10]}: {change['change']}, {change['evaluator']}{reason}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts as a sentence does: “a, b and c”."""
+    return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def ordinal(number: float) -> str:
+    """Write a percentile’s number: 90th, 1st, 97.5th."""
+    whole = int(number)
+    if number != whole or whole % 100 in (11, 12, 13):
+        return f"{number:g}th"
+    return f"{whole}{ORDINALS.get(whole % 10, 'th')}"
