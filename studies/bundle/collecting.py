@@ -29,7 +29,7 @@ from evenhand.studies.bundle.texts import texts
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Pair, Rating, Study, SubsetPrompt
+from evenhand.studies.models import Pair, Rating, Replication, Study, SubsetPrompt
 from evenhand.studies.rating import chain
 from evenhand.studies.results import figures
 from evenhand.studies.results.export import codebook, csv_lines
@@ -250,6 +250,7 @@ def _description(
     """Return ``bundle.json``: what the bundle is and what it counts."""
     current = study.current_version
     assert current is not None
+    replication = Replication.objects.filter(study=study).defer("ratings").first()
     made_at = {} if naming.anonymous else {"made_at": timezone.now().isoformat(timespec="seconds")}
     return {
         "format": verify_bundle.FORMAT,
@@ -257,6 +258,9 @@ def _description(
         "anonymous": naming.anonymous,
         **made_at,
         "study": {"name": study.name, "state": study.state, "criteria": len(configuration_of(study).criteria)},
+        "replicates": {"study": replication.original_name, "bundle_root": replication.bundle_root}
+        if replication
+        else None,
         "current_version": current.number,
         "versions": versions,
         "emptied_settings": list(anonymity.EMPTIED) if naming.anonymous else [],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import PurePath
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
@@ -97,9 +97,14 @@ def _without_folders(provenance: Record) -> Record:
     return provenance | {"checkpoint": public_name(checkpoint)} if isinstance(checkpoint, str) else provenance
 
 
-def public_name(checkpoint: str) -> str:
-    """Return a checkpoint's or encoder's name without the folders of a machine's path, which may name its user."""
-    return PurePath(checkpoint).name if checkpoint.startswith(("/", "~", "\\")) or ":" in checkpoint else checkpoint
+def public_name(name: str) -> str:
+    """Return a checkpoint's or encoder's name without the folders of a machine's path, which may name its user.
+
+    A hub's id, which has an owner and one slash, stays as it is.
+    """
+    parts = [part for part in re.split(r"[\\/]+", name) if part]
+    is_path = name.startswith((".", "~", "/", "\\")) or ":" in name or len(parts) > 2
+    return parts[-1] if is_path and parts else name
 
 
 def pairs(study: Study) -> Iterator[Record]:

@@ -27,7 +27,7 @@ from evenhand.studies.results.report import study_report
 from tests.helpers.bundles import REMARK, SECRETS, rate, rated_study
 from tests.helpers.factories import make_draft, make_ready_study
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 
 def lines(bundle: Path, name: str) -> list[dict[str, Any]]:
@@ -61,6 +61,7 @@ def test_a_bundle_holds_the_study(study: Study, bundle: Path) -> None:
     assert provenance["bundle_made_with"].keys() >= {"evenhand", "python", "numpy", "Django"}
 
 
+@pytest.mark.database
 def test_every_picture_is_there_once_under_its_hash(study: Study, bundle: Path) -> None:
     shown = set(records.images_of(study).values_list("sha256", flat=True))
     assert {path.stem for path in (bundle / "pictures").iterdir()} == shown
@@ -68,6 +69,7 @@ def test_every_picture_is_there_once_under_its_hash(study: Study, bundle: Path) 
         assert path.read_bytes() == image_path(path.stem).read_bytes()
 
 
+@pytest.mark.database
 def test_the_trials_say_who_was_shown_what(study: Study, bundle: Path) -> None:
     booklets = {row["booklet"]: row for row in lines(bundle, "booklets.jsonl")}
     rows = {row["trial"]: row for row in lines(bundle, "trials.jsonl")}
@@ -86,6 +88,7 @@ def test_the_trials_say_who_was_shown_what(study: Study, bundle: Path) -> None:
     assert all(rows[row["repeat_of"]]["candidate_side"] != row["candidate_side"] for row in repeats)
 
 
+@pytest.mark.database
 def test_the_chain_is_all_there(study: Study, bundle: Path) -> None:
     rows = lines(bundle, "chain.jsonl")
     assert len(rows) == Rating.objects.filter(evaluator__study=study).count()
@@ -123,6 +126,7 @@ def test_the_anonymous_form_leads_back_to_nobody(study: Study, bundle: Path, ano
     assert len(in_the_open_form) > len(traces) / 2  # so the search itself finds what is there
 
 
+@pytest.mark.database
 def test_the_anonymous_form_says_the_same_of_the_ratings(bundle: Path, anonymous: Path) -> None:
     def answers(path: Path) -> list[tuple[str, ...]]:
         with (path / "ratings.csv").open(encoding="utf-8", newline="") as file:
@@ -257,6 +261,7 @@ def test_a_study_that_nobody_rated_has_a_bundle(tmp_path: Path) -> None:
     assert "0 ratings" in result.summary()
 
 
+@pytest.mark.database
 @pytest.mark.django_db(transaction=True)
 def test_answers_that_come_meanwhile_do_not_tear_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Somebody rates between two files; the bundle shows the study as it was before, and the answers are stored."""
@@ -286,3 +291,21 @@ def test_answers_that_come_meanwhile_do_not_tear_it(monkeypatch: pytest.MonkeyPa
     assert Rating.objects.count() == before + 2  # an answer and its correction
     assert verify_bundle.verify_path(tmp_path / "x").problems == []
     assert len(lines(tmp_path / "x", "chain.jsonl")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [
+        ("demo", "demo"),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+        ("ViT-g-14/laion2b_s12b_b42k", "ViT-g-14/laion2b_s12b_b42k"),
+        ("/somewhere/ada/models/sd15/", "sd15"),
+        ("~/models/sd15", "sd15"),
+        ("../ada/sd15", "sd15"),
+        ("ada/models/sd15", "sd15"),
+        ("C:\\ada\\sd15", "sd15"),
+        ("/", "/"),
+    ],
+)
+def test_a_machines_folders_are_cut_off_and_hub_ids_are_not(name: str, public: str) -> None:
+    assert records.public_name(name) == public

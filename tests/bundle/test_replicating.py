@@ -28,7 +28,7 @@ from tests.helpers.bundles import rated_study, sum_again
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate_booklet
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 SHOWN = {
     "place": F("position"),
@@ -55,6 +55,7 @@ def bella(db: None) -> Any:
     return make_admin("bella")
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_the_same_is_shown_to_other_people(study: Study, bella: Any, tmp_path: Path, form: str) -> None:
     target = tmp_path / ("x.zip" if form == "zip" else "x")
@@ -74,6 +75,7 @@ def test_the_same_is_shown_to_other_people(study: Study, bella: Any, tmp_path: P
     assert event.detail["bundle_root"] == root
 
 
+@pytest.mark.database
 def test_pairs_scores_and_wording_are_the_same(study: Study, bundle: Path, bella: Any) -> None:
     new = replicate(bundle, name="Again", owner=bella)
 
@@ -106,6 +108,7 @@ def test_pictures_are_imported_by_their_hash(
         assert image_path(row.sha256).read_bytes() == (bundle / "pictures" / f"{row.sha256}.png").read_bytes()
 
 
+@pytest.mark.database
 def test_further_booklets_are_those_that_the_original_would_have(study: Study, bundle: Path, bella: Any) -> None:
     new = replicate(bundle, name="Again", owner=bella)
     for each in (study, new):
@@ -147,6 +150,7 @@ def test_two_replications_stand_beside_each_other(bundle: Path, bella: Any) -> N
         replicate(bundle, name="Again", owner=bella)
 
 
+@pytest.mark.database
 def test_criteria_of_one_pair_stay_together(bella: Any, tmp_path: Path) -> None:
     from evenhand.studies.criteria import PRESETS
 
@@ -168,6 +172,7 @@ def table(study: Study) -> list[tuple[int, int, str, int]]:
     return [(r.trial.pair.comparison_id, r.preference, r.trial.pair.prompt.text, r.evaluator_id) for r in rows]  # type: ignore[union-attr, misc]
 
 
+@pytest.mark.database
 def test_the_report_shows_original_replication_and_both(bella: Any, tmp_path: Path) -> None:
     """The numbers are those of the ratings written down together, computed apart from the report."""
     study = make_ready_study(name="Shapes")
@@ -205,6 +210,7 @@ def test_the_report_shows_original_replication_and_both(bella: Any, tmp_path: Pa
     json.dumps(section)
 
 
+@pytest.mark.database
 def test_only_ratings_that_count_are_taken_over(study: Study, bundle: Path, bella: Any) -> None:
     """Not those of Heidi, Ivan and Judy, nor practice, checks, repeats and corrected answers."""
     new = replicate(bundle, name="Again", owner=bella)
@@ -303,6 +309,7 @@ def test_records_of_the_original_are_left_alone(study: Study, bundle: Path, bell
     assert state() == before
 
 
+@pytest.mark.database
 def test_a_replication_that_returns_to_its_draft_is_none_any_more(bundle: Path, bella: Any) -> None:
     new = replicate(bundle, name="Again", owner=bella)
     return_to_draft(new, actor=bella)

@@ -70,6 +70,14 @@ def test_a_study_goes_out_and_comes_back(live_server: LiveServer, tmp_path: Path
     assert found[1] == found[3]
     assert 0 < int(found[1]) < int(found[2]) < generated  # the first subset's other pictures are not in the bundle
 
+    anonymous = tmp_path / "anonymous"
+    run("export_bundle", study.name, to=anonymous, anonymous=True, verbosity=0)
+    assert "1 of 18 generated pictures were made again: 1 with equal" in run(
+        "verify_bundle", anonymous, remake="1", checkpoint="demo"
+    )
+    with pytest.raises(CommandError, match="1 problem"):
+        run("verify_bundle", anonymous, remake="1", checkpoint=str(tmp_path), stderr=io.StringIO())
+
     make_admin("bella")
     run("replicate", path, name="Replication", owner="bella", verbosity=0)
     new = Study.objects.get(name="Replication")
@@ -86,6 +94,8 @@ def test_a_study_goes_out_and_comes_back(live_server: LiveServer, tmp_path: Path
     again = tmp_path / "replication"
     run("export_bundle", new.name, to=again, verbosity=0)
     assert "every chain holds" in run("verify_bundle", again)
+    about = json.loads((again / "bundle.json").read_text(encoding="utf-8"))
+    assert about["replicates"] == {"study": "Original", "bundle_root": root}
 
     # A picture that somebody has touched up, with every checksum made to fit, is found when it is made again.
     told = forge(again)
