@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from evenhand.errors import InputError
 from evenhand.studies.bundle.records import Record
 from evenhand.studies.bundle.verify_bundle import Bundle, rows
+from evenhand.studies.models import Recipe
+from evenhand.studies.pipeline import model_cache
 
 LARGEST_PICTURE = 2**28  # bytes
 
@@ -57,12 +59,28 @@ def choice(bundle: Bundle, share: Share, seed: int) -> tuple[list[Record], int]:
 
 
 def remade(bundle: Bundle, chosen: Sequence[Record], checkpoint: str | None = None) -> Iterator[Outcome]:
-    """Make pictures again, one after the other. checkpoint: where it lies here, if not where the record says."""
+    """Make pictures again, one after the other. checkpoint: where it lies here, if not where the record says.
+
+    Loading a checkpoint may run its code. One that the bundle names is loaded only where it ships with the application
+    or made pictures of a study here; else ``InputError`` asks to name it.
+    """
     for row in chosen:
+        if not checkpoint:
+            _check_known(row["provenance"])
         with bundle.open(row["file"]) as file:
             recorded = file.read(LARGEST_PICTURE)
         provenance = row["provenance"] | ({"checkpoint": checkpoint} if checkpoint else {})
         yield _compared(f"image {row['image']}, {row['file']}", recorded, provenance)
+
+
+def _check_known(provenance: Record) -> None:
+    name, revision = provenance.get("checkpoint"), provenance.get("revision")
+    if name in (None, model_cache.DEMO) or Recipe.objects.filter(checkpoint=name, revision=revision).exists():
+        return
+    raise InputError(
+        f"the bundle names the checkpoint {name!r}, which made no study’s pictures here: say --checkpoint {name} "
+        "if you trust it, or where it lies"
+    )
 
 
 def _compared(name: str, recorded: bytes, provenance: Record) -> Outcome:
