@@ -3,6 +3,7 @@
     python -m benchmarks.results [--only PART …] [--json FILE] [--database URL]
 
 report     the report, its tallies alone, the results page and its figures, of 100,000 and of one million ratings
+csv        the ratings as CSV: rows a second, and memory above idle
 
 The database (evenhand_bench_results, on the named server) is created anew and dropped at the end. About five minutes.
 With ``--json`` the parts that were run replace those of the file, and the others stay.
@@ -21,7 +22,7 @@ from typing import Any
 
 DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
 NAME = "evenhand_bench_results"
-PARTS = ("report",)
+PARTS = ("report", "csv")
 
 
 @contextmanager
@@ -53,9 +54,10 @@ def main() -> None:
 
         django.setup()
         from benchmarks.rating import machine
+        from benchmarks.results_csv import measure_csv
         from benchmarks.results_report import measure_report
 
-        measures = {"report": measure_report}
+        measures = {"report": measure_report, "csv": measure_csv}
         result: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
         with database():
             for part in options.only:

@@ -62,7 +62,7 @@ def test_its_ratings_are_marked_as_simulated_everywhere(demo: tuple[Path, str]) 
     with (var / "demo" / "preferences.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == report["n"] == 17 * 15  # fifteen prompts, and nobody sees one twice
-    assert {row["simulated"] for row in rows} == {"true"}
+    assert {row["simulated"] for row in rows} == {"TRUE"}
     assert "SIMULATED" in printed
     assert "simulated" in (var / "demo" / "histogram.svg").read_text().lower()
     assert (var / "demo" / "frechet.svg").read_text().lstrip().startswith("<?xml")

@@ -135,7 +135,7 @@ def test_from_a_prompt_file_to_the_csv(tmp_path: Path, live_server: LiveServer) 
     version = study.current_version
     assert version is not None
     assert {row["version_hash"] for row in rows} == {version.sha256}
-    assert {row["simulated"] for row in rows} == {"true"}
+    assert {row["simulated"] for row in rows} == {"TRUE"}
     pictures = dict(Image.objects.values_list("sha256", "prompt__text"))
     for row in rows:
         toward = -1 if row["candidate_side"] == "left" else 1

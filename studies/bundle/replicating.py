@@ -26,7 +26,7 @@ from evenhand.studies.results.report.replication import COLUMNS
 LARGEST_PICTURE = 2**28  # bytes
 MOST_PIXELS = 2**26
 PROBLEMS_SHOWN = 5
-COUNTS = {"trial_kind": "main", "counted": "true", "superseded": "false", "excluded": "false"}  # of the CSV's rows
+COUNTS = {"trial_kind": "main", "counted": "TRUE", "superseded": "FALSE", "excluded": "FALSE"}  # of the CSV's rows
 OWN = ("contact", "approval", "completion_code", "completion_url")  # settings that a new study's owner gives anew
 FORM = (KeyError, TypeError, AttributeError, IndexError, ValueError)  # what records of another form raise
 
@@ -139,7 +139,7 @@ def _ratings(bundle: Bundle, configuration: StudyConfiguration, pairs: dict[int,
             criteria[row["criterion"]],
             people.setdefault(row["evaluator"], len(people)),
             int(row["preference"]),
-            row["simulated"] == "true",
+            row["simulated"] == "TRUE",
         )
         for column, value in zip(COLUMNS, values, strict=True):
             columns[column].append(value)

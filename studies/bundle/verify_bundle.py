@@ -425,8 +425,8 @@ class Content:
             (
                 *map(str, self.trials.get(rating.trial, ())),
                 str(rating.choice),
-                "true" if key in corrected else "false",
-                "true" if rating.counted else "false",
+                "TRUE" if key in corrected else "FALSE",
+                "TRUE" if rating.counted else "FALSE",
             )
             for key, rating in self.answers.items()
         )

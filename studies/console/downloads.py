@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, islice
+
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import (
     FileResponse,
@@ -18,6 +23,7 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
 from evenhand.errors import InputError
+from evenhand.studies import audit
 from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.sampling import curve_file
 from evenhand.studies.image_store import image_path
@@ -36,14 +42,46 @@ def population_of(request: HttpRequest) -> str | None:
     return population
 
 
+TABLES = {
+    "preferences": export.csv_lines,
+    "preferences-excel": export.csv_lines,
+    "pairs": export.pair_lines,
+    "evaluators": export.evaluator_lines,
+}
+
+
 @login_required
 @require_GET
-def preferences(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Stream the CSV."""
+def table(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
+    """Stream a CSV of ``TABLES``."""
     study = study_of(request.user, pk)
-    response = StreamingHttpResponse(export.csv_lines(study), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{file_name(study)}-preferences.csv"'
+    return _csv(study, name, TABLES[name](study))
+
+
+@login_required
+@require_GET
+def people(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Stream who evaluators are, to the study's owner alone; the download is recorded."""
+    study = study_of(request.user, pk)
+    if request.user.pk != study.owner_id:
+        raise PermissionDenied(f"only {study.owner}, who owns “{study.name}”, may download who its evaluators are")
+    assert isinstance(request.user, AbstractBaseUser)
+    audit.record(study, "people downloaded", actor=request.user)
+    return _csv(study, "people", export.people_lines(study))
+
+
+def _csv(study: Study, name: str, lines: Iterator[str]) -> StreamingHttpResponse:
+    """Stream a CSV; a name that ends in “excel” begins with a byte-order mark."""
+    mark = [export.EXCEL_MARK] if name.endswith("excel") else []
+    response = StreamingHttpResponse(chain(mark, in_blocks(lines)), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{file_name(study)}-{name}.csv"'
     return response
+
+
+def in_blocks(lines: Iterator[str], size: int = 500) -> Iterator[str]:
+    """Join lines, so that a server sends few large parts instead of many small ones."""
+    while block := "".join(islice(lines, size)):
+        yield block
 
 
 @login_required

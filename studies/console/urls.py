@@ -33,7 +33,12 @@ urlpatterns = [
     path("studies/<int:pk>/evaluators/<int:evaluator>/", evaluators.change_exclusion, name="exclusion"),
     path("studies/<int:pk>/<slug:action>/", views.act, name="act"),
     path("studies/<int:pk>/bundle.zip", bundles.download, name="bundle"),
-    path("studies/<int:pk>/preferences.csv", downloads.preferences, name="preferences"),
+    path("studies/<int:pk>/preferences.csv", downloads.table, {"name": "preferences"}, name="preferences"),
+    *(
+        path(f"studies/<int:pk>/{name}.csv", downloads.table, {"name": name}, name=f"{name}_csv")
+        for name in ("preferences-excel", "pairs", "evaluators")
+    ),
+    path("studies/<int:pk>/people.csv", downloads.people, name="people_csv"),
     path("studies/<int:pk>/report.json", downloads.report_json, name="report"),
     path(
         "studies/<int:pk>/histogram.<slug:kind>", downloads.preference_figure, {"name": "histogram"}, name="histogram"

@@ -29,7 +29,7 @@ CONTRACT = [
     "candidate_image_sha256",
     "criterion", "both_bad", "reasons", "remark", "hidden_ms", "device_pixel_ratio", "viewport_width",
     "viewport_height", "picture_width", "picture_height", "picture_width_device", "picture_height_device",
-    "zoomed", "flipped", "pointer", "flags",
+    "zoomed", "flipped", "pointer", "flags", "evaluator_public_id", "fast",
 ]  # fmt: skip
 
 
@@ -74,17 +74,18 @@ def test_a_row_tells_the_whole_rating(study: Study) -> None:
         "elapsed_ms": "3210",
         "shown_at": "2026-03-02T11:59:58.250Z",
         "rated_at": row["rated_at"],
-        "counted": "true",
-        "superseded": "false",
-        "simulated": "false",
-        "excluded": "false",
+        "counted": "TRUE",
+        "superseded": "FALSE",
+        "simulated": "FALSE",
+        "excluded": "FALSE",
         "exclusion_reason": "",
         "baseline_image_sha256": pair.baseline_image.sha256,
         "candidate_image_sha256": pair.candidate_image.sha256,
         "criterion": "overall",
-        "both_bad": "false",
-        "flags": "",
-        **dict.fromkeys(CONTRACT[CONTRACT.index("reasons") : -1], ""),
+        "both_bad": "FALSE",
+        **dict.fromkeys(CONTRACT[CONTRACT.index("reasons") : -2], ""),
+        "evaluator_public_id": ada.public_id,
+        "fast": "FALSE",
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["rated_at"])
 
@@ -99,10 +100,10 @@ def test_a_row_tells_how_the_pair_was_seen_and_what_was_said(study: Study) -> No
     rate(trial, 0, viewport=shown, both_bad=True, reasons=["hands", "=text"], remark="=1+1", elapsed_ms=299)
     (row,) = rows_of(study)
     told = {
-        name: "true" if value is True else "false" if value is False else str(value) for name, value in shown.items()
+        name: "TRUE" if value is True else "FALSE" if value is False else str(value) for name, value in shown.items()
     }
     assert {name: row[name] for name in told} == told
-    assert (row["both_bad"], row["choice"], row["label"]) == ("true", "0", "no_preference")
+    assert (row["both_bad"], row["choice"], row["label"]) == ("TRUE", "0", "no_preference")
     assert (row["reasons"], row["remark"]) == ("hands; =text", "'=1+1")
     assert row["flags"] == "fast"
 
@@ -183,12 +184,12 @@ def test_the_rows_that_say_so_are_exactly_those_that_the_report_counts(study: St
     keep = [
         row
         for row in rows
-        if (row["trial_kind"], row["counted"], row["superseded"], row["excluded"]) == ("main", "true", "false", "false")
+        if (row["trial_kind"], row["counted"], row["superseded"], row["excluded"]) == ("main", "TRUE", "FALSE", "FALSE")
     ]
     found = study_report(study, population="all")
     assert len(keep) == found["n"] == 12 - 6 + 12
-    assert sum(row["simulated"] == "true" for row in keep) == found["ratings"]["simulated"] == 12
-    reasons = {row["evaluator"]: row["exclusion_reason"] for row in rows if row["excluded"] == "true"}
+    assert sum(row["simulated"] == "TRUE" for row in keep) == found["ratings"]["simulated"] == 12
+    reasons = {row["evaluator"]: row["exclusion_reason"] for row in rows if row["excluded"] == "TRUE"}
     assert reasons == {f"e{ada.pk}": "a slip", f"e{grace.pk}": "answered in the dark", f"e{alan.pk}": "withdrawn"}
 
 
@@ -199,7 +200,7 @@ def test_nothing_in_it_opens_an_evaluator_s_link(study: Study) -> None:
         rate_booklet(person, always(1))
     written = "".join(csv_lines(study))
     for person in people:
-        for secret in (token_for(person), person.public_id, person.nonce, person.note, "panel-7"):
+        for secret in (token_for(person), person.nonce, person.note, "panel-7"):
             assert secret not in written
     assert len({row["evaluator"] for row in rows_of(study)}) == 2
 
@@ -236,13 +237,14 @@ def test_the_number_of_queries_does_not_grow_with_the_ratings(study: Study) -> N
     few = queries_of(lambda: list(csv_lines(Study.objects.get(pk=study.pk))))
     for name in ("grace", "alan", "joan", "mary"):
         rate_booklet(invite(study, name), always(1))
-    assert queries_of(lambda: list(csv_lines(Study.objects.get(pk=study.pk)))) == few <= 7
+    assert queries_of(lambda: list(csv_lines(Study.objects.get(pk=study.pk)))) == few <= 10
 
 
 def test_the_codebook_in_the_documentation_is_the_one_that_the_columns_make() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "codebook.md"
     assert page.read_text(encoding="utf-8") == codebook(), "write it again: manage.py export_preferences --codebook"
-    assert re.findall(r"^\| `(\w+)` \|", codebook(), re.M) == CONTRACT
+    ratings = codebook().partition("## Flags")[0]
+    assert re.findall(r"^\| `(\w+)` \|", ratings, re.M) == CONTRACT
     assert all(column.description and column.values and "|" not in column.description for column in COLUMNS)
 
 

@@ -7,16 +7,20 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from evenhand.studies.management.commands.run_study import find_study
-from evenhand.studies.results.export import codebook, csv_lines
+from evenhand.studies.results.export import EXCEL_MARK, codebook, csv_lines, evaluator_lines, pair_lines
+
+TABLES = {"ratings": csv_lines, "pairs": pair_lines, "evaluators": evaluator_lines}
 
 
 class Command(BaseCommand):
     """Writes only the CSV to standard output, so that it can be piped."""
 
-    help = "Write a study's ratings as CSV to standard output; docs/codebook.md explains the columns."
+    help = "Write a study's ratings, pairs or evaluators as CSV; docs/codebook.md explains the columns."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("study", nargs="?", help="the study's name or number")
+        parser.add_argument("--table", choices=TABLES, default="ratings", help="what a row is (default: a rating)")
+        parser.add_argument("--excel", action="store_true", help="begin with a byte-order mark, for Excel on Windows")
         parser.add_argument("--codebook", action="store_true", help="write the columns' explanation instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -25,5 +29,7 @@ class Command(BaseCommand):
             return
         if not options["study"]:
             raise CommandError("name a study, or ask for --codebook")
-        for line in csv_lines(find_study(options["study"])):
+        if options["excel"]:
+            self.stdout.write(EXCEL_MARK, ending="")
+        for line in TABLES[options["table"]](find_study(options["study"])):
             self.stdout.write(line, ending="")
