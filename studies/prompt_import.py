@@ -6,17 +6,22 @@ Prompts are read as a stream and written in chunks, so that a file of millions i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from evenhand.errors import InputError
-from evenhand.sampling.prompts import SourcePrompt, clean, prompt_line, stream_prompts
+from evenhand.sampling.prompts import Reading, SourcePrompt, clean, prompt_line, stream_prompts
+from evenhand.sampling.tokens import TokenCounter, cut_by_any
 from evenhand.studies.models import Prompt, PromptSet
 
-CHUNK = 2000  # rows of one insert
+CHUNK = 2000  # rows of one insert, which is a transaction of its own
+ABANDONED = timedelta(hours=1)  # without a further row
 
 
 class PromptImportError(InputError):
@@ -24,14 +29,29 @@ class PromptImportError(InputError):
 
 
 def import_file(
-    path: str | Path, *, name: str, column: str | None = None, limit: int | None = None, source: str | None = None
+    path: str | Path,
+    *,
+    name: str,
+    reading: Reading | None = None,
+    source: str | None = None,
+    counters: Sequence[TokenCounter] = (),
 ) -> PromptSet:
-    """Import a prompt file, or its first ``limit`` prompts; ``source`` is its name where ``path`` has another.
+    """Import a prompt file; ``source`` is its name where ``path`` has another.
 
+    counters: leave out the prompts that one of these tokenizers would cut.
     Raises ``PromptFileError`` or ``PromptImportError``; then nothing is stored.
     """
     name = free_name(name)
-    return store_prompts(stream_prompts(path, column, limit), name=name, source=source or Path(path).name)
+    prompts = whole_prompts(stream_prompts(path, reading=reading), counters)
+    return store_prompts(prompts, name=name, source=source or Path(path).name)
+
+
+def whole_prompts(prompts: Iterable[SourcePrompt], counters: Sequence[TokenCounter]) -> Iterator[SourcePrompt]:
+    """Yield the prompts that none of the tokenizers would cut."""
+    iterator = iter(prompts)
+    while chunk := list(islice(iterator, CHUNK)):
+        cut = cut_by_any([prompt.text for prompt in chunk], counters)
+        yield from (prompt for prompt, is_cut in zip(chunk, cut, strict=True) if not is_cut)
 
 
 def import_texts(texts: Iterable[str], *, name: str, source: str) -> PromptSet:
@@ -59,32 +79,39 @@ def free_name(name: str) -> str:
 
 
 def store_prompts(prompts: Iterable[SourcePrompt], *, name: str, source: str) -> PromptSet:
-    """Store clean prompts in one transaction; duplicates are kept and counted."""
+    """Store clean prompts, whole or not at all; duplicates are kept and counted.
+
+    They are written in many short transactions under a set that nobody sees, so that others can write meanwhile; the
+    last one gives it its name. What an import that was killed has left is removed by a later one.
+    """
     name = free_name(name)
     _check_length("source", source)
+    remove_unfinished()
     iterator = iter(prompts)
-    chunk = list(islice(iterator, CHUNK))  # before the transaction begins, because most errors of a file show here
+    chunk = list(islice(iterator, CHUNK))  # before anything is written, because most errors of a file show here
     if not chunk:
         raise PromptImportError(f"{source or name}: holds no prompts")
+    prompt_set = PromptSet.with_unfinished.create(name=unseen_name(), source=source, sha256="", count=len(chunk))
     try:
-        with transaction.atomic():
-            prompt_set = PromptSet.objects.create(name=name, source=source, sha256="", count=len(chunk))
-            _write(prompt_set, chunk, iterator)
-    except IntegrityError:
-        free_name(name)  # raises the right error where somebody took the name meanwhile
+        _write(prompt_set, chunk, iterator)
+        _finish(prompt_set, name)
+    except BaseException:
+        remove_rows(prompt_set)
         raise
     return prompt_set
 
 
 def _write(prompt_set: PromptSet, chunk: list[SourcePrompt], iterator: Iterator[SourcePrompt]) -> None:
-    """Insert ``chunk`` and then the iterator's prompts; at the end store count, hash and duplicates."""
+    """Insert ``chunk`` and then the iterator's prompts, and set count, hash and duplicates on the record."""
     digest, line_hashes, count = hashlib.sha256(), set(), 0
     while chunk:
         rows = [
             Prompt(prompt_set=prompt_set, index=count + i, text=p.text, source_id=p.source_id, seed=p.seed)
             for i, p in enumerate(chunk)
         ]
-        Prompt.objects.bulk_create(rows, batch_size=CHUNK)
+        with transaction.atomic():
+            Prompt.objects.bulk_create(rows, batch_size=CHUNK)
+            PromptSet.with_unfinished.filter(pk=prompt_set.pk).update(created_at=timezone.now())  # it is alive
         for prompt in chunk:
             line = prompt_line(prompt.text)
             digest.update(line)
@@ -92,7 +119,41 @@ def _write(prompt_set: PromptSet, chunk: list[SourcePrompt], iterator: Iterator[
         count += len(chunk)
         chunk = list(islice(iterator, CHUNK))
     prompt_set.sha256, prompt_set.count, prompt_set.duplicates = digest.hexdigest(), count, count - len(line_hashes)
-    prompt_set.save(update_fields=["sha256", "count", "duplicates"])
+
+
+def _finish(prompt_set: PromptSet, name: str) -> None:
+    """Give the set its name and its hash, by which it is seen."""
+    prompt_set.name, prompt_set.created_at = name, timezone.now()
+    try:
+        with transaction.atomic():
+            prompt_set.save(update_fields=["name", "sha256", "count", "duplicates", "created_at"])
+    except IntegrityError:
+        free_name(name)  # raises the right error where somebody took the name meanwhile
+        raise
+
+
+# ------------------------------------------------------------------------------ sets that nobody sees
+
+
+def unseen_name() -> str:
+    """Return a name for a set that is not whole; names are unique."""
+    return f"unfinished {uuid.uuid4().hex}"
+
+
+def remove_unfinished() -> None:
+    """Remove the sets whose import or deletion has stopped: nothing was written for ``ABANDONED``."""
+    for prompt_set in PromptSet.with_unfinished.filter(sha256="", created_at__lt=timezone.now() - ABANDONED):
+        remove_rows(prompt_set)
+
+
+def remove_rows(prompt_set: PromptSet) -> None:
+    """Delete a set that nobody sees, and its prompts, in short transactions."""
+    prompts = Prompt.objects.filter(prompt_set_id=prompt_set.pk).order_by("index")
+    while last := list(prompts.values_list("index", flat=True)[:CHUNK])[-1:]:
+        with transaction.atomic():
+            Prompt.objects.filter(prompt_set_id=prompt_set.pk, index__lte=last[0]).delete()
+            PromptSet.with_unfinished.filter(pk=prompt_set.pk).update(created_at=timezone.now())
+    PromptSet.with_unfinished.filter(pk=prompt_set.pk).delete()
 
 
 def _check_length(field: str, value: str) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
@@ -23,6 +22,7 @@ from evenhand.studies.work import queue
 from evenhand.studies.work.queue import Claim, Handler
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.helpers.html_forms import values_of
+from tests.helpers.uploads import import_upload
 from tests.helpers.visitors import Visitor
 
 SMALL = {"name": "Long", "subset_size": "60", "per_stratum": "5"}
@@ -82,10 +82,9 @@ def test_an_arms_label_holds_its_whole_negative_prompt(ada: User) -> None:
     assert max(len(arm.label) for arm in Arm.objects.all()) > 100
 
 
-@pytest.mark.parametrize("name", ["ä" * 130 + ".txt", "x" * 251 + ".csv", ".txt", "ends in a dot."])
+@pytest.mark.parametrize("name", ["ä" * 130 + ".txt", "x" * 251 + ".csv", ".txt", "ends in a dot"])
 def test_a_file_with_a_long_name_is_imported_under_it(console: Client, name: str) -> None:
-    file = SimpleUploadedFile(name, b"prompt\na red star\n")
-    assert console.post(reverse("console:prompt_sets"), {"name": "Long", "file": file}).status_code == 302
+    assert import_upload(console, b"prompt\na red star\n", name, "Long", column="").status_code == 302
     assert PromptSet.objects.get().source == name
 
 

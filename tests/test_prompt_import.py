@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import threading
+from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, connection
+from django.utils import timezone
 
-from evenhand.sampling.prompts import SOURCE_ID_LIMIT, PromptFileError, SourcePrompt, prompts_sha256
+from evenhand.sampling.prompts import SOURCE_ID_LIMIT, PromptFileError, Reading, SourcePrompt, prompts_sha256
 from evenhand.studies.models import Prompt, PromptSet
 from evenhand.studies.prompt_import import PromptImportError, import_file, import_texts, store_prompts
 
@@ -104,14 +108,14 @@ def test_bad_texts_are_named_and_leave_nothing(texts: list[str], source: str, me
     [
         (TABLE + "10,,7\n", None, "line 6: the prompt is empty"),
         (TABLE + "10,a\0b,7\n", None, "line 6: .* NUL"),
-        (TABLE + f"{'1' * 101},a cow,7\n", None, "line 6: the image_id has 101 characters"),
+        (TABLE + f"{'1' * 101},a cow,7\n", None, "line 6: the id has 101 characters"),
         (TABLE, "captions", "no column 'captions'"),
     ],
 )
 def test_a_bad_file_is_named_and_leaves_nothing(tmp_path: Path, content: str, column: str | None, message: str) -> None:
     path = write(tmp_path, content)
     with pytest.raises(PromptFileError, match=message) as caught:
-        import_file(path, name="Pets", column=column)
+        import_file(path, name="Pets", reading=Reading(column=column))
     assert str(path) in str(caught.value)
     assert not PromptSet.objects.exists()
 
@@ -162,7 +166,12 @@ def test_the_command_prints_its_counts(tmp_path: Path) -> None:
     out = StringIO()
     path = write(tmp_path, TABLE)
     call_command("import_prompts", str(path), name="Pets", stdout=out)
-    assert out.getvalue().startswith(f"Imported “Pets” from {path}: 3 prompts, 1 trimmed, 1 duplicates (kept), ")
+    assert out.getvalue().startswith("Read as a table, separated by commas, with quotation marks around fields, the")
+    assert (
+        out.getvalue()
+        .splitlines()[-1]
+        .startswith(f"Imported “Pets” from {path}: 3 prompts, 1 trimmed, 1 duplicates (kept), ")
+    )
     assert out.getvalue().endswith(" seconds\n")
     assert PromptSet.objects.get().count == 3
 
@@ -200,6 +209,84 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     import_texts(["a dog"], name="Pets", source="a list")
     with pytest.raises(CommandError, match="named “Pets” already"):
         call_command("import_prompts", str(tmp_path / "none.csv"), name="Pets")  # before the file is opened
+
+
+def test_a_dry_run_tells_how_a_file_is_read_and_stores_nothing(tmp_path: Path) -> None:
+    out = StringIO()
+    path = write(tmp_path, "Prompts;Kind\na gate;x\na gate;y\n" + "red cube " * 90 + ";z\n")
+    call_command("import_prompts", str(path), dry_run=True, stdout=out)
+    told = out.getvalue()
+    assert "separated by semicolons" in told
+    assert "The prompts: “Prompts”" in told
+    assert "3 prompts, 1 trimmed, 1 duplicates" in told
+    assert "demo: at most 452 tokens, it reads 77; it would cut 1 prompts" in told
+    assert not PromptSet.objects.exists()
+    with pytest.raises(CommandError, match="needs a --name"):
+        call_command("import_prompts", str(path), stdout=StringIO())
+
+
+def test_what_a_dry_run_cannot_read_ends_in_an_error(tmp_path: Path) -> None:
+    for content, message in (("prompt,kind\n,x\na gate,y\n", "cannot be imported"), ("a,b\n1,2\n", "which column")):
+        with pytest.raises(CommandError, match=message):
+            call_command("import_prompts", str(write(tmp_path, content)), dry_run=True, stdout=StringIO())
+
+
+def test_the_command_leaves_out_what_is_asked(tmp_path: Path) -> None:
+    path = write(tmp_path, "prompt,seed\n,1\na gate,-2\n" + "red cube " * 90 + ",3\n")
+    call_command(
+        "import_prompts",
+        str(path),
+        name="Gates",
+        skip_empty=True,
+        ignore_seeds=True,
+        skip_cut_by=["demo"],
+        stdout=StringIO(),
+    )
+    assert list(Prompt.objects.values_list("text", "seed")) == [("a gate", None)]
+    with pytest.raises(CommandError, match="“nowhere” is not at hand"):
+        call_command("import_prompts", str(path), name="More", skip_cut_by=["nowhere"], stdout=StringIO())
+
+
+# ------------------------------------------------------------------------------ sets that are not whole
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_others_write_while_a_long_import_goes_on_and_see_no_part_of_it() -> None:
+    """Between any two chunks the database takes another's write."""
+
+    def prompts() -> Iterator[SourcePrompt]:
+        for i in range(9000):
+            if i and i % 2000 == 0:
+                assert not connection.in_atomic_block
+                assert not PromptSet.objects.exists()
+                thread = threading.Thread(target=write_beside, args=(i,))
+                thread.start()
+                thread.join(timeout=5)  # less than SQLite's own patience with a lock
+                assert not thread.is_alive()
+            yield SourcePrompt(f"a gate and {i} mugs")
+
+    def write_beside(i: int) -> None:
+        try:
+            get_user_model().objects.create_user(username=f"ada{i}")
+        finally:
+            connection.close()
+
+    made = store_prompts(prompts(), name="Many", source="a list")
+    assert get_user_model().objects.count() == 4
+    assert PromptSet.objects.get() == made
+    assert (made.count, made.name) == (9000, "Many")
+
+
+def test_what_a_killed_import_left_is_seen_nowhere_and_removed_by_a_later_one() -> None:
+    left = PromptSet.with_unfinished.create(name="unfinished 1", source="a", sha256="", count=1)
+    going_on = PromptSet.with_unfinished.create(name="unfinished 2", source="a", sha256="", count=1)
+    Prompt.objects.bulk_create(Prompt(prompt_set=left, index=i, text="x") for i in range(4100))
+    PromptSet.with_unfinished.filter(pk=left.pk).update(created_at=timezone.now() - timedelta(hours=2))
+    assert not PromptSet.objects.exists()
+    made = import_texts(["a gate"], name="Gates", source="a list")
+    assert set(PromptSet.with_unfinished.all()) == {going_on, made}
+    assert Prompt.objects.get().text == "a gate"
 
 
 # ------------------------------------------------------------------------------ COCO-30K

@@ -300,20 +300,6 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         return values
 
 
-class PromptFileForm(forms.Form):
-    """An uploaded prompt file."""
-
-    name = forms.CharField(max_length=100)
-    file = forms.FileField(help_text="CSV, TSV, JSON (COCO’s captions too), JSONL, or one prompt a line; UTF-8.")
-    limit = forms.IntegerField(
-        required=False,
-        min_value=1,
-        label="Only the first",
-        help_text="So many prompts; the paper’s are the first 30,000 of COCO’s val2014.",
-    )
-    column = forms.CharField(required=False, help_text="The prompts’ column; empty: prompt, caption or text.")
-
-
 class InvitationForm(forms.Form):
     """How many personal links to make, and a note that describes them."""
 

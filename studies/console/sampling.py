@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.db.models import Count, F, Value
 from django.db.models.functions import Length, Replace
 from django.http import Http404, HttpRequest, HttpResponse
@@ -19,11 +20,16 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.forms import SamplingForm
 from evenhand.studies.models import PromptSet, SamplingRun
 from evenhand.studies.pipeline import sampling_runs
+from evenhand.studies.prompt_deletion import uses_of
+from evenhand.studies.prompt_lengths import token_lengths
 from evenhand.studies.results import figures
 
 RUNS_LISTED = 8
 REPEATED_PROMPTS = 5  # those that occur most often
 LONGEST_BAR = 40  # words; longer prompts are counted together
+FEWEST_BARS = 12  # a narrower chart would be blown up
+PROMPTS_PER_PAGE = 50
+SEARCH_LIMIT = 200  # characters
 
 
 @login_required
@@ -47,6 +53,9 @@ def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpRes
         "form": form,
         "lengths": _lengths(prompt_set),
         "repeated": _repeated(prompt_set),
+        "tokens": token_lengths(prompt_set),
+        "uses": uses_of(prompt_set),
+        **_listed(prompt_set, request),
         "runs": [_summary(each) for each in runs[:RUNS_LISTED]],
         **_run_context(current_run, request),
     }
@@ -186,7 +195,7 @@ def _lengths(prompt_set: PromptSet) -> dict[str, Any]:
         "top": max(bars),
         "last": bar_count,
         "bars": _bars(bars),
-        "width": 10 * bar_count,
+        "width": 10 * max(bar_count, FEWEST_BARS),
         "ticks": [{"words": words, "x": 10 * words - 5} for words in (1, *range(5, bar_count + 1, 5))],
     }
 
@@ -204,6 +213,20 @@ def _bars(counts: list[int]) -> list[dict[str, Any]]:
         }
         for i, n in enumerate(counts)
     ]
+
+
+def _listed(prompt_set: PromptSet, request: HttpRequest) -> dict[str, Any]:
+    """Return a page of the set's prompts, or of those that hold the words looked for, in the file's order."""
+    looked_for = request.GET.get("q", "").replace("\0", "").strip()[:SEARCH_LIMIT]
+    rows = prompt_set.prompts.order_by("index")
+    for word in looked_for.split():
+        rows = rows.filter(text__icontains=word)
+    page = Paginator(rows, PROMPTS_PER_PAGE).get_page(request.GET.get("page"))
+    return {
+        "prompts": page,
+        "q": looked_for,
+        "rest": f"&{urlencode({'q': looked_for})}#listed" if looked_for else "#listed",
+    }
 
 
 def _repeated(prompt_set: PromptSet) -> list[tuple[str, int]]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from evenhand.studies.console import bundles, checks, downloads, evaluators, printed, revision, sampling, undo, views
+from evenhand.studies.console import (
+    bundles,
+    checks,
+    downloads,
+    evaluators,
+    printed,
+    prompt_sets,
+    revision,
+    sampling,
+    undo,
+    views,
+)
 
 app_name = "console"
 
@@ -13,7 +24,11 @@ urlpatterns = [
     path("login/", auth.LoginView.as_view(template_name="console/login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("", views.studies, name="studies"),
-    path("prompts/", views.prompt_sets, name="prompt_sets"),
+    path("prompts/", prompt_sets.prompt_sets, name="prompt_sets"),
+    path("prompts/uploads/<str:token>/", prompt_sets.preview, name="prompt_preview"),
+    path("prompts/uploads/<str:token>/import/", prompt_sets.store, name="prompt_import"),
+    path("prompts/uploads/<str:token>/discard/", prompt_sets.discard, name="prompt_discard"),
+    path("prompts/<int:pk>/delete/", prompt_sets.delete, name="delete_prompt_set"),
     path("prompts/<int:pk>/", sampling.prompt_set, name="prompt_set"),
     path("prompts/<int:pk>/tries/<int:run>/", sampling.prompt_set, name="sampling_run"),
     path("prompts/<int:pk>/tries/<int:run>/frechet.<slug:kind>", sampling.curve, name="sampling_curve"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -20,12 +18,11 @@ from evenhand.studies import lifecycle, safety_flags, undo
 from evenhand.studies.access import studies_of, study_of
 from evenhand.studies.console.concurrent_edits import Conflict
 from evenhand.studies.console.downloads import population_of
-from evenhand.studies.console.forms import InvitationForm, PromptFileForm, StudyForm
+from evenhand.studies.console.forms import InvitationForm, StudyForm
 from evenhand.studies.console.study_page import study_context
 from evenhand.studies.drafts import DraftError, StaleDraftError, change_draft, create_study
 from evenhand.studies.models import Pair, PromptSet
 from evenhand.studies.pipeline import stages
-from evenhand.studies.prompt_import import import_file
 
 PAIRS_PER_PAGE = 24
 
@@ -43,35 +40,6 @@ def studies(request: HttpRequest) -> HttpResponse:
         )
     )
     return render(request, "console/studies.html", {"studies": rows, "any_prompts": PromptSet.objects.exists()})
-
-
-@login_required
-@require_http_methods(["GET", "POST"])
-def prompt_sets(request: HttpRequest) -> HttpResponse:
-    """List the prompt sets, with a form that imports another."""
-    form = PromptFileForm(request.POST or None, request.FILES or None)
-    if request.method == "POST" and form.is_valid():
-        upload = form.cleaned_data["file"]
-        source = Path(upload.name).name
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"prompts{Path(source).suffix[:10]}"  # its own name may be too long for the disk
-            with path.open("wb") as file:
-                file.writelines(upload.chunks())
-            try:
-                prompt_set = import_file(
-                    path,
-                    name=form.cleaned_data["name"],
-                    column=form.cleaned_data["column"] or None,
-                    limit=form.cleaned_data["limit"],
-                    source=source,
-                )
-            except InputError as error:
-                form.add_error("file", str(error).replace(str(path), source))
-            else:
-                messages.success(request, f"Imported {prompt_set.count:,} prompts as “{prompt_set}”.")
-                return redirect("console:prompt_set", pk=prompt_set.pk)
-    context = {"prompt_sets": PromptSet.objects.all(), "form": form, "section": "prompts"}
-    return render(request, "console/prompt_sets.html", context)
 
 
 @login_required

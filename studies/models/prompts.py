@@ -9,6 +9,14 @@ from django.utils import timezone
 from evenhand.studies.models.work import WorkItem
 
 
+class FinishedSets(models.Manager["PromptSet"]):
+    """The sets that are whole. One that is being imported or deleted has no hash, and is seen nowhere."""
+
+    def get_queryset(self) -> models.QuerySet[PromptSet]:
+        """Leave out what has no hash."""
+        return super().get_queryset().exclude(sha256="")
+
+
 class PromptSet(models.Model):
     """An imported prompt file; its prompts never change."""
 
@@ -18,6 +26,9 @@ class PromptSet(models.Model):
     count = models.PositiveIntegerField()
     duplicates = models.PositiveIntegerField(default=0, help_text="prompts whose text occurred before")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = FinishedSets()
+    with_unfinished = models.Manager["PromptSet"]()
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(count__gt=0), name="prompt_set_not_empty")]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
@@ -14,7 +13,7 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.forms import StudyForm
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import Evaluator, Image, PromptSet, Study
+from evenhand.studies.models import Evaluator, Image, Study
 from evenhand.studies.rating.enrolment import enrol
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.helpers.html_forms import values_of
@@ -137,21 +136,6 @@ def test_the_moving_part_alone_is_sent_to_htmx(console: Client, study: Study) ->
     part = console.get(address, headers={"HX-Request": "true"}).content.decode()
     assert part.lstrip().startswith('<div id="story"')
     assert "<html" not in part
-
-
-def test_a_prompt_file_is_uploaded(console: Client) -> None:
-    file = SimpleUploadedFile("captions.csv", b"prompt,id\na red star,1\na blue cross,2\na red star,3\n")
-    console.post(reverse("console:prompt_sets"), {"name": "Captions", "file": file})
-    made = PromptSet.objects.get(name="Captions")
-    assert (made.count, made.duplicates, made.source) == (3, 1, "captions.csv")
-
-
-def test_a_bad_prompt_file_is_named_without_its_place_on_the_server(console: Client) -> None:
-    file = SimpleUploadedFile("captions.csv", b"id,label\n1,2\n")
-    response = console.post(reverse("console:prompt_sets"), {"name": "Captions", "file": file})
-    text = " ".join(response.context["form"].errors["file"])
-    assert text.startswith("captions.csv: ")
-    assert not PromptSet.objects.exists()
 
 
 def test_lists_take_a_fixed_number_of_queries(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from evenhand.sampling.prompts import (
     PromptFileError,
+    Reading,
     SourcePrompt,
     clean,
     prompts_sha256,
@@ -75,7 +76,9 @@ def test_the_prompts_column(tmp_path: Path, header: str, column: str | None, exp
 
 
 def test_the_only_column_needs_no_name(tmp_path: Path) -> None:
-    assert read_prompts(write(tmp_path, "anything\na dog\n")).texts == ["a dog"]
+    assert read_prompts(write(tmp_path, "prompt_en\na dog\n")).texts == ["a dog"]
+    named = Reading(header=True)
+    assert read_prompts(write(tmp_path, "anything\na dog\n"), reading=named).texts == ["a dog"]
 
 
 TABLE = "image_id,prompt,seed\n"
@@ -95,8 +98,8 @@ TABLE = "image_id,prompt,seed\n"
         ("p.csv", TABLE + '1,"a\ndog",5\n2,a,b,c\n', "line 4: 4 fields, the header has 3"),
         ("p.csv", TABLE + '1,"a\ndog",5\n2,  ,6\n', "line 4: the prompt is empty"),
         ("p.csv", TABLE + "1,a dog,5\n2,a\0cat,6\n", "line 3: the prompt holds a NUL"),
-        ("p.csv", TABLE + "1\0,a dog,5\n", "line 2: the image_id holds a NUL"),
-        ("p.csv", TABLE + f"{'7' * 101},a dog,5\n", "line 2: the image_id has 101 characters, at most 100"),
+        ("p.csv", TABLE + "1\0,a dog,5\n", "line 2: the id holds a NUL"),
+        ("p.csv", TABLE + f"{'7' * 101},a dog,5\n", "line 2: the id has 101 characters, at most 100"),
         ("p.txt", "a dog\na\0cat\n", "line 2: the prompt holds a NUL"),
         ("p.csv", TABLE + "1,a dog,-5\n", "line 2: the seed '-5'"),
         ("p.csv", TABLE + "1,a dog,1.5\n", r"line 2: the seed '1\.5'"),
@@ -124,7 +127,7 @@ def test_other_encodings_are_named_with_their_line(tmp_path: Path, mark: bytes) 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError, match=r"none\.csv: cannot be read \(No such file"):
         read_prompts(tmp_path / "none.csv")
-    with pytest.raises(PromptFileError, match=r"cannot be read \(Is a directory"):
+    with pytest.raises(PromptFileError, match=r"holds no file that ends in \.txt"):
         read_prompts(tmp_path)
 
 
