@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -312,9 +313,8 @@ def test_a_set_that_no_study_uses_is_deleted_with_its_pictures(console: Client) 
 
 def test_a_set_on_which_settings_are_tried_is_kept(console: Client) -> None:
     found = import_texts(["a gate", "a mug"], name="Gates", source="a list")
-    run = SamplingRun.objects.create(
-        prompt_set=found, configuration="{}", state="leased", holder=uuid.uuid4(), attempts=1
-    )
+    lease = {"state": "leased", "holder": uuid.uuid4(), "lease_until": timezone.now()}
+    run = SamplingRun.objects.create(prompt_set=found, configuration="{}", **lease)
     address = reverse("console:delete_prompt_set", args=[found.pk])
     console.post(address, {"name": "Gates"})
     assert PromptSet.objects.filter(pk=found.pk).exists()
