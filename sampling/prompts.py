@@ -113,6 +113,8 @@ def prompts_sha256(texts: Iterable[str]) -> str:
 
 def clean(raw: str) -> str:
     """Trim a prompt and reduce inner white space to one space. Raises ``Problem`` for an invalid prompt."""
+    if len(raw) > 100 * PROMPT_LIMIT:  # before its words are taken apart
+        raise Problem("long", f"the prompt has {len(raw):,} characters, at most {PROMPT_LIMIT:,} are read")
     text = " ".join(raw.split())
     if not text:
         raise Problem("empty", "the prompt is empty")
@@ -166,8 +168,11 @@ ENDINGS: dict[str, Reader] = {
 def open_rows(path: str | Path, reading: Reading | None = None) -> Rows:
     """Find out how a file or folder is read, and return its rows. Raises ``PromptFileError``."""
     source = Path(path)
-    if source.is_dir():
-        return containers.folder(source, reading or Reading())
+    try:
+        if source.is_dir():
+            return containers.folder(source, reading or Reading())
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise PromptFileError(f"{source}: cannot be read ({error.strerror or error})") from error
     ending = source.suffix.lower()
     if ending not in ENDINGS:
         known = ", ".join(filter(None, ENDINGS))

@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
+from evenhand.studies import prompt_uploads
 from evenhand.studies.models import Batch, SamplingRun
 from evenhand.studies.pipeline import sampling_runs, stages
 from evenhand.studies.work import notify
@@ -13,7 +14,14 @@ from evenhand.studies.work.queue import Handler, work_through
 
 HANDLERS: dict[type[Any], Handler[Any]] = {Batch: stages.HANDLER, SamplingRun: sampling_runs.HANDLER}
 
-notify.further_work.append(stages.idle_queues)
+
+def _forget_uploads() -> set[str]:
+    """Remove prompt files that were uploaded and left; no queue has work from that."""
+    prompt_uploads.remove_old()
+    return set()
+
+
+notify.further_work += [stages.idle_queues, _forget_uploads]
 
 
 @shared_task(name=notify.TASK)

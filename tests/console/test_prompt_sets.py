@@ -24,6 +24,7 @@ from evenhand.studies import prompt_uploads
 from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Image, Prompt, PromptSet, SamplingRun, Study
 from evenhand.studies.prompt_import import import_texts
+from evenhand.studies.work import notify
 from tests.helpers.factories import make_admin, make_prompt_set, make_ready_study
 from tests.helpers.uploads import import_upload, preview_of
 
@@ -180,6 +181,16 @@ def test_an_upload_is_its_owners_alone_and_lasts_an_hour(console: Client, monkey
     os.utime(file.parent, (hours_ago, hours_ago))
     assert "no longer kept" in text_of(console.get(address, follow=True))
     assert not file.exists()
+
+
+def test_a_workers_timer_removes_an_upload_that_nobody_comes_back_to(console: Client) -> None:
+    preview_of(console, b"a mug\n", "mugs.txt")
+    preview_of(console, b"a gate\n", "gates.txt")
+    gone, kept = uploads()
+    hours_ago = time.time() - 2 * prompt_uploads.LIFETIME
+    os.utime(gone.parent, (hours_ago, hours_ago))
+    notify.notify_where_work_waits()
+    assert uploads() == [kept]
 
 
 def test_an_upload_is_discarded_by_post_alone(console: Client) -> None:

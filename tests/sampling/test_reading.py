@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from evenhand.sampling import containers
 from evenhand.sampling.inspection import inspect
-from evenhand.sampling.prompts import PromptFileError, Reading, open_rows, read_prompts
+from evenhand.sampling.prompts import PromptFileError, Reading, clean, open_rows, read_prompts
 from evenhand.sampling.reading import LINE_LIMIT, SEPARATORS
 
 
@@ -376,3 +376,14 @@ def test_an_archive_that_is_a_trap_is_refused(
     monkeypatch.setattr(containers, "DIRECTORY_LIMIT", 60_000)
     with pytest.raises(PromptFileError, match=message):
         read_prompts(zipped(tmp_path / "p.zip", members))
+
+
+def test_a_path_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PromptFileError, match=r"cannot be read \(File name too long"):
+        read_prompts(tmp_path / f"{'n' * 300}.csv")
+
+
+def test_a_huge_text_is_refused_before_its_words_are_taken_apart() -> None:
+    """A workbook holds a text once, however many cells show it."""
+    with pytest.raises(ValueError, match=r"has 1,500,000 characters, at most 10,000"):
+        clean("word " * 300_000)
