@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from evenhand.studies import prompt_uploads
 from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Image, Prompt, PromptSet, SamplingRun, Study
+from evenhand.studies.pipeline import tasks
 from evenhand.studies.prompt_import import import_texts
 from evenhand.studies.work import notify
 from tests.helpers.factories import make_admin, make_prompt_set, make_ready_study
@@ -189,6 +190,7 @@ def test_a_workers_timer_removes_an_upload_that_nobody_comes_back_to(console: Cl
     gone, kept = uploads()
     hours_ago = time.time() - 2 * prompt_uploads.LIFETIME
     os.utime(gone.parent, (hours_ago, hours_ago))
+    assert tasks.notify is notify  # a worker's process has imported both
     notify.notify_where_work_waits()
     assert uploads() == [kept]
 
