@@ -14,8 +14,10 @@ import csv
 import json
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,14 +81,37 @@ def measure_import(captions: Path) -> dict[str, Any]:
 
     call_command("migrate", verbosity=0)
     file, reading = timed(lambda: read_prompts(captions))
-    prompt_set, seconds = timed(lambda: import_file(captions, name="benchmark"))
+    with writing_beside() as waits:
+        prompt_set, seconds = timed(lambda: import_file(captions, name="benchmark"))
     return {
         "rows": prompt_set.count,
         "duplicates": prompt_set.duplicates,
         "trimmed": file.trimmed,
         "seconds_reading": reading,
         "seconds": seconds,
+        "longest_wait_beside": max(waits),
     }
+
+
+@contextmanager
+def writing_beside() -> Iterator[list[float]]:
+    """Write small rows from another thread all the while, and list the seconds that each took."""
+    from django.contrib.auth import get_user_model
+    from django.db import connection
+
+    stop, waits = threading.Event(), [0.0]
+
+    def write() -> None:
+        while not stop.wait(0.02):
+            create = partial(get_user_model().objects.create, username=f"rater {len(waits)}")
+            waits.append(timed(create)[1])
+        connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    yield waits
+    stop.set()
+    thread.join()
 
 
 def measure_encoding(captions: Path) -> dict[str, Any]:
@@ -314,7 +339,7 @@ def _stream(count: int) -> dict[str, Any]:
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "import": lambda r: (
         f"{r['rows']} rows in {r['seconds']:.1f} s ({r['seconds_reading']:.1f} s reading), {r['trimmed']} trimmed, "
-        f"{r['duplicates']} duplicates"
+        f"{r['duplicates']} duplicates; others' writes waited at most {r['longest_wait_beside']:.2f} s"
     ),
     "encode": lambda r: (
         f"{r['ms_per_prompt_cut']:.2f} ms a prompt cut ({r['mean_tokens']:.1f} tokens on average), "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evenhand.sampling.prompts import Problem, SourcePrompt, is_left_out, open_rows, prompt_line, prompt_of
-from evenhand.sampling.reading import ROW_LIMIT, Found, PromptFileError, Reading
+from evenhand.sampling.reading import Found, PromptFileError, Reading
 
 SHOWN = 12  # prompts
 PLACES = 3  # named for one kind of problem
@@ -72,8 +72,8 @@ def inspect(
             if each_chunk is not None and len(texts) == CHUNK:
                 each_chunk(texts)
                 texts = []
-            if result.count > ROW_LIMIT:
-                raise PromptFileError(f"{path}: holds more than {ROW_LIMIT:,} prompts")
+            if result.count > choices.most:
+                raise PromptFileError(f"{path}: holds more than {choices.most:,} prompts")
             if result.count == choices.limit:
                 break
         _check_end(path, result, choices)

@@ -20,7 +20,6 @@ from evenhand.sampling.encodings import encoding_of, encoding_title, lines_of
 from evenhand.sampling.json_files import json_file, json_lines
 from evenhand.sampling.reading import (
     PROMPT_LIMIT,
-    ROW_LIMIT,
     SOURCE_ID_LIMIT,
     Found,
     PromptFileError,
@@ -212,8 +211,8 @@ def stream_prompts(
                 continue
             raise PromptFileError(f"{source}: {row.place}: {error}") from error
         count += 1
-        if count > ROW_LIMIT:
-            raise PromptFileError(f"{source}: holds more than {ROW_LIMIT:,} prompts")
+        if count > choices.most:
+            raise PromptFileError(f"{source}: holds more than {choices.most:,} prompts")
         yield prompt
         if count == choices.limit:
             return

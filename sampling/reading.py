@@ -9,7 +9,7 @@ from typing import NamedTuple
 from evenhand.errors import InputError
 
 FILE_LIMIT = 512_000_000  # bytes of a file, or of an archive's texts together
-ROW_LIMIT = 2_000_000
+ROW_LIMIT = 5_000_000
 PROMPT_LIMIT = 10_000  # characters
 LINE_LIMIT = 1_000_000  # characters of a line, a record or an entry
 COLUMN_LIMIT = 1000
@@ -45,7 +45,8 @@ class Reading:
     encoding: a key of ``encodings.ENCODINGS``. separator: a key of ``SEPARATORS`` or ``NO_SEPARATOR``. quoting: whether
     quotation marks enclose fields. header: whether the first row names the columns. column: the prompts' column.
     skip_empty: leave out rows without a prompt. skip_long: leave out prompts of more than ``PROMPT_LIMIT`` characters.
-    ignore_ids, ignore_seeds: use no column of that kind. limit: take only so many prompts.
+    ignore_ids, ignore_seeds: use no column of that kind. limit: take only so many prompts. most: refuse a file
+    of more.
     """
 
     encoding: str | None = None
@@ -58,6 +59,7 @@ class Reading:
     ignore_ids: bool = False
     ignore_seeds: bool = False
     limit: int | None = None
+    most: int = ROW_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

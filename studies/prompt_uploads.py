@@ -20,6 +20,7 @@ from evenhand.errors import InputError
 
 LIFETIME = 3600  # seconds
 SIZE_LIMIT = 100_000_000  # bytes
+ROW_LIMIT = 1_000_000  # prompts; repeated ones are found in the memory of the web process
 NAME_LIMIT = 255  # characters, as the record's
 _SALT = "prompt-upload"
 _FOLDER = re.compile(r"[0-9a-f]{32}")

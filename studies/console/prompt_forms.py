@@ -14,6 +14,7 @@ from evenhand.sampling.inspection import Inspection
 from evenhand.sampling.prompts import ENDINGS
 from evenhand.sampling.reading import NO_SEPARATOR, PROMPT_LIMIT, ColumnError, Reading, printable
 from evenhand.studies.models import PromptSet
+from evenhand.studies.prompt_uploads import ROW_LIMIT
 
 TEXTS = (".csv", ".tsv", ".tab", ".txt", ".text", ".jsonl", ".ndjson", ".json", "")
 TABLES = (".csv", ".tsv", ".tab")
@@ -115,6 +116,7 @@ class ReadingForm(forms.Form):
             ignore_ids=given["ignore_ids"],
             ignore_seeds=given.get("ignore_seeds", False),
             limit=given.get("limit"),
+            most=ROW_LIMIT,
         )
 
     def query(self, **changes: str) -> str:

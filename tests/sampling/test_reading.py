@@ -378,6 +378,16 @@ def test_an_archive_that_is_a_trap_is_refused(
         read_prompts(zipped(tmp_path / "p.zip", members))
 
 
+def test_more_prompts_than_are_taken_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a gate\n" * 7, "p.txt")
+    for most in (6, 7):
+        result = inspect(path, Reading(most=most))
+        assert (result.error is None) == (most == 7)
+    with pytest.raises(PromptFileError, match="holds more than 6 prompts"):
+        read_prompts(path, reading=Reading(most=6))
+    assert len(read_prompts(path, reading=Reading(most=6, limit=6)).texts) == 6
+
+
 def test_a_path_that_no_file_can_have_is_named(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError, match=r"cannot be read \(File name too long"):
         read_prompts(tmp_path / f"{'n' * 300}.csv")
