@@ -138,6 +138,12 @@ LOGIN_URL = "console:login"
 LOGIN_REDIRECT_URL = "console:studies"
 LOGOUT_REDIRECT_URL = "console:login"
 
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # In files, so that the processes that draw a page's figures need not compute its report again.
+    "reports": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": VAR / "reports"},
+}
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # of the evaluators' pages; the console speaks English
 LOCALE_PATHS = [BASE_DIR / "locale"]

@@ -20,4 +20,5 @@ from evenhand.config.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # logins in tests need not be slow
 
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # tests see each change at once
+# tests see each change at once
+CACHES = {name: {"BACKEND": "django.core.cache.backends.dummy.DummyCache"} for name in ("default", "reports")}

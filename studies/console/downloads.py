@@ -95,7 +95,7 @@ def report_json(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_GET
 def preference_figure(request: HttpRequest, pk: int, name: str, kind: str) -> HttpResponse:
-    """Serve the preference histogram (Fig. 11) or the stacked diverging bars as SVG, PNG or PDF.
+    """Serve the preference histogram (Fig. 11), the stacked diverging bars or Davidson's scores as SVG, PNG or PDF.
 
     ``?theme=dark`` is for dark pages, ``?columns=1`` puts the histogram's panels below each other.
     """
@@ -104,8 +104,8 @@ def preference_figure(request: HttpRequest, pk: int, name: str, kind: str) -> Ht
         raise Http404(f"a figure is {', '.join(figures.KINDS)}")
     report, dark = study_report(study, population=population_of(request)), request.GET.get("theme") == "dark"
     try:
-        if name == "diverging":
-            content = figures.diverging(report, dark=dark, kind=kind)
+        if name in ("diverging", "scores"):
+            content = getattr(figures, name)(report, dark=dark, kind=kind)
         else:
             columns = 1 if request.GET.get("columns") == "1" else 2
             content = figures.histogram(report, dark=dark, columns=columns, kind=kind)

@@ -12,10 +12,12 @@ from evenhand.studies.assignment import booklets
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.console.bundles import bundle_context
 from evenhand.studies.console.evaluator_table import evaluators_context
+from evenhand.studies.console.results import primary_of
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
 from evenhand.studies.pipeline.stages import DEFINITIONS, STAGES
 from evenhand.studies.results.report import study_report
+from evenhand.studies.results.tables.outcomes import several_criteria
 
 EXAMPLES = 3  # images of each stratum
 RANDOM_PASS_RATE = 2 / 5  # two of five options lie on the right side of a check
@@ -64,7 +66,12 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
         context |= evaluators_context(study, configuration, evaluators_page)
         context |= bundle_context(study)
     if is_prepared and study.state != Study.State.READY:
-        context["report"] = study_report(study, population=population)
+        report = study_report(study, population=population)
+        context |= {
+            "report": report,
+            "primary": primary_of(report),
+            "several_criteria": several_criteria(report),
+        }
     return context
 
 

@@ -12,6 +12,7 @@ from evenhand.studies.console import (
     evaluators,
     printed,
     prompt_sets,
+    results,
     revision,
     sampling,
     undo,
@@ -46,6 +47,8 @@ urlpatterns = [
     path("studies/<int:pk>/invitations/", evaluators.invite, name="invite"),
     path("studies/<int:pk>/link/", evaluators.renew_link, name="renew_link"),
     path("studies/<int:pk>/evaluators/<int:evaluator>/", evaluators.change_exclusion, name="exclusion"),
+    path("studies/<int:pk>/results/", results.results, name="results"),
+    path("studies/<int:pk>/tables/<slug:name>.<slug:kind>", results.result_table, name="result_table"),
     path("studies/<int:pk>/<slug:action>/", views.act, name="act"),
     path("studies/<int:pk>/bundle.zip", bundles.download, name="bundle"),
     path("studies/<int:pk>/preferences.csv", downloads.table, {"name": "preferences"}, name="preferences"),
@@ -61,6 +64,7 @@ urlpatterns = [
     path(
         "studies/<int:pk>/diverging.<slug:kind>", downloads.preference_figure, {"name": "diverging"}, name="diverging"
     ),
+    path("studies/<int:pk>/scores.<slug:kind>", downloads.preference_figure, {"name": "scores"}, name="scores"),
     path("studies/<int:pk>/frechet.svg", downloads.frechet, name="frechet"),
     path("studies/<int:pk>/frechet.<slug:kind>", downloads.frechet, name="frechet_file"),
     path("images/<int:pk>.png", downloads.image, name="image"),

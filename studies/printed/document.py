@@ -16,12 +16,15 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Pair, Study
 from evenhand.studies.printed.checklists import Facts, answered
 from evenhand.studies.printed.paragraph import (
+from evenhand.studies.results.tables import tables_of
     change_sentence,
     left_out_sentence,
     listed,
     methods_paragraph,
     net_sentence,
 )
+
+PRINTED = ("comparisons", "strata", "equivalence", "scores", "sensitivity", "agreement", "checks", "sides", "times")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ def document(study: Study, report: Mapping[str, Any]) -> dict[str, Any]:
         .order_by("comparison__position", "prompt__index")
         .first(),
         "comparisons": [each | {"net_sentence": net_sentence(each)} for each in report["comparisons"]],
+        "tables": [found for name, found in tables_of(report).items() if name in PRINTED and found.rows],
         "left_out": left_out_sentence(report),
         "changes": [change_sentence(each) for each in report["changes_after_closing"]],
         "paragraph": methods_paragraph(study, configuration, report),

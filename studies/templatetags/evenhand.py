@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
 from django import template
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 
+from evenhand.studies.results.tables import numbers
+from evenhand.studies.results.tables.table import Table
+
 register = template.Library()
-
-
-@register.filter
-def percent(share: float | None) -> str:
-    """Format a share as a whole percentage; a dash where there is none."""
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.0f} %"
+for write in (numbers.percent, numbers.points, numbers.p_value, numbers.seconds):
+    register.filter(write.__name__, write)
 
 
 @register.filter
@@ -34,6 +34,19 @@ def table(content: SafeString, label: str, kind: str = "", tall: bool = False) -
     return render_to_string("console/_table.html", context)
 
 
+@register.inclusion_tag("console/_result_table.html", takes_context=True)
+def result_table(context: Mapping[str, Any], found: Table, empty: str = "") -> dict[str, Any]:
+    """Draw one of a report's tables, with its sentence and its downloads; ``empty``: what to say without rows."""
+    return {
+        "table": found,
+        "study": context["study"],
+        "population": context["population"],
+        "lines": found.lines,
+        "stacked": len(found.columns) > 3,
+        "empty": empty,
+    }
+
+
 @register.simple_block_tag
 def figure(content: SafeString, source: str, query: str = "", stacked: bool = False) -> SafeString:
     """Draw the figure at an address; what stands between the tags says in words what it shows.
@@ -50,20 +63,3 @@ def figure(content: SafeString, source: str, query: str = "", stacked: bool = Fa
 def words(text: str) -> list[str]:
     """Split a text at its spaces."""
     return text.split()
-
-
-@register.filter
-def points(share: float | None) -> str:
-    """Write a difference of shares in percentage points, with its sign: ``+12``, ``−3``, ``0``."""
-    if share is None:
-        return "–"
-    value = round(100 * share)
-    return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value)}"
-
-
-@register.filter
-def p_value(p: float | None) -> str:
-    """Write a p-value with two significant digits, and never as 0: ``p = 0.031``, ``p < 0.0001``."""
-    if p is None:
-        return ""
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"

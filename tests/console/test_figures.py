@@ -45,7 +45,7 @@ def test_another_kind_or_nothing_to_draw_is_not_found(client: Client, study: Stu
 
 def test_the_page_offers_dark_and_narrow_figures_and_every_file(client: Client, study: Study) -> None:
     rate_booklet(invite(study, "Grace"), always(1))
-    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = client.get(reverse("console:results", args=[study.pk])).content.decode()
     source = f"/console/studies/{study.pk}/histogram.svg?ratings=real"
     assert f'srcset="{source}&amp;theme=dark"' in page
     assert f'srcset="{source}&amp;theme=dark&amp;columns=1"' in page

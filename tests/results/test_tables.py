@@ -1,132 +1,133 @@
-"""The other tables: pairs, evaluators, who evaluators are; and what programs make of the files."""
+"""The tables: one definition for page, CSV and LaTeX."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 import pytest
-from django.core.management import call_command
-from django.test import Client
-from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenhand.studies.models import AuditEvent, Study
-from evenhand.studies.results.export import csv_lines, evaluator_lines, pair_lines, people_lines
-from evenhand.studies.results.export.cells import protected, words
+from evenhand.studies.assignment.booklets import build_blocks
+from evenhand.studies.criteria import PRESETS, Criterion
+from evenhand.studies.models import Study
 from evenhand.studies.results.report import study_report
-from tests.helpers.bundles import SECRETS, rated_study
-from tests.helpers.factories import make_admin, make_ready_study
-from tests.helpers.ratings import queries_of
-
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
-
-
-def read(lines: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO("".join(lines), newline="")))
+from evenhand.studies.results.tables import MAKERS, numbers, table_of, tables_of
+from evenhand.studies.results.tables.table import Cell, Column, Table, escaped
+from tests.helpers.factories import make_ready_study
+from tests.helpers.ratings import invite, rate_booklet
 
 
-@given(text=st.text())
-def test_a_cell_is_read_as_it_was_written(text: str) -> None:
-    line = f"{words(text)},behind\n"
-    assert next(csv.reader(io.StringIO(line, newline="")))[:2] == [protected(text), "behind"]
+@pytest.fixture
+def report(study: Study) -> dict[str, Any]:
+    for n, name in enumerate(("ada", "grace", "alan", "joan")):
+        rate_booklet(invite(study, name), lambda trial, n=n: (trial.position * (n + 2)) % 5 - 2)  # type: ignore[misc]
+    return study_report(study)
 
 
-def test_pairs_add_up_to_the_report() -> None:
-    study = rated_study()
-    rows = read(pair_lines(study))
-    for population, simulated in (("real", "FALSE"), ("simulated", "TRUE")):
-        for each in study_report(study, population=population)["comparisons"]:
-            mine = [r for r in rows if r["comparison"] == str(each["number"]) and r["simulated"] == simulated]
-            assert sum(int(row["n"]) for row in mine) == each["n"] > 0
-            counts = [sum(int(row[name]) for row in mine) for name in list(mine[0])[13:18]]
-            assert counts == list(each["counts"].values())
-            total = sum(float(row["mean_preference"]) * int(row["n"]) for row in mine if row["n"] != "0")
-            assert total / each["n"] == pytest.approx(each["mean_preference"]["estimate"])
-    assert len({row["pair"] for row in rows}) == 24  # those without answers, too
-    assert {row["mean_preference"] for row in rows if row["n"] == "0"} == {""}
+def rows_of(table: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table.to_csv())))
 
 
-def test_evaluators_have_a_row_each_and_no_identity() -> None:
-    study = rated_study()
-    text = "".join(evaluator_lines(study))
-    rows = read([text])
-    assert len(rows) == study.evaluators.count() == 5
-    assert [row["excluded"] for row in rows] == ["FALSE", "TRUE", "TRUE", "TRUE", "FALSE"]
-    assert [row["exclusion_reason"] for row in rows] == ["", "pressed one key", "withdrawn", "withdrawn", ""]
-    assert [row["simulated"] for row in rows][-1] == "TRUE"
-    assert {row["dealt"] for row in rows} == {"6"}
-    people = {each["evaluator"]: each for each in study_report(study, population="all")["people"]}
-    assert {row["evaluator"]: int(row["n"]) for row in rows if row["evaluator"] in people} == {
-        name: each["n"] for name, each in people.items()
-    }
-    assert [name for name, secret in SECRETS.items() if secret in text] == []
+def test_the_csv_holds_the_reports_own_numbers(report: dict[str, Any]) -> None:
+    rows = rows_of(tables_of(report)["comparisons"])
+    assert len(rows) == len(report["comparisons"]) == 2
+    for row, each in zip(rows, report["comparisons"], strict=True):
+        assert (row["candidate"], row["baseline"]) == (each["candidate_name"], each["baseline_name"])
+        assert float(row["net_share"]) == each["net_share"]["estimate"]
+        assert float(row["net_share_low"]) == each["net_share"]["low"]
+        assert float(row["win_share_high"]) == each["win_share"]["high"]
+        assert row["p"] == ""  # the study is open
 
 
-def test_who_evaluators_are_is_for_the_owner_alone_and_recorded(client: Client) -> None:
-    study = rated_study()
-    address = reverse("console:people_csv", args=[study.pk])
-    root = make_admin("root")
-    root.is_superuser = True
-    root.save()
-    client.force_login(root)
-    assert client.get(address).status_code == 403
-    assert not AuditEvent.objects.filter(action="people downloaded").exists()
-    client.force_login(make_admin("mallory"))
-    assert client.get(address).status_code == 404
-    client.force_login(study.owner)
-    response = client.get(address)
-    rows = read([b"".join(response.streaming_content).decode()])  # type: ignore[attr-defined]
-    assert rows[0]["PROLIFIC_PID"] == SECRETS["a panel's id of a person"]
-    assert rows[0]["SESSION_ID"] == SECRETS["a panel's id of a visit"]
-    assert rows[1]["note"] == SECRETS["a note"]
-    assert [row["state"] for row in rows[2:4]] == ["withdrawn", "deleted"]
-    assert [row["state"] == "finished" for row in rows] == [row["finished_at"] != "" for row in rows]
-    assert AuditEvent.objects.get(action="people downloaded").actor == study.owner
+def test_every_table_has_one_cell_a_column_and_can_be_written(report: dict[str, Any]) -> None:
+    tables = tables_of(report)
+    assert set(MAKERS) - set(tables) == {"equivalence"}
+    for name, table in tables.items():
+        assert table.name == name
+        assert all(len(row) == len(table.columns) for row in table.rows)
+        assert all(len(cell.values) == len(column.names) for line in table.lines for column, cell in line)
+        heads = next(csv.reader(io.StringIO(table.to_csv())))
+        assert len(set(heads)) == len(heads)
+        latex = table.to_latex("Shapes")
+        body = latex.partition("\\midrule\n")[2].partition("    \\bottomrule")[0].splitlines()
+        assert len(body) == len(table.rows)
+        assert all(len(re.findall(r"(?<!\\)&", line)) == len(table.columns) - 1 for line in body)
+        assert latex.count("{") == latex.count("}")
 
 
-def test_the_files_join_by_pseudonym() -> None:
-    study = rated_study()
-    known = {row["evaluator"]: row["evaluator_public_id"] for row in read(people_lines(study))}
-    for rows in (read(csv_lines(study)), read(evaluator_lines(study))):
-        assert all(known[row["evaluator"]] == row["evaluator_public_id"] for row in rows)
+def test_strata_follow_their_comparison(report: dict[str, Any]) -> None:
+    rows = rows_of(tables_of(report)["strata"])
+    assert [row["stratum"] for row in rows] == ["all", "high", "middle", "low"] * 2
+    assert int(rows[0]["n"]) == sum(int(row["n"]) for row in rows[1:4])
 
 
-@pytest.mark.parametrize("name", ["preferences", "preferences-excel", "pairs", "evaluators"])
-def test_a_study_without_ratings_gives_names_and_no_answers(client: Client, name: str) -> None:
-    study = make_ready_study(owner=make_admin("ada"))
-    client.force_login(study.owner)
-    address = reverse(f"console:{name}_csv" if name != "preferences" else "console:preferences", args=[study.pk])
-    response = client.get(address)
-    content = b"".join(response.streaming_content)  # type: ignore[attr-defined]
-    assert content.startswith(b"\xef\xbb\xbfstudy," if name == "preferences-excel" else b"study,")
-    rows = read([content.decode("utf-8-sig")])
-    assert [row for row in rows if row.get("n", "0") != "0"] == []
-    assert f'filename="shapes-{name}.csv"' in response["Content-Disposition"]
+def test_several_criteria_have_a_column_of_their_own(db: None) -> None:
+    study = make_ready_study(criteria=(Criterion(), PRESETS["appeal"]))
+    build_blocks(study, 2)
+    rate_booklet(invite(study, "ada"), lambda trial: trial.position % 3 - 1)
+    rows = rows_of(tables_of(study_report(study))["comparisons"])
+    assert [row["criterion"] for row in rows] == ["overall"] * 2 + [PRESETS["appeal"].name.replace("_", " ")] * 2
 
 
-def test_excel_s_file_is_the_other_with_a_mark(client: Client) -> None:
-    study = rated_study()
-    written = io.StringIO()
-    call_command("export_preferences", "Shapes", excel=True, stdout=written)
-    assert written.getvalue() == "\N{ZERO WIDTH NO-BREAK SPACE}" + "".join(csv_lines(study))
-    written = io.StringIO()
-    call_command("export_preferences", "Shapes", table="pairs", stdout=written)
-    assert written.getvalue() == "".join(pair_lines(study))
+def test_equivalence_is_there_where_the_plan_set_a_margin(db: None) -> None:
+    study = make_ready_study(equivalence_margin=30)
+    build_blocks(study, 4)
+    for n, name in enumerate(("ada", "grace", "alan", "joan")):
+        rate_booklet(invite(study, name), lambda trial, n=n: (trial.position * (n + 2)) % 3 - 1)  # type: ignore[misc]
+    table = table_of(study_report(study), "equivalence")
+    assert table is not None
+    assert "within 30 points of zero" in table.says
+    assert {row["is_equivalent"] for row in rows_of(table)} == {""}  # told when the study is closed
+    Study.objects.filter(pk=study.pk).update(state="closed")
+    closed = study_report(Study.objects.get(pk=study.pk))
+    rows = rows_of(table_of(closed, "equivalence"))  # type: ignore[arg-type]
+    for row, each in zip(rows, closed["comparisons"], strict=True):
+        test = each["equivalence"]
+        assert row["is_equivalent"] == str(test["is_equivalent"]).lower()
+        assert test["is_equivalent"] == (test["low"] > -0.3 and test["high"] < 0.3)
 
 
-def test_booleans_are_what_r_and_pandas_read() -> None:
-    rows = read(csv_lines(rated_study()))
-    booleans = ("counted", "superseded", "simulated", "excluded", "both_bad", "fast")
-    assert {row[name] for row in rows for name in booleans} == {"TRUE", "FALSE"}
-    assert {row["fast"] == "TRUE" for row in rows if "fast" in row["flags"]} == {True}
+def test_an_unknown_table_is_none(report: dict[str, Any]) -> None:
+    assert table_of(report, "secrets") is None
 
 
-@pytest.mark.parametrize("lines", [pair_lines, evaluator_lines, people_lines])
-def test_queries_do_not_grow(lines: Any) -> None:
-    study = rated_study()
-    few = queries_of(lambda: list(lines(Study.objects.get(pk=study.pk))))
-    other = rated_study(name="Others", quota=12)
-    assert queries_of(lambda: list(lines(Study.objects.get(pk=other.pk)))) == few
+HOSTILE = r"a_b & 50 % of $x$ #1 {y} ~ ^ \input{/etc/passwd} “w̄” − <b> α…"
+
+
+def test_text_cannot_leave_its_cell_in_latex() -> None:
+    table = Table("t", HOSTILE, "", (Column("a_b", ("x",)),), ((Cell(HOSTILE, (HOSTILE,)),),))
+    latex = table.to_latex("a\nnew line")
+    assert "\\input" not in latex
+    assert "a\\_b \\& 50 \\% of \\$x\\$ \\#1 \\{y\\}" in latex
+    assert "$\\bar{w}$" in latex
+    assert latex.startswith("% a new line\n")
+
+
+@given(st.text(alphabet=r"ab\&%$#_{}~^<>−–“”w̄ "))
+def test_escaped_text_has_no_bare_command(text: str) -> None:
+    written = escaped(text)
+    assert len(re.findall(r"(?<!\\)[&%#_^~]", written.replace("$_1$", "").replace("~", ""))) == 0
+    assert written.count("{") - written.count("\\{") == written.count("}") - written.count("\\}")
+
+
+def test_a_formula_gets_an_apostrophe_in_the_csv() -> None:
+    table = Table("t", "T", "", (Column("A", ("a",)),), ((Cell("=1+1", ("=1+1",)),),))
+    assert table.to_csv() == "a\n'=1+1\n"
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (numbers.percent, 0.604, "60 %"), (numbers.percent, None, "–"), (numbers.points, 0.123, "+12"),
+        (numbers.points, -0.004, "0"), (numbers.points, -0.12, "−12"), (numbers.signed, 0.3149, "+0.31"),
+        (numbers.signed, -0.001, "0.00"), (numbers.plain, -0.25, "−0.25"), (numbers.count, 12000, "12,000"),
+        (numbers.p_value, 0.0312, "p = 0.031"), (numbers.p_value, 1e-9, "p < 0.0001"),
+        (numbers.p_alone, 1e-9, "< 0.0001"), (numbers.p_alone, None, "–"), (numbers.seconds, 3140.0, "3.1 s"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_as_people_read_them(write: Any, value: Any, text: str) -> None:
+    assert write(value) == text

@@ -11,8 +11,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from evenhand.studies.models import Rating, Study, Trial
+from evenhand.studies.results.report.cached import cached_report
 from evenhand.studies.results.report.records import POPULATIONS, PopulationError
-from evenhand.studies.results.report.study import compute_report
 from evenhand.studies.results.report.wording import plural, short_names
 
 __all__ = ["POPULATIONS", "PopulationError", "counting_ratings", "plural", "short_names", "study_report"]
@@ -37,4 +37,6 @@ def study_report(study: Study, *, population: str | None = None) -> dict[str, An
 
     A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
     """
-    return compute_report(study, population=population)
+    if population is not None and population not in POPULATIONS:
+        raise PopulationError(f"population {population!r} is none of {', '.join(POPULATIONS)}")
+    return cached_report(study, population)

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from numpy.typing import NDArray
 
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import AuditEvent, Comparison, Pair, Study
+from evenhand.studies.models import AuditEvent, Comparison, Pair, Replication, Study
 from evenhand.studies.results.report.answers import Answers, read_answers
 
 POPULATIONS = ("real", "simulated", "all")
@@ -69,6 +69,7 @@ class Records:
     study: Study
     configuration: StudyConfiguration
     comparisons: Sequence[Comparison]
+    replicates: bool  # whether another study's ratings stand beside its own
     people: People
     pairs: Pairs
     exclusions: Sequence[dict[str, Any]]  # every one that was made, the lifted ones too
@@ -111,11 +112,18 @@ def read_records(study: Study) -> Records:
         )
     )  # fmt: skip
     events: list[Any] = list(AuditEvent.objects.filter(study=study).order_by("at").values("action", "at", "detail"))
+    replication = Replication.objects.filter(study=OuterRef("study"))
+    comparisons = list(
+        study.comparisons.select_related("baseline", "candidate")
+        .annotate(replicates=Exists(replication))
+        .order_by("position")
+    )
     pairs = _pairs(study, configuration)
     return Records(
         study=study,
         configuration=configuration,
-        comparisons=list(study.comparisons.select_related("baseline", "candidate").order_by("position")),
+        comparisons=comparisons,
+        replicates=any(each.replicates for each in comparisons),
         people=_people(study, {each["evaluator"] for each in exclusions if each["lifted_at"] is None}),
         pairs=pairs,
         exclusions=exclusions,

@@ -61,7 +61,7 @@ def replication_section(
     Ratings of a prompt are taken to be correlated across both studies, those of evaluators within one. The original's
     ratings are of the same population; p-values are withheld as everywhere while more ratings may come.
     """
-    found = replication_of(records.study)
+    found = replication_of(records.study) if records.replicates else None
     if found is None:
         return None
     replication, everything = found

@@ -18,7 +18,7 @@ from evenhand.studies.results.report.left_out import changes_after_closing, left
 from evenhand.studies.results.report.people import Behaviour, behaviour_of, checks_of, people_of, repeats_of
 from evenhand.studies.results.report.provenance import methods, provenance
 from evenhand.studies.results.report.ratings import TO_CHOICE, TO_SIDED, Ratings
-from evenhand.studies.results.report.records import POPULATIONS, PopulationError, Records, place_of, read_records
+from evenhand.studies.results.report.records import Records, place_of, read_records
 from evenhand.studies.results.report.replication import replication_section
 from evenhand.studies.results.report.scores import davidson_scores
 from evenhand.studies.results.report.wording import finding_of, mark_of, marked, short_names
@@ -31,8 +31,6 @@ def compute_report(study: Study, *, population: str | None = None) -> dict[str, 
 
     A population is "real", "simulated" or "all". Left out, it is the simulated ratings only where no real one counts.
     """
-    if population is not None and population not in POPULATIONS:
-        raise PopulationError(f"population {population!r} is none of {', '.join(POPULATIONS)}")
     records = read_records(study)
     behaviour = behaviour_of(records)
     everybody = main_ratings(records, behaviour)

@@ -1,0 +1,69 @@
+"""Write numbers as pages and tables show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NOTHING = "–"
+
+
+def is_missing(value: float | None) -> bool:
+    """Whether there is no number."""
+    return value is None or not math.isfinite(value)
+
+
+def count(value: float | None) -> str:
+    """Write a whole number with its thousands apart: ``12,000``."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share as a whole percentage; a dash where there is none."""
+    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def points(share: float | None) -> str:
+    """Write a difference of shares in percentage points, with its sign: ``+12``, ``−3``, ``0``."""
+    return NOTHING if share is None else signed(100 * share, 0)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Write a number with its sign: ``+0.31``, ``−0.02``, ``0.00``."""
+    if value is None:
+        return NOTHING
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
+def plain(value: float | None, digits: int = 2) -> str:
+    """Write a number; a minus sign is one."""
+    if value is None:
+        return NOTHING
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 or value > 0 else f"−{text}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value with two significant digits, and never as 0: ``p = 0.031``, ``p < 0.0001``."""
+    if p is None:
+        return ""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+def p_alone(p: float | None) -> str:
+    """Write a p-value for a column of them."""
+    return p_value(p).removeprefix("p = ").removeprefix("p ") or NOTHING
+
+
+def seconds(milliseconds: float | None) -> str:
+    """Write a time in seconds."""
+    return NOTHING if milliseconds is None else f"{milliseconds / 1000:.1f} s"
+
+
+def with_interval(estimate: Mapping[str, Any], write: Any) -> str:
+    """Write an estimate and, where it has one, its interval: ``+12 (+6 to +18)``."""
+    if estimate["low"] is None:
+        return str(write(estimate["estimate"]))
+    return f"{write(estimate['estimate'])} ({write(estimate['low'])} to {write(estimate['high'])})"
