@@ -173,6 +173,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     )
 
     primary_comparison = forms.IntegerField(
+        required=False,
         initial=1,
         label="Primary outcome: number of the comparison",
         help_text="In the order of the candidates. Results put it first; all others are secondary.",
@@ -234,6 +235,10 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         if others.exists():
             raise ValidationError(f"There is a study named “{name}” already.")
         return name
+
+    def clean_primary_comparison(self) -> int:
+        number: int | None = self.cleaned_data["primary_comparison"]
+        return 1 if number is None else number
 
     def clean_scales(self) -> tuple[float, ...]:
         scales = numbers(self.cleaned_data["scales"])

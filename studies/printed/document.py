@@ -16,13 +16,13 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Pair, Study
 from evenhand.studies.printed.checklists import Facts, answered
 from evenhand.studies.printed.paragraph import (
-from evenhand.studies.results.tables import tables_of
     change_sentence,
     left_out_sentence,
     listed,
     methods_paragraph,
     net_sentence,
 )
+from evenhand.studies.results.tables import tables_of
 
 PRINTED = ("comparisons", "strata", "equivalence", "scores", "sensitivity", "agreement", "checks", "sides", "times")
 

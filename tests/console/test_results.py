@@ -15,8 +15,8 @@ from evenhand.studies.models import Study
 from evenhand.studies.results.report import study_report
 from evenhand.studies.results.tables import MAKERS
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
+from tests.helpers.little_told import CASES
 from tests.helpers.ratings import always, invite, queries_of, rate_booklet
-from tests.results.test_degenerate import CASES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 FEW = 12  # queries, beside the beginning and the end of transactions
@@ -145,7 +145,7 @@ def test_the_number_of_queries_is_small_and_the_same_for_every_study(client: Cli
     assert queries() == few <= FEW
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__.strip("_"))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_study_that_tells_little_has_a_page_and_figures_that_say_so(
     client: Client, study: Study, case: object
 ) -> None:

@@ -4,94 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from evenhand.studies.exclusions import exclude
 from evenhand.studies.lifecycle import close_study
-from evenhand.studies.models import Exclusion, Pair, Rating, Study, Trial
+from evenhand.studies.models import Study
 from evenhand.studies.results import artefacts
 from evenhand.studies.results.report import study_report
-from tests.helpers.ratings import always, invite, rate, rate_booklet
+from tests.helpers.little_told import CASES, everybody_left_out
 
 pytestmark = pytest.mark.database
 
-PEOPLE = ("ada", "grace", "alan", "joan")
 
-
-def _nothing(study: Study) -> None:
-    del study
-
-
-def _one_rating(study: Study) -> None:
-    trial = invite(study, "ada").booklet.trials.first()
-    assert trial is not None
-    rate(trial, 1)
-
-
-def _one_evaluator(study: Study) -> None:
-    rate_booklet(invite(study, "ada"), lambda trial: trial.position % 5 - 2)
-
-
-def _one_pair(study: Study) -> None:
-    pair = Pair.objects.filter(comparison__study=study).first()
-    for n, name in enumerate(PEOPLE):
-        for trial in Trial.objects.filter(booklet=invite(study, name).booklet, pair=pair):
-            rate(trial, n % 5 - 2)
-
-
-def _everybody(study: Study, preference: Callable[[Trial], int], **values: Any) -> None:
-    for name in PEOPLE:
-        rate_booklet(invite(study, name), preference, **values)
-
-
-def _all_ties(study: Study) -> None:
-    _everybody(study, always(0))
-
-
-def _all_for_one_side(study: Study) -> None:
-    _everybody(study, always(2))
-
-
-def _all_on_the_right(study: Study) -> None:
-    _everybody(study, lambda trial: -1 if trial.candidate_on_left else 1)
-
-
-def _one_stratum_empty(study: Study) -> None:
-    _everybody(study, lambda trial: trial.position % 5 - 2)
-    Rating.objects.filter(trial__pair__stratum="low").update(superseded=True)
-
-
-def _everybody_flagged(study: Study) -> None:
-    _everybody(study, lambda trial: trial.position % 3 - 1, elapsed_ms=10)
-
-
-def _everybody_left_out(study: Study) -> None:
-    _everybody(study, lambda trial: trial.position % 3 - 1)
-    for evaluator in study.evaluators.all():
-        exclude(evaluator, reason="pressed keys at random", actor=study.owner)
-
-
-def _one_answer_left(study: Study) -> None:
-    _everybody(study, lambda trial: trial.position % 3 - 1)
-    for rating in Rating.objects.order_by("pk")[1:]:
-        Exclusion.objects.create(study=study, rating=rating, reason="a slip")
-
-
-def _each_answers_one_way(study: Study) -> None:
-    for n, name in enumerate(PEOPLE):
-        rate_booklet(invite(study, name), always(n - 2))
-
-
-CASES = [
-    _nothing, _one_rating, _one_evaluator, _one_pair, _all_ties, _all_for_one_side, _all_on_the_right,
-    _one_stratum_empty, _everybody_flagged, _everybody_left_out, _one_answer_left, _each_answers_one_way,
-]  # fmt: skip
-
-
-@pytest.fixture(params=CASES, ids=lambda case: case.__name__.strip("_"))
+@pytest.fixture(params=CASES, ids=lambda case: case.__name__)
 def case(request: pytest.FixtureRequest, study: Study) -> Study:
     request.param(study)
     return study
@@ -132,7 +59,7 @@ def test_a_report_is_plain_json_and_says_why_a_number_is_missing(case: Study, cl
 
 
 def test_everybody_left_out_is_told_with_the_headline_of_before(study: Study) -> None:
-    _everybody_left_out(study)
+    everybody_left_out(study)
     report = study_report(study)
     assert report["n"] == 0
     assert report["left_out"]["evaluators"] == report["left_out"]["of"] == 4
