@@ -9,7 +9,7 @@ from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.criteria import Criterion
 from evenhand.studies.models import Study
 from evenhand.studies.results.report.wording import plural
-from evenhand.studies.templatetags.evenhand import p_value, points
+from evenhand.studies.results.tables.numbers import p_value, points
 
 ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 

@@ -122,7 +122,7 @@ def test_the_page_of_a_replication_says_of_what_and_shows_both(console: Client, 
     assert root[:12] in page
     open_study(new)
     rate_booklet(invite(new, "heidi"), always(-2))
-    page = " ".join(console.get(reverse("console:study", args=[new.pk])).content.decode().split())
+    page = " ".join(console.get(reverse("console:results", args=[new.pk])).content.decode().split())
     assert "Beside “Original”" in page
     assert "The original was not closed yet when its bundle was written." in page
     nets = re.findall(r'<th scope="row">(original|replication|both pooled)</th>.*?<td class="number"> ([+−\d]+)', page)

@@ -9,11 +9,6 @@ from typing import Any
 NOTHING = "–"
 
 
-def is_missing(value: float | None) -> bool:
-    """Whether there is no number."""
-    return value is None or not math.isfinite(value)
-
-
 def count(value: float | None) -> str:
     """Write a whole number with its thousands apart: ``12,000``."""
     return NOTHING if value is None else f"{value:,.0f}"
