@@ -87,7 +87,7 @@ def test_equivalence_is_there_where_the_plan_set_a_margin(db: None) -> None:
     rows = rows_of(table_of(closed, "equivalence"))  # type: ignore[arg-type]
     for row, each in zip(rows, closed["comparisons"], strict=True):
         test = each["equivalence"]
-        assert row["is_equivalent"] == str(test["is_equivalent"]).lower()
+        assert row["is_equivalent"] == str(test["is_equivalent"]).upper()
         assert test["is_equivalent"] == (test["low"] > -0.3 and test["high"] < 0.3)
 
 
