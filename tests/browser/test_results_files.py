@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def collecting(page: Page, live_server: LiveServer) -> Study:
         return max(-2, min(2, (trial.pk * 7 + lean) % 5 - 2 + (trial.pk + lean) % 2))
 
     for lean, name in enumerate(("grace", "alan", "joan", "mary", "heidi", "ivan")):
-        rate_booklet(invite(study, name), lambda trial, lean=lean: answer(trial, lean))
+        rate_booklet(invite(study, name), partial(answer, lean=lean))
     page.goto(f"{live_server.url}/console/login/")
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill("a long password")
