@@ -13,6 +13,7 @@ from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.console.bundles import bundle_context
 from evenhand.studies.console.evaluator_table import evaluators_context
 from evenhand.studies.console.results import primary_of
+from evenhand.studies.console.power import plan_box
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
 from evenhand.studies.pipeline.stages import DEFINITIONS, STAGES
@@ -51,6 +52,8 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
         "prepared": is_prepared,
         "unknown_words": study.events.filter(action="unknown_words").first(),
     }
+    if study.state in (Study.State.DRAFT, Study.State.PREPARING, Study.State.READY):
+        context["power"] = plan_box(configuration)
     if is_prepared:
         flagged_images = safety_flags.flagged_images(study)
         context |= {

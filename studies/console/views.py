@@ -16,11 +16,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from evenhand.errors import InputError
 from evenhand.studies import lifecycle, safety_flags, undo
 from evenhand.studies.access import studies_of, study_of
+from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.concurrent_edits import Conflict
 from evenhand.studies.console.downloads import population_of
 from evenhand.studies.console.forms import InvitationForm, StudyForm
+from evenhand.studies.console.power import plan_box
 from evenhand.studies.console.study_page import study_context
-from evenhand.studies.drafts import DraftError, StaleDraftError, change_draft, create_study
+from evenhand.studies.drafts import DraftError, StaleDraftError, change_draft, configuration_of, create_study
 from evenhand.studies.models import Pair, PromptSet
 from evenhand.studies.pipeline import stages
 
@@ -56,7 +58,8 @@ def new_study(request: HttpRequest) -> HttpResponse:
             configuration=form.cleaned_data["configuration"],
         )
         return redirect("console:study", pk=study.pk)
-    return render(request, "console/plan.html", {"form": form, "title": "New study"})
+    context = {"form": form, "title": "New study", "power": plan_box(StudyConfiguration(checkpoint="demo"))}
+    return render(request, "console/plan.html", context)
 
 
 @login_required
@@ -87,7 +90,13 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect("console:study", pk=pk)
         else:
             return redirect("console:study", pk=pk)
-    context = {"form": form, "study": study, "title": f"Plan of {study.name}", "conflicts": conflicts}
+    context = {
+        "form": form,
+        "study": study,
+        "title": f"Plan of {study.name}",
+        "conflicts": conflicts,
+        "power": plan_box(configuration_of(study)),
+    }
     return render(request, "console/plan.html", context, status=409 if conflicts else 200)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,3 +64,12 @@ def figure(content: SafeString, source: str, query: str = "", stacked: bool = Fa
 def words(text: str) -> list[str]:
     """Split a text at its spaces."""
     return text.split()
+
+
+@register.filter
+def size(share: float | None) -> str:
+    """Write the size of a difference of shares in percentage points, without its sign: ``25``; below 10: ``2.5``."""
+    if share is None or math.isnan(share):
+        return "–"
+    value = 100 * abs(share)
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"

@@ -3,7 +3,8 @@
 from evenhand.studies.results.figures.curve import frechet_curve, frechet_curve_png
 from evenhand.studies.results.figures.diverging import diverging
 from evenhand.studies.results.figures.histogram import histogram
+from evenhand.studies.results.figures.power import power_curves
 from evenhand.studies.results.figures.scores import scores
 from evenhand.studies.results.figures.style import KINDS
 
-__all__ = ["KINDS", "diverging", "frechet_curve", "frechet_curve_png", "histogram", "scores"]
+__all__ = ["KINDS", "diverging", "frechet_curve", "frechet_curve_png", "histogram", "power_curves", "scores"]
