@@ -49,7 +49,7 @@ def test_the_paper_s_plan_stands_there_by_itself(console: Client) -> None:
 
 
 def test_other_numbers_have_other_answers_and_the_paper_s_beside_them(console: Client) -> None:
-    given = {"evaluators": 40, "pairs_each": 50, "comparisons": 1, "difference": 10, "power": 90}
+    given: dict[str, Any] = {"evaluators": 40, "pairs_each": 50, "comparisons": 1, "difference": 10, "power": 90}
     response = console.get(PAGE, given)
     plan = response.context["plan"]
     assert (plan.ratings, plan.design.trials, plan.prompts) == (2000, 50, 150)
@@ -98,7 +98,13 @@ def test_numbers_that_are_no_plan_are_refused_at_their_field(
 
 
 def test_a_design_that_finds_nothing_says_why(console: Client) -> None:
-    given = {"evaluators": 2, "pairs_each": 2, "prompts": 2, "comparisons": 2, "prompt_correlation": "0.4"}
+    given: dict[str, Any] = {
+        "evaluators": 2,
+        "pairs_each": 2,
+        "prompts": 2,
+        "comparisons": 2,
+        "prompt_correlation": "0.4",
+    }
     page = text_of(console.get(PAGE, given))
     assert "finds no difference with 80 % power: no difference up to 0.98" in page
     assert "no number of evaluators is enough" in page
@@ -138,7 +144,7 @@ def test_the_figure_is_served_in_three_kinds(console: Client, kind: str, beginni
     assert response["Content-Type"] == content_type
     assert response["Cache-Control"] == "private, max-age=3600"
     assert response.content.startswith(beginning)
-    dark = console.get(f"{PAGE}power.{kind}", {"evaluators": 40, "theme": "dark", "columns": "1"})
+    dark = console.get(f"{PAGE}power.{kind}", {"evaluators": "40", "theme": "dark", "columns": "1"})
     assert dark.content != response.content
     assert console.get(f"{PAGE}power.gif").status_code == 404
 
