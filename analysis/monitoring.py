@@ -2,9 +2,9 @@
 
 An interval of 95 % holds for one look. Who looks after every evaluator, and stops when 0 lies outside, finds a
 difference where there is none in 15 to 35 of 100 studies. A confidence sequence is wide enough for all looks together.
-This one is the asymptotic sequence of Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024, Annals of Statistics 52), Robbins'
-normal mixture, over evaluators, with the two-way clustered error of ``analysis.clustered`` in place of the error of
-independent values: after t evaluators
+This one is the asymptotic sequence of Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024, Annals of Statistics 52),
+Robbins' normal mixture, over evaluators, with the two-way clustered error of ``analysis.clustered`` in place of the
+error of independent values: after t evaluators
 
     estimate ± c(t) · error,   c(t)² = (1 + 1/(tρ²)) · log((tρ² + 1) / α²),
 
