@@ -12,8 +12,8 @@ from evenhand.studies.assignment import booklets
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.console.bundles import bundle_context
 from evenhand.studies.console.evaluator_table import evaluators_context
-from evenhand.studies.console.results import primary_of
 from evenhand.studies.console.power import plan_box
+from evenhand.studies.console.results import primary_of
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
 from evenhand.studies.pipeline.stages import DEFINITIONS, STAGES
