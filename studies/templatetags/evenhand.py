@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -14,8 +15,14 @@ from evenhand.studies.results.tables import numbers
 from evenhand.studies.results.tables.table import Table
 
 register = template.Library()
-for write in (numbers.percent, numbers.points, numbers.p_value, numbers.seconds):
+for write in (numbers.percent, numbers.points, numbers.p_value, numbers.seconds, numbers.unbroken):
     register.filter(write.__name__, write)
+
+
+@register.filter
+def moment(at: str | None) -> str:
+    """Write a report's time, ISO 8601 in UTC, as people read it."""
+    return f"{datetime.fromisoformat(at):%-d %b %Y, %H:%M} UTC" if at else "–"
 
 
 @register.filter

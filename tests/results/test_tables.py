@@ -123,7 +123,8 @@ def test_a_formula_gets_an_apostrophe_in_the_csv() -> None:
     ("write", "value", "text"),
     [
         (numbers.percent, 0.604, "60 %"), (numbers.percent, None, "–"), (numbers.points, 0.123, "+12"),
-        (numbers.points, -0.004, "0"), (numbers.points, -0.12, "−12"), (numbers.signed, 0.3149, "+0.31"),
+        (numbers.points, -0.004, "−0.4"), (numbers.points, 0.0004, "0"),
+        (numbers.points, -0.12, "−12"), (numbers.signed, 0.3149, "+0.31"),
         (numbers.signed, -0.001, "0.00"), (numbers.plain, -0.25, "−0.25"), (numbers.count, 12000, "12,000"),
         (numbers.p_value, 0.0312, "p = 0.031"), (numbers.p_value, 1e-9, "p < 0.0001"),
         (numbers.p_alone, 1e-9, "< 0.0001"), (numbers.p_alone, None, "–"), (numbers.seconds, 3140.0, "3.1 s"),

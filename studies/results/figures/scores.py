@@ -64,7 +64,7 @@ def _panel(panel: Axes, criterion: Mapping[str, Any], criteria: int, mark: str, 
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(value, 1)))
     ratings = f"{criterion['davidson']['n']:,} {mark} ratings".replace("  ", " ")
     panel.set_xlabel(
-        f"log strength, less the mean of all arms; lines: 95 % interval; n = {ratings}", size=10, color=theme.quiet
+        f"log strength, less the mean of all arms; lines: 95 % interval\nn = {ratings}", size=10, color=theme.quiet
     )
     title = finding(criterion, criteria).replace(", 95 %", ",\n95 %")
     panel.set_title(title, size=12, color=theme.ink, loc="left", pad=12, linespacing=1.35)

@@ -211,7 +211,10 @@ def clusters_of(ratings: Ratings) -> Clusters:
         present = np.bincount(index) > 0 if len(index) else np.zeros(0, np.bool_)
         numbered.append((np.cumsum(present)[index] - 1 if len(index) else index, int(present.sum())))
     (evaluator, evaluators), (prompt, prompts) = numbered
-    return Clusters(evaluator, prompt, evaluators, prompts)
+    found = Clusters(evaluator, prompt, evaluators, prompts)
+    if ratings.once:
+        vars(found)["rated_once"] = True  # known already, where it would be found out by sorting
+    return found
 
 
 def _variance(ratings: Ratings) -> dict[str, Any]:

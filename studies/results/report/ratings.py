@@ -64,8 +64,11 @@ class Ratings:
             start = end
 
     def checked_once(self) -> Ratings:
-        """Find out whether nobody rated a prompt twice, once for all parts of these ratings."""
-        cells = np.sort(self.evaluator * (int(self.prompt.max()) + 1 if len(self) else 1) + self.prompt)
+        """Find out whether nobody rated a prompt twice by one criterion, once for all parts of these ratings."""
+        if self.once:
+            return self
+        people, prompts = (int(index.max()) + 1 if len(self) else 1 for index in (self.evaluator, self.prompt))
+        cells = np.sort((self.criterion * people + self.evaluator) * prompts + self.prompt)
         return replace(self, once=not bool((cells[1:] == cells[:-1]).any()))
 
     def counted(self) -> Counts:

@@ -116,7 +116,7 @@ def main_ratings(records: Records, behaviour: Behaviour) -> Ratings:
     key = (ratings.criterion * max(len(records.comparisons), 1) + ratings.comparison).astype(np.uint16)
     if len(key) and (key != key[0]).any():
         ratings = ratings.where(np.argsort(key, kind="stable"))
-    return ratings
+    return ratings.checked_once()
 
 
 def _results(records: Records, ratings: Ratings, names: Mapping[int, str], interim: bool) -> list[dict[str, Any]]:
@@ -203,8 +203,11 @@ def _criteria(records: Records, counting: Ratings, names: Mapping[int, str], int
 
 def plain(value: Any) -> Any:
     """Replace NaN and infinity by None, because JSON has neither."""
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is dict:
         return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if kind is list or kind is tuple:
         return [plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,8 +20,13 @@ def percent(share: float | None) -> str:
 
 
 def points(share: float | None) -> str:
-    """Write a difference of shares in percentage points, with its sign: ``+12``, ``−3``, ``0``."""
-    return NOTHING if share is None else signed(100 * share, 0)
+    """Write a difference of shares in percentage points, with its sign: ``+12``, ``−3``, ``0``.
+
+    One that would round to 0 has a decimal, so that an interval's end tells on which side of 0 it lies.
+    """
+    if share is None:
+        return NOTHING
+    return signed(100 * share, 1 if abs(100 * share) < 0.5 and abs(100 * share) >= 0.05 else 0)
 
 
 def signed(value: float | None, digits: int = 2) -> str:
@@ -58,7 +63,13 @@ def seconds(milliseconds: float | None) -> str:
 
 
 def with_interval(estimate: Mapping[str, Any], write: Any) -> str:
-    """Write an estimate and, where it has one, its interval: ``+12 (+6 to +18)``."""
+    """Write an estimate and, where it has one, its interval: ``+12 (+6 to +18)``, ``60 % (54 to 66)``."""
     if estimate["low"] is None:
         return str(write(estimate["estimate"]))
-    return f"{write(estimate['estimate'])} ({write(estimate['low'])} to {write(estimate['high'])})"
+    low, high = (write(estimate[end]).removesuffix(" %") for end in ("low", "high"))
+    return f"{write(estimate['estimate'])} ({low} to {high})"
+
+
+def unbroken(text: str) -> str:
+    """Let no line end within “a = 10” or “p = 0.03”."""
+    return text.replace(" = ", "\u00a0=\u00a0").replace(" < ", "\u00a0<\u00a0")

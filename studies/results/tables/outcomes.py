@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evenhand.analysis.preference import CATEGORIES
-from evenhand.studies.results.tables.numbers import p_alone, percent, plain, points, signed
+from evenhand.studies.results.tables.numbers import p_alone, percent, plain, points, signed, unbroken
 from evenhand.studies.results.tables.table import (
     Cell,
     Column,
@@ -50,7 +50,7 @@ def comparison_columns(report: Report) -> list[Column]:
 def comparison_cells(report: Report, result: Result) -> list[Cell]:
     """The cells that do so."""
     names = (result["candidate_name"], result["baseline_name"])
-    cells = [Cell(" vs ".join(names), names)]
+    cells = [Cell(" vs ".join(map(unbroken, names)), names)]
     return [*cells, text(in_words(result["criterion"]))] if several_criteria(report) else cells
 
 
@@ -68,7 +68,7 @@ def comparisons(report: Report) -> Table:
         Column("Baseline", ("baseline_share",)),
         Column("No preference", ("none_share",)),
         estimate_column("Net, points (95 % interval)", "net_share"),
-        estimate_column("Wins and half of the ties, %", "win_share"),
+        estimate_column("Wins and half of the ties", "win_share"),
         estimate_column("Mean preference, −2 to +2", "mean_preference"),
         Column("p", ("p",)),
         Column("p after Holm", ("holm_p",)),

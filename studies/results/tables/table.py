@@ -127,5 +127,5 @@ def estimate_column(title: str, name: str) -> Column:
 
 
 def table(name: str, title: str, says: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Make a table."""
-    return Table(name, title, says, tuple(columns), tuple(tuple(row) for row in rows))
+    """Make a table; its sentence gets proper apostrophes."""
+    return Table(name, title, says.replace("'", "’"), tuple(columns), tuple(tuple(row) for row in rows))

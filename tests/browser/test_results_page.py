@@ -1,0 +1,134 @@
+"""The results page in a real browser: narrow and wide, light and dark, without JavaScript, with and without ratings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.test import Client
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from evenhand.studies.criteria import PRESETS, Criterion
+from evenhand.studies.exclusions import exclude
+from evenhand.studies.lifecycle import close_study, open_study
+from evenhand.studies.models import Study, Trial
+from evenhand.studies.results.report import study_report
+from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.ratings import invite, rate, rate_booklet
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def answer(trial: Trial) -> int:
+    return min(2, (trial.pk * 7) % 5 - 2 + (trial.pk % 3 == 0))
+
+
+@pytest.fixture
+def closed() -> Study:
+    """Two criteria, checks, repeats, somebody left out before the closing and somebody after it."""
+    study = make_ready_study(
+        owner=make_admin("ada"), quota=8, attention_checks=1, repeats=1, equivalence_margin=10,
+        criteria=(Criterion(), PRESETS["appeal"]),
+    )  # fmt: skip
+    open_study(study)
+    for n, name in enumerate(("grace", "alan", "joan", "mary")):
+        person = invite(study, name)
+        for trial in person.booklet.trials.select_related("pair", "booklet__study"):
+            if trial.kind == Trial.Kind.ATTENTION:
+                right = trial.expected_choice or 1
+                rate(trial, 2 * (right if n else -right))
+            else:
+                rate(trial, answer(trial), elapsed_ms=200 * trial.position)
+    exclude(study.evaluators.get(note="alan"), reason="pressed one key", actor=study.owner)
+    close_study(study)
+    exclude(study.evaluators.get(note="joan"), reason="took part twice", actor=study.owner)
+    return study
+
+
+def opened(browser: Browser, live_server: LiveServer, study: Study, **options: Any) -> Page:
+    """The results page of a study, looked at by its admin."""
+    client = Client()
+    client.force_login(study.owner)
+    context = browser.new_context(**options)
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": live_server.url}])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/console/studies/{study.pk}/results/")
+    return page
+
+
+def complaints(page: Page) -> list[str]:
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [f"{rule['id']} ({'; '.join(str(node['target']) for node in rule['nodes'][:3])})" for rule in found]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_chapter_fits_and_is_accessible(
+    browser: Browser, live_server: LiveServer, closed: Study, width: int, scheme: Any
+) -> None:
+    page = opened(browser, live_server, closed, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    figures = page.locator("img.figure")
+    assert figures.count() == 3
+    for i in range(3):
+        figures.nth(i).scroll_into_view_if_needed()
+        page.wait_for_function("i => document.querySelectorAll('img.figure')[i].naturalWidth > 0", arg=i)
+        source = figures.nth(i).evaluate("each => each.currentSrc")
+        assert ("theme=dark" in source) == (scheme == "dark")
+    assert ("columns=1" in figures.first.evaluate("each => each.currentSrc")) == (width == 390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints(page) == []
+    targets = page.locator(".contents a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert len(targets) == 12
+    assert all(page.locator(target).count() == 1 for target in targets)
+    if width == 390:  # rows are cards that name each number; nothing scrolls sideways
+        wide = page.locator(".scroll").evaluate_all(
+            "all => all.filter(each => each.scrollWidth > each.clientWidth + 1)"
+        )
+        assert wide == []
+        cell = page.locator("table.stacked td").first
+        assert cell.evaluate("each => getComputedStyle(each, '::before').content") == '"Criterion"'
+    page.context.close()
+
+
+def test_the_page_says_in_words_what_the_report_holds_and_needs_no_javascript(
+    browser: Browser, live_server: LiveServer, closed: Study
+) -> None:
+    report = study_report(closed)
+    first = report["comparisons"][0]
+    page = opened(browser, live_server, closed, java_script_enabled=False, viewport={"width": 1024, "height": 800})
+    told = " ".join(page.locator(".answer").first.inner_text().split())
+    for share in (first["candidate_share"], first["baseline_share"], first["none_share"]):
+        assert f"{100 * share:.0f} %" in told
+    assert "p = 0." in told
+    text = " ".join(page.locator("main").inner_text().split())
+    assert "2 of 4 evaluators were left out because “pressed one key” (1), “took part twice” (1)." in text
+    assert "1 change since" in text
+    assert "Equivalent" in text
+    checks = report["checks"]
+    assert (checks["evaluators"], checks["evaluators_failed"]) == (2, 1)
+    assert 0 < checks["passed"] < checks["n"]
+    assert f"1 of {checks['evaluators']} evaluators failed an attention check" in text
+    rows = page.get_by_role("region", name="Table: All comparisons").locator("tbody tr")
+    expect(rows).to_have_count(4)
+    page.context.close()
+
+
+def test_a_study_without_ratings_has_a_calm_page(browser: Browser, live_server: LiveServer) -> None:
+    study = make_ready_study(owner=make_admin("ada"))
+    open_study(study)
+    page = opened(browser, live_server, study, viewport={"width": 390, "height": 800})
+    expect(page.locator(".answer").first).to_contain_text("has no ratings that count")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert complaints(page) == []
+    rate_booklet(invite(study, "grace"), answer)
+    page.reload()
+    expect(page.locator(".answer").first).to_contain_text("There is no interval: all ratings are of one evaluator")
+    page.context.close()
