@@ -59,6 +59,8 @@ def test_means_shares_and_weighted_sums_are_those_of_the_single_ratings(data: tu
     assert close(mean_estimate(VALUES, counted), mean_estimate(preference, groups))
     assert close(win_share(VALUES, counted), win_share(preference, groups))
     assert close(share_estimate(VALUES > 0, counted, null=0.5), share_estimate(preference > 0, groups, null=0.5))
+    if np.ptp(preference) == 0:
+        return  # weights of one category alone leave nothing but rounding
     added = np.array([0.3, -0.1, 0.2, 0.0, 1.0])
     added -= counted.total(added) / counted.n
     assert close(influence_estimate(1.0, added, counted), influence_estimate(1.0, added[preference + 2], groups))
