@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evenhand.errors import InputError, is_machine_fault
+from evenhand.metrics.pictures import Pixels
+
+SCORE_MODEL, SCORE_TAG = "ViT-g-14", "laion2b_s12b_b42k"  # of the paper's CLIP score (§5.2, open_clip)
 
 
 class ClipError(InputError):
@@ -29,6 +33,21 @@ class ClipModel:
     tokenizer: Callable[[list[str]], torch.Tensor]
     transform: Callable[[Image.Image], torch.Tensor]
     device: torch.device
+    pretrained: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Model and pretrained tag, as records name them; a local folder or file by its name."""
+        parts = [Path(part).name for part in (self.name, self.pretrained) if part]
+        return "/".join(parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the SHA-256 over the weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") -> ClipModel:
@@ -65,7 +84,7 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
             raise
         weights = f" with {pretrained!r}" if pretrained else ""
         raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
-    return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device))
+    return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device), tag)
 
 
 def _tags(name: str) -> str:
@@ -108,3 +127,24 @@ def _check_picture(index: int, image: NDArray[np.uint8]) -> None:
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise InputError(f"image {index} must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
+
+
+class ClipEmbedder:
+    """A CLIP model's picture tower as an ``Embedder`` of ``metrics.extraction``: unnormalised features."""
+
+    def __init__(self, clip: ClipModel) -> None:
+        self.clip = clip
+        self.name = f"clip/{clip.label}/{clip.fingerprint}"
+        probe = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+        dimension = self.embed([clip.transform(probe)])["image"].shape[1]
+        self.outputs: Mapping[str, int] = {"image": dimension}
+
+    def prepare(self, pixels: Pixels) -> torch.Tensor:
+        """Apply the model's own validation transform."""
+        return self.clip.transform(Image.fromarray(pixels))
+
+    @torch.inference_mode()
+    def embed(self, batch: Sequence[torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+        """Compute features of prepared pictures, float32 (B, d)."""
+        features = self.clip.model.encode_image(torch.stack(list(batch)).to(self.clip.device))
+        return {"image": features.float().cpu().numpy()}

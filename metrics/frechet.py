@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenhand.errors import InputError
+from evenhand.metrics.gaussian import Gaussian, GaussianSums
 from evenhand.metrics.mapped import forget, rows_of
 
 Floats = NDArray[np.float64]
 Rows = Callable[[int, int], Floats]  # reads rows start to stop of a growing subset, float64
+FEWEST = 2048  # pictures below which FID's bias hides differences between models
 PRECISION = 1e-6  # relative, of a distance
 SELF_TOLERANCE = 1e-6  # of both traces: how far below zero rounding may bring a distance (method §4.3)
 BLOCK_BYTES = 2**24  # of features in float64, read at a time
@@ -55,30 +57,117 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
     return FrechetReference(second).distance_to(first)
 
 
-class FrechetReference:
-    """The Gaussian of a whole set, prepared so that subsets of it are compared quickly (method §4.3).
+class FrechetTarget:
+    """A Gaussian, prepared so that many sets of features are compared with it (method §4.3).
 
-    With ``Σ = VΛVᵀ`` and ``P = (X−μ)VΛ^½`` a subset of n rows needs the singular values of its centred rows of P: the
-    eigenvalues of an n×n (n ≤ d) or d×d Gram matrix. The features are not copied, so that they may be a
-    float32 memory map, and are read in blocks. P is stored if it is small; else its rows are computed when needed.
+    With ``Σ = VΛVᵀ`` and ``P = (X−μ)VΛ^½`` a set of n rows needs the singular values of its centred rows of P: the
+    eigenvalues of an n×n (n ≤ d) or d×d Gram matrix.
+    """
+
+    def __init__(self, gaussian: Gaussian) -> None:
+        self.count, self.mean = gaussian.count, gaussian.mean
+        self.dimension = len(gaussian.mean)
+        self.trace = float(np.trace(gaussian.covariance))
+        values, self.vectors = np.linalg.eigh(gaussian.covariance)  # V, columns by ascending variance
+        self.variances: Floats = np.clip(values, 0.0, None)  # Λ
+        self.factor: Floats = self.vectors * np.sqrt(self.variances)  # L: Σ = L Lᵀ
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all rows are equal, up to the rounding of their mean."""
+        return self.trace <= 1e-24 * max(float(self.mean @ self.mean), np.finfo(np.float64).tiny)
+
+    def distance_to(self, features: ArrayLike) -> float:
+        """Compute the squared Fréchet distance of features (n, d), read in blocks, so that they may be mapped."""
+        return self.distances_to(features, np.arange(len(np.asanyarray(features))), None)[0]
+
+    def distances_to(
+        self, features: ArrayLike, order: NDArray[np.integer], sizes: Sequence[int] | None
+    ) -> list[float]:
+        """Compute the squared distances of the first n rows of ``order`` for each n of ``sizes`` (ascending).
+
+        sizes: all rows of ``order`` if None.
+        """
+        array = _matrix(features)
+        if array.shape[1] != self.dimension:
+            raise FeatureError(f"features have {array.shape[1]} dimensions, the set has {self.dimension}")
+        if len(order) < 2:
+            checked(array[: len(order)])  # raises the error
+
+        def read(start: int, stop: int) -> Floats:
+            return _finite(_Block(start, rows_of(array, order[start:stop]).astype(np.float64))).values
+
+        first = read(0, min(BLOCK_ROWS, len(order))).mean(axis=0)
+        mean = first + sum((read(*span) - first).sum(axis=0) for span in _spans(len(order))) / len(order)
+        return list(
+            self.nested_distances(
+                sizes or [len(order)],
+                lambda start, stop: read(start, stop) - mean,
+                lambda start, stop: (read(start, stop) - mean) @ self.factor,
+                offset=mean - self.mean,
+            )
+        )
+
+    def nested_distances(
+        self, sizes: Sequence[int], read_centred: Rows, read_projected: Rows, offset: Floats | float = 0.0
+    ) -> Iterator[float]:
+        """Yield distances of growing prefixes of rows; the two functions read spans of X − c and of (X − c)·L.
+
+        offset: c − μ, with c near the rows' own mean, so that nothing is lost by taking that off afterwards. Up to d
+        rows the n×n Gram matrices are leading blocks of one matrix; beyond that the rows add to a d×d one.
+        """
+        sums = _Sums(self.dimension)
+        for n, gram in zip(sizes, self._grams(sizes, read_projected), strict=True):
+            for start in range(sums.count, n, BLOCK_ROWS):
+                sums.add(read_centred(start, min(start + BLOCK_ROWS, n)))
+            own_mean = sums.shift / n
+            trace = (sums.squares - n * float(own_mean @ own_mean)) / (n - 1)
+            mean_term = float(np.square(offset + own_mean).sum())
+            total = mean_term + trace + self.trace
+            yield self._distance(total, gram, n, lambda n=n: _singular_values(n, read_projected))  # type: ignore[misc]
+
+    def _grams(self, sizes: Sequence[int], read_projected: Rows) -> Iterator[Floats]:
+        """Yield for each size the smaller Gram matrix of the centred rows over n − 1."""
+        small_sizes = [n for n in sizes if n <= self.dimension]
+        if small_sizes:
+            head = read_projected(0, small_sizes[-1])
+            gram = head @ head.T
+            for n in small_sizes:
+                part = gram[:n, :n]
+                means = part.mean(axis=0)
+                yield (part - means - means[:, None] + means.mean()) / (n - 1)
+        scatter, row_sum, row_count = np.zeros((self.dimension, self.dimension)), np.zeros(self.dimension), 0
+        for n in sizes[len(small_sizes) :]:
+            for start in range(row_count, n, BLOCK_ROWS):
+                block = read_projected(start, min(start + BLOCK_ROWS, n))
+                scatter += block.T @ block
+                row_sum += block.sum(axis=0)
+            row_count = n
+            yield (scatter - np.outer(row_sum, row_sum / n)) / (n - 1)
+
+    def _distance(self, total: float, gram: Floats, n: int, singular_values: Callable[[], Floats]) -> float:
+        root, error = _root_of(gram, wide=n <= self.dimension)
+        distance = total - 2.0 * root
+        # A Gram matrix holds the squares of the singular values, which halves the digits of the small ones. Where this
+        # would affect the distance (nearly equal statistics, low rank), the singular values are computed directly.
+        if 2.0 * error > PRECISION * abs(distance):
+            distance = total - 2.0 * float(singular_values().sum())
+        return 0.0 if -SELF_TOLERANCE * total <= distance < 0.0 else distance  # rounding of a distance of 0
+
+
+class FrechetReference(FrechetTarget):
+    """The Gaussian of a whole set, whose subsets are compared with it.
+
+    The features are not copied, so that they may be a float32 memory map, and are read in blocks. P is stored if it is
+    small; else its rows are computed when needed.
     """
 
     def __init__(self, features: ArrayLike) -> None:
         self.features = _matrix(features)
-        self.count, self.dimension = self.features.shape
-        self.mean: Floats = np.zeros(self.dimension)
+        sums = GaussianSums(self.features.shape[1])
         for block in self._blocks():
-            self.mean += _finite(block).values.sum(axis=0)
-        self.mean /= self.count
-        covariance = np.zeros((self.dimension, self.dimension))
-        for block in self._blocks():
-            centred = block.values - self.mean
-            covariance += centred.T @ centred
-        covariance /= self.count - 1
-        self.trace = float(np.trace(covariance))
-        values, self.vectors = np.linalg.eigh(covariance)  # V, columns by ascending variance
-        self.variances: Floats = np.clip(values, 0.0, None)  # Λ
-        self.factor: Floats = self.vectors * np.sqrt(self.variances)  # L: Σ = L Lᵀ
+            sums.add(_finite(block).values)
+        super().__init__(sums.gaussian())
         self._projected: Floats | None = None
         if self.features.size * 8 <= KEPT_BYTES:
             projected = np.empty(self.features.shape)
@@ -86,15 +175,11 @@ class FrechetReference:
                 projected[block.start : block.start + len(block.values)] = (block.values - self.mean) @ self.factor
             self._projected = projected
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether all rows are equal, up to the rounding of their mean."""
-        return self.trace <= 1e-24 * max(float(self.mean @ self.mean), np.finfo(np.float64).tiny)
-
     def _blocks(self) -> Iterator[_Block]:
         """Yield the features in float64, in blocks of at most ``BLOCK_BYTES``."""
-        rows = max(1, BLOCK_BYTES // (8 * self.dimension))
-        for start in range(0, self.count, rows):
+        count, dimension = self.features.shape
+        rows = max(1, BLOCK_BYTES // (8 * dimension))
+        for start in range(0, count, rows):
             yield _Block(start, np.asarray(self.features[start : start + rows], dtype=np.float64))
             forget(self.features)
 
@@ -118,19 +203,6 @@ class FrechetReference:
             raise FeatureError(f"there is no row {bad_index}; the rows are 0 to {self.count - 1}")
         return next(self.prefix_distances(row_indices, [len(row_indices)]))
 
-    def distance_to(self, features: ArrayLike) -> float:
-        """Compute the squared Fréchet distance of other features (n, d) to the set."""
-        other_features = checked(features)
-        if other_features.shape[1] != self.dimension:
-            raise FeatureError(f"features have {other_features.shape[1]} dimensions, the set has {self.dimension}")
-        mean = other_features.mean(axis=0)
-        centred, shift = other_features - mean, mean - self.mean
-        trace = float(np.einsum("nd,nd->", centred, centred) / (len(other_features) - 1))
-        rows = centred @ self.factor
-        rows = (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
-        total = float(shift @ shift) + trace + self.trace
-        return self._distance(total, _gram(rows), len(rows), lambda: rows)
-
     def prefix_distances(self, order: NDArray[np.integer], sizes: Sequence[int]) -> Iterator[float]:
         """Yield distances of the first n of ``order`` for each n of ``sizes`` (ascending); every row is read once."""
         return self.nested_distances(
@@ -138,52 +210,6 @@ class FrechetReference:
             lambda start, stop: self.centred_rows(order[start:stop]),
             lambda start, stop: self.projected_rows(order[start:stop]),
         )
-
-    def nested_distances(self, sizes: Sequence[int], read_centred: Rows, read_projected: Rows) -> Iterator[float]:
-        """Yield distances of growing prefixes of rows; the two functions read spans of X − μ and of P.
-
-        Up to d rows the n×n Gram matrices are leading blocks of one matrix; beyond that the rows add to a d×d one.
-        """
-        sums = _Sums(self.dimension)
-        for n, gram in zip(sizes, self._grams(sizes, read_projected), strict=True):
-            for start in range(sums.count, n, BLOCK_ROWS):
-                sums.add(read_centred(start, min(start + BLOCK_ROWS, n)))
-            mean_term = float(sums.shift @ sums.shift) / n**2
-            trace = (sums.squares - n * mean_term) / (n - 1)
-
-            def rows(n: int = n) -> Floats:
-                projected_rows = read_projected(0, n)
-                return (projected_rows - projected_rows.mean(axis=0)) / np.sqrt(n - 1)
-
-            yield self._distance(mean_term + trace + self.trace, gram, n, rows)
-
-    def _grams(self, sizes: Sequence[int], read_projected: Rows) -> Iterator[Floats]:
-        """Yield for each size the smaller Gram matrix of the centred rows over n − 1."""
-        small_sizes = [n for n in sizes if n <= self.dimension]
-        if small_sizes:
-            head = read_projected(0, small_sizes[-1])
-            gram = head @ head.T
-            for n in small_sizes:
-                part = gram[:n, :n]
-                means = part.mean(axis=0)
-                yield (part - means - means[:, None] + means.mean()) / (n - 1)
-        scatter, row_sum, row_count = np.zeros((self.dimension, self.dimension)), np.zeros(self.dimension), 0
-        for n in sizes[len(small_sizes) :]:
-            for start in range(row_count, n, BLOCK_ROWS):
-                block = read_projected(start, min(start + BLOCK_ROWS, n))
-                scatter += block.T @ block
-                row_sum += block.sum(axis=0)
-            row_count = n
-            yield (scatter - np.outer(row_sum, row_sum / n)) / (n - 1)
-
-    def _distance(self, total: float, gram: Floats, n: int, rows: Callable[[], Floats]) -> float:
-        root, error = _root_of(gram, wide=n <= self.dimension)
-        distance = total - 2.0 * root
-        # A Gram matrix holds the squares of the singular values, which halves the digits of the small ones. Where this
-        # would affect the distance (nearly equal statistics, low rank), the singular values are computed directly.
-        if 2.0 * error > PRECISION * abs(distance):
-            distance = total - 2.0 * float(np.linalg.svd(rows(), compute_uv=False).sum())
-        return 0.0 if -SELF_TOLERANCE * total <= distance < 0.0 else distance  # rounding of a distance of 0
 
     def expected_mean_term(self, n: int) -> float:
         """Compute E |m_n − μ|² of a random subset without replacement: (1/n − 1/N) tr Σ."""
@@ -262,8 +288,23 @@ def _finite(block: _Block) -> _Block:
     return block
 
 
-def _gram(rows: Floats) -> Floats:
-    return rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
+def _spans(n: int) -> list[tuple[int, int]]:
+    return [(start, min(start + BLOCK_ROWS, n)) for start in range(0, n, BLOCK_ROWS)]
+
+
+def _singular_values(n: int, read_projected: Rows) -> Floats:
+    """Compute the singular values of n centred rows of P over √(n − 1), which are read twice in blocks.
+
+    The triangular factor of the rows read so far stands for them, so that memory does not grow with n.
+    """
+    mean = sum(read_projected(*span).sum(axis=0) for span in _spans(n)) / n
+    triangle: Floats | None = None
+    for span in _spans(n):
+        rows = read_projected(*span) - mean
+        triangle = rows if triangle is None else np.linalg.qr(np.vstack([triangle, rows]), mode="r")
+    assert triangle is not None
+    values: Floats = np.linalg.svd(triangle, compute_uv=False) / np.sqrt(n - 1)
+    return values
 
 
 def _root_of(gram: Floats, *, wide: bool) -> tuple[float, float]:

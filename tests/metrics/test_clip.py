@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evenhand.metrics.clip import ClipError, ClipModel, clip_scores, load_clip, tokenize
+from evenhand.metrics.clip import ClipEmbedder, ClipError, ClipModel, clip_scores, load_clip, tokenize
 from tests.helpers.tiny_clip import tiny_clip, write_clip
 
 TEXTS = ["a red circle", "a blue square on the left", "a dog", "a cat and a dog", "the green star above a circle"]
@@ -125,3 +125,15 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no weights")
     with pytest.raises(ClipError, match=r"'ViT-S-32-alt' with '.*weights\.pt' cannot be loaded"):
         load_clip("ViT-S-32-alt", str(path))
+
+
+@torch.inference_mode()
+def test_the_embedder_gives_open_clips_features(clip: ClipModel) -> None:
+    embedder = ClipEmbedder(clip)
+    ours = embedder.embed([embedder.prepare(each) for each in pictures(3)])["image"]
+    assert ours.shape == (3, embedder.outputs["image"])
+    for row, picture in zip(ours, pictures(3), strict=True):
+        theirs = clip.model.encode_image(clip.transform(Image.fromarray(picture))[None])[0].numpy()
+        assert np.allclose(row, theirs, rtol=1e-5, atol=1e-6)
+    assert embedder.name.startswith("clip/clip/")
+    assert len(clip.fingerprint) == 16

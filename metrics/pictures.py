@@ -1,0 +1,172 @@
+"""Read pictures for metrics, and tell what is odd about them: nothing is left out or converted without being named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evenhand.errors import InputError, is_machine_fault
+
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+Picture = Path | Pixels
+CONVERTED = ("1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")  # what becomes RGB, by name
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+class PictureError(InputError):
+    """A picture cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a picture is cut and scaled before a network's own resize.
+
+    crop: ``none``, or ``centre`` for the largest centred square. side: pixels to scale to (Pillow's bicubic filter with
+    antialiasing); None leaves the size.
+    """
+
+    crop: str = "none"
+    side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("none", "centre"):
+            raise PictureError(f"there is no crop {self.crop!r}; choose none or centre")
+        if self.side is not None and (self.side < 1 or self.crop == "none"):
+            raise PictureError("a side is at least 1 pixel, and needs the crop centre")
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """Return the framed picture."""
+        if self.crop == "none":
+            return pixels
+        height, width = pixels.shape[:2]
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
+        square = pixels[top : top + short, left : left + short]
+        if self.side is None or self.side == short:
+            return square
+        return np.asarray(Image.fromarray(square).resize((self.side, self.side), Image.Resampling.BICUBIC))
+
+
+AS_IT_IS = Framing()
+
+
+@dataclass
+class Findings:
+    """What was odd in a set of pictures. Names are kept for all, so that a report can list them.
+
+    unreadable: left out, with the reason. not_finite: left out, since the network gave NaN or infinity. one_coloured:
+    used, and named. converted: used, by Pillow's mode. sizes: pictures by (width, height).
+    """
+
+    unreadable: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+    one_coloured: list[str] = field(default_factory=list)
+    converted: dict[str, list[str]] = field(default_factory=dict)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    @property
+    def left_out(self) -> int:
+        """Number of pictures that no metric uses."""
+        return len(self.unreadable) + len(self.not_finite)
+
+    def note(self, name: str, pixels: Pixels, mode: str) -> None:
+        """Record a picture that was read."""
+        self.sizes[pixels.shape[1], pixels.shape[0]] += 1
+        if mode != "RGB":
+            self.converted.setdefault(mode, []).append(name)
+        if is_one_coloured(pixels):
+            self.one_coloured.append(name)
+
+    def sentences(self, most: int = 5) -> list[str]:
+        """Return a sentence for each kind of finding, which names at most ``most`` pictures."""
+        told = []
+        if self.unreadable:
+            reasons = [f"{name} ({reason})" for name, reason in self.unreadable.items()]
+            told.append(f"Left out, not readable: {_listed(reasons, most)}.")
+        if self.not_finite:
+            told.append(f"Left out, features not finite: {_listed(self.not_finite, most)}.")
+        if self.one_coloured:
+            told.append(f"Of one colour only: {_listed(self.one_coloured, most)}.")
+        told += [f"Converted from {mode} to RGB: {_listed(names, most)}." for mode, names in self.converted.items()]
+        if len(self.sizes) > 1:
+            sizes = [f"{count} of {w}×{h}" for (w, h), count in self.sizes.most_common()]
+            told.append(f"Different sizes: {_listed(sizes, most)}.")
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self) | {"sizes": [[w, h, count] for (w, h), count in self.sizes.most_common()]}
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    rest = len(names) - most
+    return f"{len(names)}: {', '.join(names[:most])}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def is_one_coloured(pixels: Pixels) -> bool:
+    """Whether all pixels are equal, as in a black picture that half precision gives for NaN."""
+    return bool((pixels == pixels[:1, :1]).all())
+
+
+def read_picture(picture: Picture) -> tuple[Pixels, str]:
+    """Return a picture as RGB and the mode it was stored in.
+
+    Greyscale, palette and CMYK are converted, and alpha is dropped, as torch-fidelity, clean-fid and pytorch-fid do.
+    Raises ``PictureError`` for what is no picture, is cut off, or has more than 8 bits a channel.
+    """
+    if not isinstance(picture, Path):
+        array = np.asarray(picture)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+            raise PictureError(f"must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
+        return array, "RGB"
+    try:
+        with Image.open(picture) as image:
+            mode = image.mode
+            if mode != "RGB" and mode not in CONVERTED:
+                raise PictureError(f"mode {mode}: more than 8 bits a channel, or no colours")
+            return np.asarray(image.convert("RGB")), mode
+    except PictureError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow's decoders raise
+        if is_machine_fault(error):
+            raise
+        raise PictureError("is not there" if isinstance(error, FileNotFoundError) else str(error)) from error
+
+
+def pictures_in(folder: Path) -> list[tuple[str, Path]]:
+    """List a folder's pictures, with those of its folders, as (name, path) by name. ``PictureError`` if there is none.
+
+    Whether a file is readable shows when it is read; files with another ending are no pictures.
+    """
+    if not folder.is_dir():
+        raise PictureError(f"there is no folder {folder}")
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not files:
+        raise PictureError(f"{folder} holds no picture ({', '.join(SUFFIXES)})")
+    return sorted((path.relative_to(folder).as_posix(), path) for path in files)
+
+
+def manifest(pictures: Sequence[tuple[str, Picture]], framing: Framing) -> dict[str, Any]:
+    """Return what a reference set is: name and SHA-256 of each file (of the pixels, for arrays), crop and side."""
+    files = {}
+    for name, picture in pictures:
+        if isinstance(picture, Path):
+            with picture.open("rb") as file:
+                files[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            files[name] = hashlib.sha256(f"{picture.shape}".encode() + np.ascontiguousarray(picture)).hexdigest()
+    return {"files": files, "crop": framing.crop, "side": framing.side}
+
+
+def manifest_sha256(content: dict[str, Any]) -> str:
+    """Return the hash of a manifest as canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
