@@ -16,7 +16,7 @@ from evenhand.metrics.local_models import load_model
 from evenhand.metrics.pictures import Pixels
 
 SIDE = 224
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+MEAN, DEVIATION = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)  # ImageNet's
 
 
 class Dinov2:
@@ -40,7 +40,7 @@ class Dinov2:
     def prepare(self, pixels: Pixels) -> torch.Tensor:
         """Scale and normalise a picture, float32 (3, 224, 224)."""
         scaled = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float32) / 255
-        return torch.from_numpy((scaled - np.float32(MEAN)) / np.float32(DEVIATION)).permute(2, 0, 1)
+        return torch.from_numpy((scaled - MEAN) / DEVIATION).permute(2, 0, 1)
 
     @torch.inference_mode()
     def embed(self, batch: Sequence[torch.Tensor]) -> dict[str, NDArray[np.float32]]:

@@ -81,9 +81,7 @@ class FrechetTarget:
         """Compute the squared Fréchet distance of features (n, d), read in blocks, so that they may be mapped."""
         return self.distances_to(features, np.arange(len(np.asanyarray(features))), None)[0]
 
-    def distances_to(
-        self, features: ArrayLike, order: NDArray[np.integer], sizes: Sequence[int] | None
-    ) -> list[float]:
+    def distances_to(self, features: ArrayLike, order: NDArray[np.integer], sizes: Sequence[int] | None) -> list[float]:
         """Compute the squared distances of the first n rows of ``order`` for each n of ``sizes`` (ascending).
 
         sizes: all rows of ``order`` if None.
@@ -301,7 +299,7 @@ def _singular_values(n: int, read_projected: Rows) -> Floats:
     triangle: Floats | None = None
     for span in _spans(n):
         rows = read_projected(*span) - mean
-        triangle = rows if triangle is None else np.linalg.qr(np.vstack([triangle, rows]), mode="r")
+        triangle = rows if triangle is None else np.asarray(np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
     assert triangle is not None
     values: Floats = np.linalg.svd(triangle, compute_uv=False) / np.sqrt(n - 1)
     return values

@@ -139,13 +139,13 @@ class Inception:
 
     outputs: Mapping[str, int] = {"pool": FEATURES, "logits_unbiased": CLASSES}
 
-    def __init__(self, network: nn.Module, weights: str, resize: str, device: torch.device) -> None:
+    def __init__(self, network: Any, weights: str, resize: str, device: torch.device) -> None:
         self.resize = resize
         self.device = device
         self.name = f"inception-v3-2015-12-05/{weights}/{resize}"
         network.eval().requires_grad_(False)
         _fold_normalisation(network)
-        self.network: Any = network.to(device, memory_format=torch.channels_last)
+        self.network = network.to(device, memory_format=torch.channels_last)
 
     def prepare(self, pixels: Pixels) -> torch.Tensor:
         """Scale a picture to float32 (3, 299, 299), 0 … 255."""
@@ -223,7 +223,7 @@ def inception_score(logits: ArrayLike, *, splits: int = 10, seed: int | None = S
         raise InceptionError(f"splits must be at least 1, not {splits}")
     if count < splits:
         raise InceptionError(f"{splits} splits need at least as many pictures, there are {count}")
-    order = np.arange(count) if seed is None else np.random.RandomState(seed).permutation(count)  # noqa: NPY002
+    order = np.arange(count) if seed is None else np.random.RandomState(seed).permutation(count)
     scores = np.array(
         [_split_score(array[order[i * count // splits : (i + 1) * count // splits]]) for i in range(splits)]
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,9 +54,7 @@ class Discrepancy:
         return self.unbiased - reach, self.unbiased + reach
 
 
-def discrepancy(
-    x: ArrayLike, y: ArrayLike, kernel: Kernel, *, most: int = MOST_ROWS, seed: int = 0
-) -> Discrepancy:
+def discrepancy(x: ArrayLike, y: ArrayLike, kernel: Kernel, *, most: int = MOST_ROWS, seed: int = 0) -> Discrepancy:
     """Estimate the squared discrepancy of features (n, d) and (m, d), in float64.
 
     Of sets with more than ``most`` rows so many are drawn. Raises ``FeatureError`` for fewer than two rows, other
@@ -121,8 +119,12 @@ def cmmd(x: ArrayLike, y: ArrayLike, *, most: int = MOST_ROWS, seed: int = 0) ->
     """
     first, second = (_normalised(checked(z, name)) for z, name in ((x, "x"), (y, "y")))
     found = discrepancy(first, second, gaussian_kernel, most=most, seed=seed)
-    numbers = (CMMD_SCALE * value for value in (found.unbiased, found.biased, found.standard_error))
-    return Discrepancy(*numbers, found.n, found.m, found.drawn)
+    return replace(
+        found,
+        unbiased=CMMD_SCALE * found.unbiased,
+        biased=CMMD_SCALE * found.biased,
+        standard_error=CMMD_SCALE * found.standard_error,
+    )
 
 
 def _normalised(features: Floats) -> Floats:

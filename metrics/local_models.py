@@ -50,7 +50,9 @@ def _check_folder(folder: Path, model_type: str) -> None:
     if found != model_type:
         raise LocalModelError(f"{folder} holds a {found!r} model, not a {model_type!r} one")
     if not list(folder.glob("*.safetensors")):
-        pickles = ", ".join(sorted(p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"))))
+        pickles = ", ".join(
+            sorted(p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")))
+        )
         raise LocalModelError(
             f"{folder} holds no safetensors" + (f"; {pickles} are pickles, which could run code" if pickles else "")
         )

@@ -163,7 +163,7 @@ def manifest(pictures: Sequence[tuple[str, Picture]], framing: Framing) -> dict[
             with picture.open("rb") as file:
                 files[name] = hashlib.file_digest(file, "sha256").hexdigest()
         else:
-            files[name] = hashlib.sha256(f"{picture.shape}".encode() + np.ascontiguousarray(picture)).hexdigest()
+            files[name] = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
     return {"files": files, "crop": framing.crop, "side": framing.side}
 
 

@@ -17,8 +17,8 @@ def write_inception(path: Path, seed: int = 7) -> Path:
     torch.manual_seed(seed)
     extractor = parts.FeatureExtractorInceptionV3
     with (
-        mock.patch.object(parts, "load_state_dict_from_url", lambda *_, **__: {}),
-        mock.patch.object(extractor, "load_state_dict", lambda *_: None),
+        mock.patch.object(parts, "load_state_dict_from_url", return_value={}),
+        mock.patch.object(extractor, "load_state_dict", return_value=None),
     ):
         network = extractor("inception-v3-compat", LAYERS)
     for module in network.modules():
@@ -27,6 +27,8 @@ def write_inception(path: Path, seed: int = 7) -> Path:
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.8, 1.2)
             nn.init.normal_(module.bias, std=0.1)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.8, 1.2)
     state = network.state_dict()

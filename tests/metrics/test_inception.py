@@ -1,4 +1,4 @@
-"""The Inception network and its score, beside torch-fidelity, clean-fid and pytorch-fid with the same random weights."""
+"""The Inception network and its score, beside torch-fidelity, clean-fid and pytorch-fid with the same weights."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_features_are_pytorch_fids_where_nothing_is_scaled(inception: Inception,
     batch = pictures(2, side=299)
     ours = inception.embed([inception.prepare(each) for each in batch])["pool"]
     state = torch.load(weights, weights_only=True)
-    with mock.patch.object(pytorch_fid, "load_state_dict_from_url", lambda *_, **__: state):
+    with mock.patch.object(pytorch_fid, "load_state_dict_from_url", return_value=state):
         network = pytorch_fid.InceptionV3([3], normalize_input=False).eval()
     with torch.inference_mode():
         values = (torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() - 128) / 128
