@@ -31,17 +31,30 @@ class ClassifierFree:
 
     strength: the paper's w, finite; diffusers' ``guidance_scale`` is 1 + w.
     negative_prompt: stands in for ∅ (Fig. 1); the empty text is ∅ itself.
+    first, stop: only iterations first … stop − 1 are guided, the others take ε(z,c) alone, at half the cost
+        (a limited interval: Kynkäänniemi et al. 2024, arXiv 2404.07724, who give it in noise levels). None: to the end.
     """
 
     method: ClassVar[str] = "classifier_free"
 
     strength: float = 7.5
     negative_prompt: str = ""
+    first: int = 0
+    stop: int | None = None
 
     def __post_init__(self) -> None:
         _set(self, "strength", _finite("strength", self.strength))
         if not isinstance(self.negative_prompt, str):
             raise GuidanceError(f"negative_prompt must be a text, not {self.negative_prompt!r}")
+        _set(self, "first", _count("first", self.first))
+        if self.stop is not None:
+            _set(self, "stop", _count("stop", self.stop))
+            if self.stop <= self.first:
+                raise GuidanceError(f"stop must lie beyond first ({self.first}), not {self.stop!r}")
+
+    def guides(self, iteration: int) -> bool:
+        """Whether ``iteration`` (0 … T−1) lies in the interval that is guided."""
+        return self.first <= iteration and (self.stop is None or iteration < self.stop)
 
     @property
     def diffusers_scale(self) -> float:
@@ -50,7 +63,15 @@ class ClassifierFree:
 
     def to_dict(self) -> JSONObject:
         """JSON-able settings with their ``method``; ``from_dict`` reads them back."""
-        return {"method": self.method, "strength": self.strength, "negative_prompt": self.negative_prompt}
+        data: JSONObject = {
+            "method": self.method,
+            "strength": self.strength,
+            "negative_prompt": self.negative_prompt,
+        }
+        # Written only where it is limited: arms without an interval keep the fingerprint that they were stored under.
+        if self.first or self.stop is not None:
+            data |= {"first": self.first, "stop": self.stop}
+        return data
 
 
 @dataclass(frozen=True)
@@ -170,7 +191,7 @@ def _finite(name: str, value: object) -> float:
 def _count(name: str, value: object) -> int:
     whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not whole or value < 0:  # type: ignore[operator]
-        raise GuidanceError(f"{name} must be None or a whole number of at least 0, not {value!r}")
+        raise GuidanceError(f"{name} must be a whole number of at least 0, not {value!r}")
     return int(value)  # type: ignore[call-overload]
 
 

@@ -1,8 +1,9 @@
 """Plan which network rows each iteration needs, and which arms share them (method §1.12).
 
-All arms of an image start from one latent. At every network call each arm demands two predictions: one on the image's
-own prompt, one on what its guidance subtracts. Arms of one branch with the same demands stay in one branch. Where
-demands differ, the branch splits after the call; the rows of that call are on the common latent and are computed once.
+All arms of an image start from one latent. At every network call each arm demands a prediction on the image's own
+prompt and, where it guides, one on what its guidance subtracts. Arms of one branch with the same demands stay in one
+branch. Where demands differ, the branch splits after the call; the rows of that call are on the common latent and are
+computed once.
 This module is plain Python.
 """
 
@@ -133,7 +134,7 @@ def _branch(members: tuple[str, ...], arms: Mapping[str, Guidance], iteration: i
     for name in members:
         demands.setdefault(_demand(arms[name], iteration, steps), []).append(name)
     groups = tuple(Group(negative, strength, tuple(names)) for (negative, strength), names in demands.items())
-    negatives = dict.fromkeys(group.negative for group in groups)
+    negatives = dict.fromkeys(group.negative for group in groups if group.negative != PROMPT)
     # Negative before positive, as diffusers orders the rows of classifier-free guidance.
     return Branch((*negatives, PROMPT), groups)
 
@@ -144,4 +145,6 @@ def _demand(guidance: Guidance, iteration: int, steps: int) -> tuple[Conditionin
             perturbed = Conditioning(scale=guidance.scale, heads=guidance.heads, tokens=guidance.tokens)
             return perturbed, guidance.strength
         guidance = guidance.opening
+    if not guidance.guides(iteration):
+        return PROMPT, 0.0  # n + 1·(p − n) with n = p is p itself, bit for bit
     return Conditioning(negative_prompt=guidance.negative_prompt), guidance.strength

@@ -198,11 +198,17 @@ def _percentile_problem(values: tuple[float, ...]) -> str:
     return ""
 
 
+def _interval(guidance: ClassifierFree) -> str:
+    if not guidance.first and guidance.stop is None:
+        return ""
+    return f", iterations {guidance.first} to {'the last' if guidance.stop is None else guidance.stop - 1}"
+
+
 def arm_label(guidance: Guidance) -> str:
     """Name an arm for study admins, with the strength in the paper's and in diffusers' convention."""
     if isinstance(guidance, ClassifierFree):
         negative = f", not “{guidance.negative_prompt}”" if guidance.negative_prompt else ""
-        return f"CFG w={guidance.strength:g} (diffusers {1 + guidance.strength:g}){negative}"
+        return f"CFG w={guidance.strength:g} (diffusers {1 + guidance.strength:g}){negative}{_interval(guidance)}"
     switch = "T/2" if guidance.switch_after is None else f"{guidance.switch_after}"
     options = "".join(
         f", {text}"

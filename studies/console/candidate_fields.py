@@ -64,4 +64,5 @@ def changed_baseline(baseline: Guidance | None, changed_fields: set[str], values
     is_changed = bool({"strength", "negative_prompt"} & changed_fields)
     if baseline is not None and not isinstance(baseline, ClassifierFree) and not is_changed:
         return baseline
-    return ClassifierFree(values["strength"], values["negative_prompt"])
+    base = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree()
+    return replace(base, strength=values["strength"], negative_prompt=values["negative_prompt"])
