@@ -45,7 +45,8 @@ def test_a_picture_with_an_interval_is_the_same_alone_and_in_company(pipeline: S
     alone = run(pipeline, {"interval": arm})
     company = run(pipeline, {"sfg": SegmentationFree(5, switch_after=1), "interval": arm})
     np.testing.assert_array_equal(alone.images["interval"], company.images["interval"])
-    assert alone.latents is not None and company.latents is not None
+    assert alone.latents is not None
+    assert company.latents is not None
     np.testing.assert_array_equal(alone.latents["interval"], company.latents["interval"])
 
 
