@@ -1,7 +1,8 @@
 """Look at a net share while ratings come in: an interval that holds at every look (a confidence sequence).
 
 An interval of 95 % holds for one look. Who looks after every evaluator, and stops when 0 lies outside, finds a
-difference where there is none in 15 to 35 of 100 studies. A confidence sequence is wide enough for all looks together.
+difference where there is none in 7 to 34 of 100 simulated studies (``docs/statistics.md``). A confidence sequence is
+wide enough for all looks together.
 This one is the asymptotic sequence of Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024, Annals of Statistics 52),
 Robbins' normal mixture, over evaluators, with the two-way clustered error of ``analysis.clustered`` in place of the
 error of independent values: after t evaluators

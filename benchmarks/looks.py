@@ -25,9 +25,9 @@ DESIGNS = {
     "30 prompts: 17 × 15 of 30": Design(17, 15, 30),
     "51 × 15 of 150": Design(51, 15, 150),
     "51 × 50 of 150": Design(51, 50, 150),
-    "100 × 30 of 30": Design(100, 30, 30),
 }
 FIRST = 2  # evaluators at the first look
+LARGE, OF_LARGE = 1_000, 200  # ratings of a large study; so many of these are enough
 
 
 def looks(design: Design, model: LatentModel, rng: np.random.Generator, *, planned: int) -> tuple[int, int, int]:
@@ -74,7 +74,8 @@ def main() -> None:
         for effects, correlations in EFFECTS.items():
             even = matched_model(EVEN_SHARES, *correlations)
             for lead, model in (("no difference", even), ("41 points", even.moved_to(0.41))):
-                row = measure(design, model, arguments.studies, seed=7)
+                studies = min(arguments.studies, OF_LARGE if design.ratings > LARGE else arguments.studies)
+                row = measure(design, model, studies, seed=7)
                 record[f"{name} | {effects} | {lead}"] = row
                 print(name, effects, lead, row, flush=True)
                 arguments.json.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
