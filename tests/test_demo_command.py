@@ -111,4 +111,4 @@ def test_a_visitors_answers_stay_out_of_the_demos_figures(demo: tuple[Path, str]
     after = report_of(var)
     assert after["comparisons"] == before["comparisons"]
     with (var / "demo" / "preferences.csv").open(newline="") as file:
-        assert sum(row["simulated"] == "false" for row in csv.DictReader(file)) == 1
+        assert sum(row["simulated"] == "FALSE" for row in csv.DictReader(file)) == 1

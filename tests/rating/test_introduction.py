@@ -131,6 +131,7 @@ def test_where_nothing_is_right_practice_says_so(client: Client) -> None:
     assert feedback == {
         "right": None,
         "text": "There is no right answer to this one: tell us what you prefer.",
+        "text_by_letters": "There is no right answer to this one: tell us what you prefer.",
         "button": "Next practice pair",
     }
 

@@ -60,7 +60,7 @@ def test_two_criteria_from_the_link_to_the_csv(order: str, people: int, answers:
     assert Counter(row["criterion"] for row in rows) == {"match": 24, "appeal": 24}
     preferences = {(row["criterion"], row["comparison"], row["preference"]) for row in rows}
     assert preferences == {("match", "1", "2"), ("match", "2", "-2"), ("appeal", "1", "-2"), ("appeal", "2", "2")}
-    assert all(row["simulated"] == "true" for row in rows)
+    assert all(row["simulated"] == "TRUE" for row in rows)
     assert {row["reasons"] for row in rows} > {""}
 
     report = study_report(Study.objects.get())
