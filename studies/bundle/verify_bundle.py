@@ -247,6 +247,15 @@ def rows(bundle: Bundle, name: str) -> Iterator[tuple[int, Record]]:
             yield number, row
 
 
+def csv_rows(text: io.TextIOWrapper) -> Iterator[dict[str, str]]:
+    """Yield rows whose cells may be long; the limit is the interpreter's, and is put back."""
+    before = csv.field_size_limit(LONGEST_LINE)
+    try:
+        yield from csv.DictReader(text)
+    finally:
+        csv.field_size_limit(before)
+
+
 def once(names: dict[Any, Any], name: Any, kind: str, value: Any = None) -> Problems:
     """Note a name with its value; yield a problem where it was noted before."""
     if name in names:
@@ -397,12 +406,11 @@ class Content:
 
     def _csv(self) -> Problems:
         """Compare the CSV with the chains; anonymously, see only whether each row's trial is there."""
-        csv.field_size_limit(LONGEST_LINE)
         found: Counter[tuple[object, ...]] = Counter()
         places = {(evaluator, str(position), kind) for evaluator, position, kind in self.trials.values()}
         hashes = {*self.images.values(), ""}
         with self.bundle.open("ratings.csv") as file:
-            for number, row in enumerate(csv.DictReader(io.TextIOWrapper(file, "utf-8", newline="")), start=1):
+            for number, row in enumerate(csv_rows(io.TextIOWrapper(file, "utf-8", newline="")), start=1):
                 place = (row["evaluator"], row["position"], row["trial_kind"])
                 found[(*place, row["choice"], row["superseded"], row["counted"])] += 1
                 if place not in places:

@@ -107,7 +107,7 @@ TABLE = "image_id,prompt,seed\n"
         ("p.csv", TABLE + f"1,a dog,{'9' * 5000}\n", "line 2: the seed"),
         ("p.csv", TABLE + '1,a dog,5\n2,"a cat,6\n3,a cow,7\n', "line 3: unexpected end of data"),
         ("p.csv", TABLE + '1,a dog,5\n2,"a" cat,6\n', "line 3: ',' expected after '\"'"),
-        ("p.csv", TABLE + f"1,{'x' * 140_000},5\n", "line 2: the prompt has 140,000 characters"),
+        ("p.csv", TABLE + f"1,{'x' * 140_000},5\n", "line 2: field larger than field limit"),
     ],
 )
 def test_an_error_names_the_file_and_the_line_or_column(tmp_path: Path, name: str, content: str, message: str) -> None:
