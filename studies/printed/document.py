@@ -14,7 +14,8 @@ from evenhand.studies.bundle.texts import consent, instructions
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Pair, Study
-from evenhand.studies.printed.checklists import Facts, answered
+from evenhand.studies.printed.answers import Facts
+from evenhand.studies.printed.checklists import answered
 from evenhand.studies.printed.paragraph import (
     change_sentence,
     left_out_sentence,

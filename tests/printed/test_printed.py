@@ -12,7 +12,8 @@ from django.urls import reverse
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Study
-from evenhand.studies.printed.checklists import CHECKLISTS, Facts, answered
+from evenhand.studies.printed.answers import Facts
+from evenhand.studies.printed.checklists import CHECKLISTS, answered
 from evenhand.studies.printed.paragraph import listed, methods_paragraph, ordinal
 from evenhand.studies.results.report import study_report
 from tests.helpers.bundles import SECRETS, rated_study
