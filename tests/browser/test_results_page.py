@@ -16,6 +16,7 @@ from evenhand.studies.exclusions import exclude
 from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import Study, Trial
 from evenhand.studies.results.report import study_report
+from evenhand.studies.results.tables.numbers import p_value
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate, rate_booklet
 
@@ -107,7 +108,11 @@ def test_the_page_says_in_words_what_the_report_holds_and_needs_no_javascript(
     told = " ".join(page.locator(".answer").first.inner_text().split())
     for share in (first["candidate_share"], first["baseline_share"], first["none_share"]):
         assert f"{100 * share:.0f} %" in told
-    assert "p = 0." in told
+    net, holm = first["net_share"], first["holm"]
+    if net["p"] is None:  # chance gave no interval: the page says why
+        assert f"There is no interval: {net['reason']}." in told
+    else:
+        assert f"{p_value(net['p'])} ({p_value(holm['adjusted_p'])} after Holm" in told
     text = " ".join(page.locator("main").inner_text().split())
     assert "2 of 4 evaluators were left out because “pressed one key” (1), “took part twice” (1)." in text
     assert "1 change since" in text
