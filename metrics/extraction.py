@@ -6,7 +6,6 @@ adds them to sums. At most a few batches are in memory, whatever the number of p
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +25,6 @@ from evenhand.metrics.pictures import (
     Picture,
     PictureError,
     Pixels,
-    manifest,
-    manifest_sha256,
     read_picture,
 )
 
@@ -173,9 +170,3 @@ class _Rows:
             raise PictureError(f"none of the pictures can be used. {' '.join(self.findings.sentences())}")
         features = {name: file[: len(self.names)] for name, file in self.files.items()}
         return Extracted(self.names, features, self.sums, self.findings)
-
-
-def reference_key(pictures: Sequence[tuple[str, Picture]], embedder: Embedder, framing: Framing) -> str:
-    """Return the hash under which a reference's statistics are stored: of its manifest and of the network."""
-    content = manifest_sha256(manifest(pictures, framing))
-    return hashlib.sha256(f"{content}/{embedder.name}".encode()).hexdigest()

@@ -106,6 +106,11 @@ class Findings:
         """Return plain JSON values."""
         return asdict(self) | {"sizes": [[w, h, count] for (w, h), count in self.sizes.most_common()]}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Findings:
+        """Read what ``to_dict`` returned."""
+        return cls(**values | {"sizes": Counter({(w, h): count for w, h, count in values["sizes"]})})
+
 
 def _listed(names: Sequence[str], most: int) -> str:
     rest = len(names) - most
@@ -156,17 +161,37 @@ def pictures_in(folder: Path) -> list[tuple[str, Path]]:
 
 
 def manifest(pictures: Sequence[tuple[str, Picture]], framing: Framing) -> dict[str, Any]:
-    """Return what a reference set is: name and SHA-256 of each file (of the pixels, for arrays), crop and side."""
-    files = {}
+    """Return what a set is: name and SHA-256 of each file (of shape and pixels, for arrays), crop and side.
+
+    Raises ``PictureError`` for no pictures, for two of one name, and for a file that cannot be opened.
+    """
+    files: dict[str, str] = {}
     for name, picture in pictures:
-        if isinstance(picture, Path):
-            with picture.open("rb") as file:
-                files[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        else:
-            files[name] = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+        if name in files:
+            raise PictureError(f"two pictures are named {name}")
+        files[name] = _sha256(name, picture)
+    if not files:
+        raise PictureError("there are no pictures")
     return {"files": files, "crop": framing.crop, "side": framing.side}
 
 
+def _sha256(name: str, picture: Picture) -> str:
+    if not isinstance(picture, Path):
+        return hashlib.sha256(f"{picture.dtype} {picture.shape}".encode() + picture.tobytes()).hexdigest()
+    try:
+        return file_sha256(picture)
+    except OSError as error:
+        if is_machine_fault(error):
+            raise
+        raise PictureError(f"{name} cannot be opened: {error.strerror}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def manifest_sha256(content: dict[str, Any]) -> str:
-    """Return the hash of a manifest as canonical JSON."""
+    """Return the hash of a manifest as canonical JSON: the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

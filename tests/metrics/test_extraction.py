@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from evenhand.metrics.extraction import extract, reference_key
+from evenhand.metrics.extraction import extract
 from evenhand.metrics.pictures import (
     AS_IT_IS,
     Framing,
     PictureError,
     is_one_coloured,
-    manifest,
     pictures_in,
     read_picture,
 )
-
-
-class Means:
-    """An embedder whose features are the mean and the spread of each channel; a red mean of 13 gives NaN."""
-
-    name = "means"
-    outputs: Mapping[str, int] = {"means": 3, "spreads": 3}
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels.reshape(-1, 3).astype(np.float32)
-
-    def embed(self, batch: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        self.batches.append(len(batch))
-        means = np.stack([each.mean(axis=0) for each in batch])
-        means[means[:, 0] == 13] = np.nan
-        return {"means": means, "spreads": np.stack([each.std(axis=0) for each in batch])}
-
-
-def picture(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
-    return np.random.default_rng(seed).integers(14, 256, (height, width, 3), dtype=np.uint8)
+from tests.helpers.embedders import Means, picture
 
 
 def folder_of_everything(folder: Path) -> Path:
@@ -124,17 +100,6 @@ def test_framing_is_the_centre_square() -> None:
     for crop, side in (("corner", None), ("none", 4), ("centre", 0)):
         with pytest.raises(PictureError, match=r"no crop|a side is at least 1"):
             Framing(crop, side)
-
-
-def test_a_reference_is_named_by_what_it_holds(tmp_path: Path) -> None:
-    Image.fromarray(picture(0)).save(tmp_path / "a.png")
-    listed, embedder = pictures_in(tmp_path), Means()
-    key = reference_key(listed, embedder, AS_IT_IS)
-    assert reference_key(listed, embedder, AS_IT_IS) == key
-    assert reference_key(listed, embedder, Framing("centre", 4)) != key
-    assert list(manifest(listed, Framing("centre", 4))) == ["files", "crop", "side"]
-    Image.fromarray(picture(1)).save(tmp_path / "a.png")
-    assert reference_key(listed, embedder, AS_IT_IS) != key
 
 
 def test_one_coloured_is_every_pixel() -> None:
