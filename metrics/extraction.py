@@ -6,7 +6,6 @@ adds them to sums. At most a few batches are in memory, whatever the number of p
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,17 +19,19 @@ from evenhand.metrics.gaussian import Gaussian, GaussianSums
 from evenhand.metrics.mapped import forget
 from evenhand.metrics.pictures import (
     AS_IT_IS,
+    READERS,
     Findings,
     Framing,
+    Looks,
     Picture,
     PictureError,
     Pixels,
+    read_ahead,
     read_picture,
 )
 
 Progress = Callable[[int, int], None]
 BATCHES_AHEAD = 2  # that are read while the network works
-READERS = 2
 
 
 class Embedder(Protocol):
@@ -92,6 +93,7 @@ def extract(
     rows = _Rows(folder, embedder, len(pictures))
     with ThreadPoolExecutor(1) as writer:
         written: Future[None] | None = None
+        done = 0
         for done, batch in _batches(pictures, embedder, framing, batch_size, readers, rows.findings):
             prepared = [tensor for _, tensor in batch]
             outputs = embedder.embed(prepared + [prepared[-1]] * (batch_size - len(prepared)))
@@ -102,6 +104,8 @@ def extract(
                 progress(done, len(pictures))
         if written is not None:
             written.result()
+    if progress is not None and done < len(pictures):  # the last ones could not be read
+        progress(len(pictures), len(pictures))
     return rows.extracted()
 
 
@@ -114,29 +118,24 @@ def _batches(
     findings: Findings,
 ) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
     """Yield batches of prepared pictures with the number of pictures read, while threads read the next ones."""
-    waiting: deque[tuple[str, Future[tuple[Pixels, str, Any]]]] = deque()
-    upcoming = iter(pictures)
 
-    def read(picture: Picture) -> tuple[Pixels, str, Any]:
-        pixels, mode = read_picture(picture)
-        return pixels, mode, embedder.prepare(framing.apply(pixels))
+    def read(picture: Picture) -> tuple[Looks, Any]:
+        pixels, looks = read_picture(picture)
+        return looks, embedder.prepare(framing.apply(pixels))
 
-    with ThreadPoolExecutor(max(1, readers)) as pool:
-        batch: list[tuple[str, Any]] = []
-        for done in range(1, len(pictures) + 1):
-            while len(waiting) < batch_size * BATCHES_AHEAD and (each := next(upcoming, None)) is not None:
-                waiting.append((each[0], pool.submit(read, each[1])))
-            name, future = waiting.popleft()
-            try:
-                pixels, mode, tensor = future.result()
-            except PictureError as error:
-                findings.unreadable[name] = str(error)
-            else:
-                findings.note(name, pixels, mode)
-                batch.append((name, tensor))
-            if batch and (len(batch) == batch_size or done == len(pictures)):
-                yield done, batch
-                batch = []
+    batch: list[tuple[str, Any]] = []
+    coming = read_ahead(pictures, read, readers=readers, ahead=batch_size * BATCHES_AHEAD)
+    for done, (name, future) in enumerate(coming, start=1):
+        try:
+            looks, tensor = future.result()
+        except PictureError as error:
+            findings.leave_out(name, error)
+        else:
+            findings.note(name, looks)
+            batch.append((name, tensor))
+        if batch and (len(batch) == batch_size or done == len(pictures)):
+            yield done, batch
+            batch = []
 
 
 class _Rows:

@@ -13,7 +13,6 @@ from evenhand.metrics.pictures import (
     AS_IT_IS,
     Framing,
     PictureError,
-    is_one_coloured,
     pictures_in,
     read_picture,
 )
@@ -75,6 +74,16 @@ def test_every_call_has_one_shape_and_order_is_kept(tmp_path: Path) -> None:
     assert np.array_equal(found.main, single.main)
 
 
+def test_arrays_that_are_not_finite_are_left_out_and_named(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    pictures = [("a", picture(0)), ("nan", np.full((6, 5, 3), np.nan)), ("b", picture(1)), ("floats", np.ones((2, 2)))]
+    found = extract(pictures, Means(), tmp_path, batch_size=2, progress=lambda done, total: seen.append((done, total)))
+    assert found.names == ["a", "b"]
+    assert found.findings.not_finite == ["nan"]
+    assert list(found.findings.unreadable) == ["floats"]
+    assert seen == [(3, 4), (4, 4)]
+
+
 def test_nothing_to_use_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(PictureError, match=r"none of the pictures can be used.*a\.png"):
@@ -100,10 +109,3 @@ def test_framing_is_the_centre_square() -> None:
     for crop, side in (("corner", None), ("none", 4), ("centre", 0)):
         with pytest.raises(PictureError, match=r"no crop|a side is at least 1"):
             Framing(crop, side)
-
-
-def test_one_coloured_is_every_pixel() -> None:
-    assert is_one_coloured(np.full((4, 4, 3), 7, np.uint8))
-    almost = np.full((4, 4, 3), 7, np.uint8)
-    almost[3, 3, 2] = 8
-    assert not is_one_coloured(almost)
