@@ -24,7 +24,8 @@ from evenhand.generation.attention import (
     perturbation,
     project_text,
 )
-from evenhand.generation.plan import Conditioning, Step
+from evenhand.generation.methods.rows import Conditioning
+from evenhand.generation.plan import Step
 
 RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its token index (heads or 1, patches)
 

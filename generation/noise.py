@@ -12,11 +12,12 @@ from torch.overrides import TorchFunctionMode
 SEED_LIMIT = 2**63
 
 
-def draw(seeds: Sequence[int], draw_number: int, shape: tuple[int, int, int]) -> torch.Tensor:
+def draw(seeds: Sequence[int], draw_number: int | str, shape: tuple[int, int, int]) -> torch.Tensor:
     """Draw standard normal noise, float32 (B, *shape) on the CPU, row b from (seeds[b], draw_number) alone.
 
     Draw 0 is the initial noise and equals what diffusers draws with ``torch.Generator().manual_seed(seed)``; draw k is
-    the noise that a stochastic scheduler adds in its k-th step, from a seed hashed out of (seed, k).
+    the noise that a stochastic scheduler adds in its k-th step, from a seed hashed out of (seed, k). Guidance methods
+    draw under a name instead of a number.
     """
     rows = [torch.randn((1, *shape), generator=_generator(seed, draw_number)) for seed in seeds]
     return torch.cat(rows)  # (B, C, h, w)
@@ -45,7 +46,7 @@ class HandedNoise(TorchFunctionMode):
         return noise.to(device=kwargs.get("device"), dtype=kwargs.get("dtype"))
 
 
-def _generator(seed: int, draw_number: int) -> torch.Generator:
+def _generator(seed: int, draw_number: int | str) -> torch.Generator:
     if draw_number:
         digest = hashlib.sha256(f"{seed}:{draw_number}".encode()).digest()
         seed = int.from_bytes(digest[:8], "big") % SEED_LIMIT

@@ -17,10 +17,10 @@ from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from evenhand.errors import InputError
+from evenhand.generation.arguments import picture_size
 from evenhand.generation.attention import Perturbation, RowChange, after_first, guide_attention, perturbation
 from evenhand.generation.guidance import ClassifierFree, Heads, SegmentationFree, Tokens
 from evenhand.generation.text import check_prompts, own_tokens, warn_of_cut_words
-from evenhand.generation.trajectory import picture_size
 from evenhand.generation.vocabulary import warn_of_unknown_words
 
 

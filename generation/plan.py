@@ -1,9 +1,9 @@
 """Plan which network rows each iteration needs, and which arms share them (method §1.12).
 
 All arms of an image start from one latent. At every network call each arm demands a prediction on the image's own
-prompt and, where it guides, one on what its guidance subtracts. Arms of one branch with the same demands stay in one
-branch. Where demands differ, the branch splits after the call; the rows of that call are on the common latent and are
-computed once.
+prompt and, where it guides, those that its method combines with it. Arms of one branch with the same demands stay in
+one branch. Where demands differ, the branch splits after the call; the rows of that call are on the common latent and
+are computed once.
 This module is plain Python.
 """
 
@@ -14,34 +14,18 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import ClassifierFree, Guidance, Heads, SegmentationFree, Tokens
+from evenhand.generation.guidance import Guidance, GuidanceError
+from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Rule
 
 SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """The inputs of one network row beside its latent.
-
-    negative_prompt: a text that stands in for ∅, or None for the image's own prompt.
-    scale: the a of eq. 10, or None for plain attention; heads and tokens matter only with a scale.
-    """
-
-    negative_prompt: str | None = None
-    scale: float | None = None
-    heads: Heads = "mean"
-    tokens: Tokens = "all"
-
-
-PROMPT = Conditioning()
-
-
-@dataclass(frozen=True)
 class Group:
-    """Arms that take the same step: they subtract the same row with the same strength."""
+    """Arms that take the same step: they combine the same rows by the same rule."""
 
-    negative: Conditioning
-    strength: float
+    rows: tuple[Conditioning, ...]
+    rule: Rule
     arms: tuple[str, ...]
 
 
@@ -72,9 +56,11 @@ def plan(
     """Plan the network calls of one image under all ``arms``, in order.
 
     Raises ValueError for no arms, a name given twice, something that is no guidance, ``steps`` below 1,
-    ``switch_after`` beyond ``steps``, or an unknown scheduler.
+    ``switch_after`` beyond ``steps``, an unknown scheduler, or one that a guidance does not work with.
     """
     arms_by_name = named_arms(arms)
+    for name, guidance in arms_by_name.items():
+        check_scheduler(name, guidance, scheduler)
     branches: list[tuple[str, ...]] = [tuple(arms_by_name)]
     entries = []
     for iteration in entry_iterations(scheduler, steps):
@@ -123,28 +109,38 @@ def named_arms(arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]) ->
             raise InputError(f"an arm's name must be a text that is not empty, not {name!r}")
         if name in arms_by_name:
             raise InputError(f"arm {name!r} is named twice")
-        if not isinstance(guidance, ClassifierFree | SegmentationFree):
-            raise InputError(f"arm {name!r} must be a ClassifierFree or SegmentationFree, not {guidance!r}")
+        if not isinstance(guidance, Guidance):
+            raise InputError(f"arm {name!r} must be a guidance, not {guidance!r}")
         arms_by_name[name] = guidance
     return arms_by_name
 
 
+def check_scheduler(name: str, guidance: Guidance, scheduler: str) -> None:
+    """Raise GuidanceError where the arm ``name`` does not work with a scheduler."""
+    if guidance.schedulers and scheduler not in guidance.schedulers:
+        known = ", ".join(guidance.schedulers)
+        raise GuidanceError(f"{name}: {guidance.method} works with the scheduler {known} alone, not {scheduler!r}")
+
+
+def check_family(arms: Mapping[str, Guidance], family: str) -> None:
+    """Raise GuidanceError where an arm does not work on a family of networks, for instance ``unet``."""
+    for name, guidance in arms.items():
+        if family not in guidance.families:
+            known = ", ".join(guidance.families)
+            raise GuidanceError(f"{name}: {guidance.method} works on networks of the family {known}, not {family!r}")
+
+
+def negative_prompts(arms: Iterable[Guidance], steps: int) -> list[str]:
+    """Return the texts, sorted, that the rows of ``arms`` put in the place of the empty one in ``steps`` iterations."""
+    rows = {row for arm in arms for iteration in range(steps) for row in arm.demand(iteration, steps).rows}
+    return sorted({row.negative_prompt for row in rows if row.negative_prompt is not None})
+
+
 def _branch(members: tuple[str, ...], arms: Mapping[str, Guidance], iteration: int, steps: int) -> Branch:
-    demands: dict[tuple[Conditioning, float], list[str]] = {}
+    demands: dict[Demand, list[str]] = {}
     for name in members:
-        demands.setdefault(_demand(arms[name], iteration, steps), []).append(name)
-    groups = tuple(Group(negative, strength, tuple(names)) for (negative, strength), names in demands.items())
-    negatives = dict.fromkeys(group.negative for group in groups if group.negative != PROMPT)
+        demands.setdefault(arms[name].demand(iteration, steps), []).append(name)
+    groups = tuple(Group(demand.rows, demand.rule, tuple(names)) for demand, names in demands.items())
+    rows = dict.fromkeys(row for group in groups for row in group.rows if row != PROMPT)
     # Negative before positive, as diffusers orders the rows of classifier-free guidance.
-    return Branch((*negatives, PROMPT), groups)
-
-
-def _demand(guidance: Guidance, iteration: int, steps: int) -> tuple[Conditioning, float]:
-    if isinstance(guidance, SegmentationFree):
-        if iteration >= guidance.switch_iteration(steps):
-            perturbed = Conditioning(scale=guidance.scale, heads=guidance.heads, tokens=guidance.tokens)
-            return perturbed, guidance.strength
-        guidance = guidance.opening
-    if not guidance.guides(iteration):
-        return PROMPT, 0.0  # n + 1·(p − n) with n = p is p itself, bit for bit
-    return Conditioning(negative_prompt=guidance.negative_prompt), guidance.strength
+    return Branch((*rows, PROMPT), groups)

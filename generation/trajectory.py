@@ -21,10 +21,19 @@ from numpy.typing import NDArray
 
 from evenhand.errors import InputError
 from evenhand.generation import noise
+from evenhand.generation.arguments import (
+    checked_batch_size,
+    checked_iterations,
+    checked_seeds,
+    checked_texts,
+    picture_size,
+)
 from evenhand.generation.attention import guide_attention
-from evenhand.generation.guidance import Guidance, combine
+from evenhand.generation.combining import combine_pictures
+from evenhand.generation.guidance import Guidance
+from evenhand.generation.methods.rows import Conditioning, Memory, Rule
 from evenhand.generation.network import Network, RowMaps, Texts, decode_latents, is_compiled, network_rows
-from evenhand.generation.plan import PROMPT, Step, count_evaluations, named_arms, plan
+from evenhand.generation.plan import Group, Step, check_family, count_evaluations, named_arms, plan
 from evenhand.generation.schedule import Scheduler, advance, build_scheduler
 from evenhand.generation.text import check_prompts, encode_texts, own_tokens
 
@@ -90,16 +99,17 @@ def generate(
     Raises ValueError, naming the value, for input that cannot be run; warns (PromptTruncated) of prompts that are cut.
     """
     arms_by_name = named_arms(arms)
+    check_family(arms_by_name, "unet")
     run = _Run(
         pipeline=pipeline,
         steps=plan(arms_by_name, steps, scheduler),
         scheduler=build_scheduler(scheduler, pipeline.scheduler.config, steps),
         size=picture_size(pipeline, height, width),
-        batch_size=_batch_size(batch_size),
-        intermediate_iterations=frozenset(_iteration_numbers(intermediates, steps)),
+        batch_size=checked_batch_size(batch_size),
+        intermediate_iterations=frozenset(checked_iterations(intermediates, steps)),
         record_maps=semantic_maps,
     )
-    prompts, seeds = list(_texts(prompts)), _seeds(seeds)
+    prompts, seeds = list(checked_texts(prompts)), checked_seeds(seeds)
     if len(prompts) != len(seeds):
         raise InputError(f"there must be one seed for each prompt: {len(prompts)} prompts, {len(seeds)} seeds")
     check_prompts(pipeline, prompts)
@@ -142,10 +152,15 @@ class _Result:
 
 @dataclass
 class _State:
-    """A branch: latents (b, C, h, w) and the scheduler that stepped them. intermediates, maps: by iteration."""
+    """A branch: latents (b, C, h, w), the scheduler that stepped them, and what the last rule keeps of each picture.
+
+    intermediates, maps: by iteration.
+    """
 
     latents: torch.Tensor
     scheduler: Scheduler
+    rule: Rule | None = None
+    memories: Sequence[Memory] = ()
     intermediates: dict[int, torch.Tensor] = field(default_factory=dict)
     maps: dict[int, dict[str, NDArray[np.int16]]] = field(default_factory=dict)
 
@@ -223,12 +238,19 @@ class _Run:
         for state, branch, prediction in zip(states, step.branches, branch_predictions, strict=True):
             copies = [copy.deepcopy(state.scheduler) for _ in branch.groups[1:]]
             for group, scheduler in zip(branch.groups, [*copies, state.scheduler], strict=True):
-                guided = combine(prediction.predictions[group.negative], prediction.predictions[PROMPT], group.strength)
+                guided, memories = combine_pictures(
+                    group.rule,
+                    prediction.predictions,
+                    state.memories if state.rule == group.rule else (),
+                    lambda index: noise.draw([seeds[index]], f"guidance {entry}", self.latent_shape)[0],
+                )
                 latents = advance(
                     scheduler, guided, timestep, state.latents, lambda: noise.draw(seeds, entry + 1, self.latent_shape)
                 )
-                next_state = _State(latents, scheduler, dict(state.intermediates), dict(state.maps))
-                self._record(next_state, step, entry, prediction.maps.get(group.negative))
+                next_state = _State(
+                    latents, scheduler, group.rule, memories, dict(state.intermediates), dict(state.maps)
+                )
+                self._record(next_state, step, entry, _maps_of(group, prediction.maps))
                 next_states.append(next_state)
         return next_states
 
@@ -292,6 +314,11 @@ class _Run:
         return [parts[id(each)] for each in latents]
 
 
+def _maps_of(group: Group, maps: Mapping[Conditioning, RowMaps]) -> RowMaps | None:
+    """Return the semantic maps of the group's first row that has any."""
+    return next((maps[row] for row in group.rows if row in maps), None)
+
+
 def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
     """Return the rows and columns of an attention module's patches: the latent's size, halved until it fits.
 
@@ -308,54 +335,6 @@ def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
 def _from(start: int, on_picture: OnPicture | None) -> OnPicture:
     """Return ``on_picture`` for the batch that begins at prompt ``start``."""
     return lambda name, index, picture: on_picture(name, start + index, picture) if on_picture else None
-
-
-def _texts(prompts: Sequence[str]) -> Sequence[str]:
-    if isinstance(prompts, str):
-        raise InputError(f"prompts must be a list of texts, not the one text {prompts!r}")
-    if not len(prompts):
-        raise InputError("prompts must hold at least one text, and the list is empty")
-    return prompts
-
-
-def _seeds(seeds: Sequence[int]) -> list[int]:
-    for index, seed in enumerate(seeds):
-        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-        if not whole or not 0 <= int(seed) < noise.SEED_LIMIT:
-            raise InputError(f"seed {index} must be a whole number from 0 to 2**63 − 1, not {seed!r}")
-    return [int(seed) for seed in seeds]
-
-
-def picture_size(pipeline: StableDiffusionPipeline, height: int | None, width: int | None) -> tuple[int, int]:
-    """Return height and width in pixels, the checkpoint's own where None.
-
-    Raises ValueError for a size that is no positive multiple of the pipeline's ``vae_scale_factor``.
-    """
-    factor = pipeline.vae_scale_factor
-    sample = pipeline.unet.config.sample_size
-    rows, columns = (sample, sample) if isinstance(sample, int) else sample
-    return _side("height", height, rows * factor, factor), _side("width", width, columns * factor, factor)
-
-
-def _side(name: str, value: int | None, default: int, factor: int) -> int:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % factor:
-        raise InputError(f"{name} must be a positive multiple of {factor} pixels, not {value!r}")
-    return value
-
-
-def _batch_size(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"batch_size must be a whole number of at least 1, not {value!r}")
-    return value
-
-
-def _iteration_numbers(values: Sequence[int], steps: int) -> list[int]:
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= steps:
-            raise InputError(f"intermediates must be numbers of iterations in 0…{steps}, not {value!r}")
-    return list(values)
 
 
 def _floating(latents: torch.Tensor) -> NDArray[np.floating]:

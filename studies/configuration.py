@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, from_dict
-from evenhand.generation.plan import SCHEDULERS
+from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, SegmentationFree, from_dict
+from evenhand.generation.plan import SCHEDULERS, check_scheduler
 from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
 from evenhand.studies.criteria import DEFAULT_OPTIONS, DEFAULT_QUESTION, criterion_from
@@ -85,6 +85,7 @@ class StudyConfiguration(Procedure):
                 ("seed", between(self.seed, 0, 2**62)),
                 ("per_stratum", between(self.per_stratum, 1, 1_000_000)),
                 ("percentiles", _percentile_problem(self.percentiles)),
+                ("baseline", self._arm_problem(self.baseline)),
                 ("candidates", self._candidate_problem()),
                 ("primary_comparison", between(self.primary_comparison, 1, max(1, len(self.candidates)))),
                 ("primary_criterion", self._primary_criterion_problem()),
@@ -111,9 +112,15 @@ class StudyConfiguration(Procedure):
             return "give at least one candidate"
         if self.baseline in self.candidates or len(set(self.candidates)) < len(self.candidates):
             return "the baseline and the candidates must all differ"
-        for guidance in self.candidates:
-            if isinstance(guidance, SegmentationFree) and (guidance.switch_after or 0) > self.steps:
-                return f"switch_after {guidance.switch_after} is beyond the {self.steps} steps"
+        return next(filter(None, map(self._arm_problem, self.candidates)), "")
+
+    def _arm_problem(self, guidance: Guidance) -> str:
+        """Say why an arm cannot run with this scheduler and these steps; empty where it can."""
+        try:
+            guidance.switch_iteration(self.steps)
+            check_scheduler(arm_label(guidance), guidance, self.scheduler)
+        except GuidanceError as error:
+            return str(error)
         return ""
 
     def _primary_criterion_problem(self) -> str:
@@ -170,7 +177,7 @@ def _only_criterion(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, ClassifierFree | SegmentationFree):
+    if isinstance(value, Guidance):
         return value.to_dict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -198,24 +205,6 @@ def _percentile_problem(values: tuple[float, ...]) -> str:
     return ""
 
 
-def _interval(guidance: ClassifierFree) -> str:
-    if not guidance.first and guidance.stop is None:
-        return ""
-    return f", iterations {guidance.first} to {'the last' if guidance.stop is None else guidance.stop - 1}"
-
-
 def arm_label(guidance: Guidance) -> str:
-    """Name an arm for study admins, with the strength in the paper's and in diffusers' convention."""
-    if isinstance(guidance, ClassifierFree):
-        negative = f", not “{guidance.negative_prompt}”" if guidance.negative_prompt else ""
-        return f"CFG w={guidance.strength:g} (diffusers {1 + guidance.strength:g}){negative}{_interval(guidance)}"
-    switch = "T/2" if guidance.switch_after is None else f"{guidance.switch_after}"
-    options = "".join(
-        f", {text}"
-        for text in (
-            "per head" if guidance.heads != "mean" else "",
-            "prompt tokens" if guidance.tokens != "all" else "",
-        )
-        if text
-    )
-    return f"SFG a={guidance.scale:g}, w̄={guidance.strength:g}, after {switch}{options}"
+    """Name an arm for study admins; classifier-free guidance with its strength in diffusers' convention too."""
+    return guidance.label()

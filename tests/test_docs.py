@@ -152,6 +152,10 @@ def test_the_list_of_modules_is_current() -> None:
     check([sys.executable, "scripts/list_modules.py", "--check"])
 
 
+def test_the_tables_of_methods_are_current() -> None:
+    check([sys.executable, "scripts/list_methods.py", "--check"])
+
+
 def test_citations_of_the_method_name_its_sections() -> None:
     """Docstrings and pages cite ``docs/method.md`` as "method §1.2"."""
     numbers = set(re.findall(r"^##+ (\d+(?:\.\d+)?) ", TEXTS[ROOT / "docs" / "method.md"], re.MULTILINE))

@@ -13,7 +13,8 @@ import numpy as np
 from django.db import transaction
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import SegmentationFree, fingerprint
+from evenhand.generation.guidance import fingerprint
+from evenhand.generation.plan import negative_prompts
 from evenhand.generation.vocabulary import FILE, described, known_words, unknown_words
 from evenhand.studies import audit
 from evenhand.studies.configuration import StudyConfiguration, arm_label
@@ -86,8 +87,7 @@ def _refuse_long_prompts(pipeline: StableDiffusionPipeline, study: Study, config
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
     refuse_long_prompts(pipeline, texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ))
     guidances = (configuration.baseline, *configuration.candidates)
-    openings = (guidance.opening if isinstance(guidance, SegmentationFree) else guidance for guidance in guidances)
-    refuse_long_prompts(pipeline, sorted({opening.negative_prompt for opening in openings}), "negative prompt")
+    refuse_long_prompts(pipeline, negative_prompts(guidances, configuration.steps), "negative prompt")
 
 
 def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:

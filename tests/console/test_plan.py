@@ -111,7 +111,9 @@ def test_candidates_open_with_the_baseline_that_is_given(console: Client, ada: U
     console.post(plan_of(study), shown(console, study) | {"strength": "3", "scales": "5, 10, 20"})
     configuration = stored(study)
     assert configuration.baseline == ClassifierFree(3.0)
-    assert [guidance.opening for guidance in configuration.candidates] == [ClassifierFree(3.0)] * 3  # type: ignore[union-attr]
+    assert [guidance.to_dict()["opening"] for guidance in configuration.candidates] == [
+        ClassifierFree(3.0).to_dict()
+    ] * 3
 
 
 def test_the_later_of_two_admins_is_refused_with_both_values(console: Client, ada: User) -> None:

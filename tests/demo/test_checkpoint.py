@@ -16,7 +16,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from evenhand.demo import evaluate, measures, scenes
 from evenhand.demo.training import export
 from evenhand.generation.checkpoint import load_pipeline
-from evenhand.generation.guidance import SegmentationFree, from_dict
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree, from_dict
 from evenhand.generation.trajectory import generate
 from evenhand.metrics.clip import ClipModel, clip_scores, load_clip
 
@@ -93,6 +93,7 @@ def test_the_card_carries_what_was_measured() -> None:
     card = (CHECKPOINT / "README.md").read_text()
     assert f"{evaluate.BEGIN}\n{evaluate.report(found)}\n{evaluate.END}" in card
     baseline = from_dict(STUDY["baseline"])
+    assert isinstance(baseline, ClassifierFree)
     assert f"CFG w={baseline.strength:g}" in found["arms"]
     for candidate in map(from_dict, STUDY["candidates"]):
         assert isinstance(candidate, SegmentationFree)

@@ -14,9 +14,9 @@ CASES = paper_cases()
 def described(case: Case) -> list[tuple[float, ...]]:
     """Of each arm (w,) or (w, a, w̄, t_s at T = 20)."""
     return [
-        (arm.strength,)
-        if isinstance(arm, ClassifierFree)
-        else (arm.opening.strength, arm.scale, arm.strength, arm.switch_iteration(20))
+        (arm.opening.strength, arm.scale, arm.strength, arm.switch_iteration(20))
+        if isinstance(arm, SegmentationFree)
+        else (arm.to_dict()["strength"],)
         for arm in case.arms.values()
     ]
 

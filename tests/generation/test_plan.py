@@ -64,7 +64,7 @@ def test_pndm_calls_the_network_21_times(switch: int, expected: int) -> None:
 
 def test_pndm_is_segmentation_free_in_its_last_calls() -> None:
     steps = plan({"a": SegmentationFree(switch_after=4)}, 20, "pndm")
-    perturbed = [step.branches[0].groups[0].negative.scale is not None for step in steps]
+    perturbed = [step.branches[0].groups[0].rows[0].scale is not None for step in steps]
     assert perturbed == [False] * 5 + [True] * 16
 
 
@@ -90,7 +90,7 @@ def test_branches_follow_from_groups_and_keep_every_arm(arms: dict[str, Guidance
         assert members == [sorted(each) for each in expected]
         for branch in step.branches:
             assert len(set(branch.rows)) == len(branch.rows)
-            assert {group.negative for group in branch.groups} <= set(branch.rows)
+            assert {row for group in branch.groups for row in group.rows} <= set(branch.rows)
         expected = [group.arms for branch in step.branches for group in branch.groups]
     # An arm never costs more in company than alone.
     assert count_evaluations(arms, 6, scheduler) <= sum(

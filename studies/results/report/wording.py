@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evenhand.analysis.clustered import LEVEL
-from evenhand.generation.guidance import ClassifierFree, Guidance
 from evenhand.studies.models import Arm
 
 
@@ -52,12 +51,6 @@ def _finding(result: Mapping[str, Any]) -> str:
 
 def short_names(arms: Sequence[Arm]) -> dict[int, str]:
     """Name arms for figures, "a = 10" for segmentation-free ones; by the full label where two would share a name."""
-    names = {arm.pk: _short_name(arm.to_guidance()) for arm in arms}
+    names = {arm.pk: arm.to_guidance().short_name() for arm in arms}
     counts = Counter(names.values())
     return {arm.pk: names[arm.pk] if counts[names[arm.pk]] == 1 else arm.label for arm in arms}
-
-
-def _short_name(guidance: Guidance) -> str:
-    if isinstance(guidance, ClassifierFree):
-        return f"CFG w = {guidance.strength:g}"
-    return f"a = {guidance.scale:g}"

@@ -1,0 +1,33 @@
+"""List the guidance methods by name: those that ship, and those that other packages bring by an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from evenhand.generation.methods.base import Guidance
+from evenhand.generation.methods.classifier_free import ClassifierFree
+from evenhand.generation.methods.segmentation_free import SegmentationFree
+from evenhand.generation.methods.settings import GuidanceError
+
+GROUP = "evenhand.guidance"
+SHIPPED: tuple[type[Guidance], ...] = (ClassifierFree, SegmentationFree)
+
+
+@cache
+def methods() -> Mapping[str, type[Guidance]]:
+    """Return every method's class by its name, the shipped ones first.
+
+    Raises GuidanceError where an entry point of the group ``evenhand.guidance`` names no subclass of Guidance, or a
+    name that is taken. The entry point's own name does not matter.
+    """
+    kinds: dict[str, type[Guidance]] = {kind.method: kind for kind in SHIPPED}
+    for point in entry_points(group=GROUP):
+        kind = point.load()
+        if not (isinstance(kind, type) and issubclass(kind, Guidance)):
+            raise GuidanceError(f"the entry point {point.name} = {point.value} names no guidance method but {kind!r}")
+        if kinds.setdefault(kind.method, kind) is not kind:
+            raise GuidanceError(f"the entry point {point.name} = {point.value}: {kind.method!r} is taken")
+    return MappingProxyType(kinds)

@@ -1,0 +1,75 @@
+"""Define what guidance methods may ask of the network: rows, each a text with a change of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+Heads = Literal["mean", "per_head"]
+Tokens = Literal["all", "prompt"]
+Memory = Mapping[str, "torch.Tensor"]  # what a rule keeps of one picture from iteration to iteration
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """The inputs of one network row beside its latent.
+
+    negative_prompt: a text that stands in for ∅, or None for the image's own prompt.
+    scale: the a of eq. 10, or None for plain cross-attention; heads and tokens matter only with a scale.
+    """
+
+    negative_prompt: str | None = None
+    scale: float | None = None
+    heads: Heads = "mean"
+    tokens: Tokens = "all"
+
+
+PROMPT = Conditioning()
+
+
+@dataclass(frozen=True)
+class Guided:
+    """What a rule makes of predictions.
+
+    prediction: the guided prediction, of the shape of each prediction.
+    memory: what the rule wants back at the next iteration of this picture and branch, if it is asked again then.
+    """
+
+    prediction: torch.Tensor
+    memory: Memory = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the predictions of an arm's rows combine. Its fields are its settings: equal rules are one step.
+
+    elementwise: the rule works number by number and keeps nothing, so it may take all pictures of a batch at once.
+    Every other rule gets one picture at a time, so that no picture depends on its batch.
+    """
+
+    elementwise: ClassVar[bool] = False
+
+    def combine(
+        self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, noise: Callable[[], torch.Tensor]
+    ) -> Guided:
+        """Combine the predictions of one picture, each (C, h, w); of elementwise rules (b, C, h, w).
+
+        predictions: of the demanded rows and of ``PROMPT``. memory: what this rule returned for the picture in the
+        iteration before; empty at first, and after another rule. noise: draws standard normal noise (C, h, w), which
+        depends on the picture's seed and the network call alone.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What an arm needs at an iteration. rows: beside the prompt's own, in the order in which they are computed."""
+
+    rows: tuple[Conditioning, ...]
+    rule: Rule
