@@ -60,6 +60,8 @@ class StudyConfiguration(Procedure):
     primary_comparison: int = 1  # the primary outcome: a candidate's number, and a criterion's name (empty: the first)
     primary_criterion: str = ""
     equivalence_margin: float | None = None  # points of net share; None: equivalence is not tested
+    exclusion_rules: str = ""  # whom and which answers results will leave out, in words
+    stopping_rule: str = ""  # when collecting ends, in words; empty: when the quota has been rated
 
     def __post_init__(self) -> None:
         # Equal values have one form, so that they have one hash: a form gives 90.0 where a program gives 90.

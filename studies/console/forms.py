@@ -24,6 +24,7 @@ from evenhand.studies.console.candidate_fields import (
 )
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm
 from evenhand.studies.console.procedure_fields import ProcedureFields
+from evenhand.studies.console.text_field import TextField
 from evenhand.studies.drafts import configuration_of, draft_sha256
 from evenhand.studies.models import PromptSet, Study
 
@@ -189,12 +190,29 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         help_text="Two arms within it count as equally good; it is tested only where it is set here, before opening.",
     )
 
+    exclusion_rules = TextField(
+        required=False,
+        label="Exclusion rules",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Whom, and which answers, results will leave out. Stated before collecting, they are no choice "
+        "made after seeing results.",
+    )
+    stopping_rule = TextField(
+        required=False,
+        label="Stopping rule",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="When collecting ends. Empty: when the quota has been rated.",
+    )
+
     groups = (
         ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
         ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
         *ProcedureFields.procedure_groups,
-        ("Analysis", ("primary_comparison", "primary_criterion", "equivalence_margin")),
+        (
+            "Analysis",
+            ("primary_comparison", "primary_criterion", "equivalence_margin", "exclusion_rules", "stopping_rule"),
+        ),
     )
     owners = {
         "baseline": "strength",

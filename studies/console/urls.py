@@ -17,6 +17,7 @@ from evenhand.studies.console import (
     revision,
     sampling,
     undo,
+    versions,
     views,
 )
 
@@ -39,6 +40,8 @@ urlpatterns = [
     path("studies/new/", views.new_study, name="new_study"),
     path("studies/<int:pk>/", views.study, name="study"),
     path("studies/<int:pk>/plan/", views.change_plan, name="change_plan"),
+    path("studies/<int:pk>/versions/", versions.versions, name="versions"),
+    path("studies/<int:pk>/versions/<int:number>.<slug:kind>", versions.version_file, name="version_file"),
     path("studies/<int:pk>/revision/", revision.revision, name="revision"),
     path("studies/<int:pk>/manage/", undo.manage, name="manage"),
     path("studies/<int:pk>/copy/", undo.copy, name="copy"),
