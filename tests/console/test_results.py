@@ -185,3 +185,11 @@ def test_many_evaluators_come_in_pages(client: Client, study: Study, monkeypatch
 
 def test_a_draft_has_a_page_too(client: Client, study: Study) -> None:
     assert "no comparisons yet" in page_of(client, make_draft(study.owner, "Corgis"))
+
+
+def test_the_plans_rules_stand_beside_what_was_left_out(client: Client) -> None:
+    study = make_ready_study(owner=make_admin("hedy"), name="Rules", exclusion_rules="Who fails both checks.")
+    open_study(study)
+    client.force_login(study.owner)
+    assert "The plan’s rules: “Who fails both checks.”" in page_of(client, study)
+    assert "rule for the end of collecting" not in page_of(client, study)

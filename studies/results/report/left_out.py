@@ -32,6 +32,8 @@ def left_out(records: Records, population: NDArray[np.bool_]) -> dict[str, Any]:
         "ratings": len(single),
         "rating_reasons": reasons_counted(single),
         "withdrawn": int((people.withdrawn & population).sum()),
+        "rules": records.configuration.exclusion_rules,  # as the plan stated them
+        "stopping_rule": records.configuration.stopping_rule,
     }
 
 
