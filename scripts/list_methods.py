@@ -66,4 +66,4 @@ if __name__ == "__main__":
     if "--check" not in sys.argv:
         PAGE.write_text(page(), encoding="utf-8")
     elif PAGE.read_text(encoding="utf-8") != page():
-        sys.exit("docs/methods.md is out of date; run python scripts/list_methods.py")
+        sys.exit("docs/methods.md is not current: run python -m scripts.list_methods")

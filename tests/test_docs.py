@@ -153,7 +153,7 @@ def test_the_list_of_modules_is_current() -> None:
 
 
 def test_the_tables_of_methods_are_current() -> None:
-    check([sys.executable, "scripts/list_methods.py", "--check"])
+    check([sys.executable, "-m", "scripts.list_methods", "--check"])
 
 
 def test_citations_of_the_method_name_its_sections() -> None:
