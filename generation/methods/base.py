@@ -73,12 +73,14 @@ class Guidance:
         return bool(self._setting(name) != self._default(name))
 
     def label(self) -> str:
-        """Name the arm for study admins: the settings that have a symbol, and the switch."""
+        """Name the arm for study admins: by the first setting, changed ones that have a symbol, and the switch."""
         shown = [
             f"{setting.symbol}={_shown(self._setting(name))}"
             for position, (name, setting) in enumerate(settings_of(type(self)).items())
             if setting.symbol and (position == 0 or self._setting(name) != self._default(name))
         ]
+        negative = getattr(self, "negative_prompt", "")
+        shown += [f"not “{negative}”"] if negative else []
         return f"{self.short} {', '.join(shown)}{self.switch_label}"
 
     @property
@@ -107,8 +109,8 @@ def _plain(value: object) -> object:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return "+".join(map(str, value))
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

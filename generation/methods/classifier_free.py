@@ -37,6 +37,26 @@ class Extrapolation(Rule):
         return Guided(combine(predictions[self.subtracted], predictions[PROMPT], self.strength))
 
 
+@dataclass(frozen=True)
+class Rescaling(Rule):
+    """Eq. 4, brought back towards the spread of the prompt's own prediction (Lin et al. 2023, eq. 14 to 16)."""
+
+    subtracted: Conditioning
+    strength: float
+    share: float
+
+    def combine(
+        self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _noise: Callable[[], torch.Tensor]
+    ) -> Guided:
+        """φ·g·std(p)/std(g) + (1 − φ)·g, where g is eq. 4's prediction; one without spread stays as it is."""
+        positive = predictions[PROMPT].double()
+        guided = combine(predictions[self.subtracted].double(), positive, self.strength)
+        spread = guided.std()
+        ratio = positive.std() / spread if spread > 0 else 1.0
+        rescaled = guided * (self.share * ratio + 1.0 - self.share)
+        return Guided(rescaled.to(predictions[PROMPT].dtype))
+
+
 # n + 1·(p − n) with n = p is p itself, bit for bit.
 UNGUIDED = Demand((), Extrapolation(PROMPT, 0.0))
 
@@ -54,6 +74,7 @@ class ClassifierFree(Guidance):
     negative_prompt: stands in for ∅ (Fig. 1); the empty text is ∅ itself.
     first, stop: only iterations first … stop − 1 are guided, the others take ε(z,c) alone, at half the cost
         (a limited interval: Kynkäänniemi et al. 2024, arXiv 2404.07724, who give it in noise levels). None: to the end.
+    rescale: φ of Lin et al. 2023 (arXiv 2305.08891): how far the prediction is brought back to the spread of ε(z,c).
     switch_after, opening: another classifier-free guidance for the first iterations, where one is given.
     """
 
@@ -64,6 +85,9 @@ class ClassifierFree(Guidance):
     negative_prompt: str = text("", "Text in the place of the empty one.")
     first: int = whole(0, "First iteration that is guided.", later=True)
     stop: int | None = whole(None, "First iteration that is not guided any more.", optional=True, later=True)
+    rescale: float = number(
+        0.0, "Share φ of the prediction that is brought back to the plain one's spread.", low=0, high=1, later=True
+    )
     switch_after: int = whole(0, "Number of iterations under the opening.", later=True)
     opening: ClassifierFree | None = opening_guidance(
         lambda: None, "Guidance of the iterations before the switch.", optional=True, later=True
@@ -86,7 +110,10 @@ class ClassifierFree(Guidance):
         """Return the negative prompt's row, inside the interval."""
         if not self.guides(iteration):
             return UNGUIDED
-        return extrapolation(Conditioning(negative_prompt=self.negative_prompt), self.strength)
+        negative = Conditioning(negative_prompt=self.negative_prompt)
+        if not self.rescale:
+            return extrapolation(negative, self.strength)
+        return Demand((negative,), Rescaling(negative, self.strength, self.rescale))
 
     @property
     def diffusers_scale(self) -> float:
@@ -102,7 +129,8 @@ class ClassifierFree(Guidance):
         negative = f", not “{self.negative_prompt}”" if self.negative_prompt else ""
         switch = self.switch_label if self.opening else ""
         strength = f"w={self.strength:g} (diffusers {self.diffusers_scale:g})"
-        return f"{self.short} {strength}{negative}{self._interval_label}{switch}"
+        rescale = f", φ={self.rescale:g}" if self.rescale else ""
+        return f"{self.short} {strength}{negative}{rescale}{self._interval_label}{switch}"
 
     @property
     def _interval_label(self) -> str:

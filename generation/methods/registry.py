@@ -7,13 +7,14 @@ from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
+from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
 from evenhand.generation.methods.segmentation_free import SegmentationFree
 from evenhand.generation.methods.settings import GuidanceError
 
 GROUP = "evenhand.guidance"
-SHIPPED: tuple[type[Guidance], ...] = (ClassifierFree, SegmentationFree)
+SHIPPED: tuple[type[Guidance], ...] = (ClassifierFree, SegmentationFree, AdaptiveProjected)
 
 
 @cache
