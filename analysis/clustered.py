@@ -241,7 +241,16 @@ def share_estimate(
     known = effect if math.isnan(known) else known
     scarce = min(groups.evaluators, groups.prompts)
     count = scarce if math.isnan(known) else max(groups.n / max(known, 1.0), 1.0)
-    freedom = groups.degrees_of_freedom
+    return wilson_estimate(share, count, groups.degrees_of_freedom, null=null, level=level)
+
+
+def wilson_estimate(
+    share: float, count: float, freedom: int, *, null: float = math.nan, level: float = LEVEL
+) -> Estimate:
+    """Give a share (0 … 1) Wilson's interval with Student's t for ``count`` independent ratings, which may be broken.
+
+    p is of the share ``null`` (0 … 1), if one is given.
+    """
     t = float(stats.t.ppf((1 + level) / 2, freedom))
     centre = (share + t * t / (2 * count)) / (1 + t * t / count)
     reach = t * math.sqrt(share * (1 - share) / count + t * t / (4 * count * count)) / (1 + t * t / count)
