@@ -18,6 +18,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from evenhand.errors import InputError
+from evenhand.generation.self_attention import SelfChange, SelfChanges, blurred_queries
 
 SemanticMaps = dict[str, torch.Tensor]  # module name -> token index (n, heads or 1, patches)
 TextProjections = dict[str, tuple[torch.Tensor, torch.Tensor]]  # module name -> keys, values (B, heads, tokens, d)
@@ -91,8 +92,8 @@ def after_first(tokens: int) -> torch.Tensor:
 class GuidedAttention:
     """Stock scaled-dot-product attention, plus the correction on perturbed rows of cross-attention modules.
 
-    name: the module's name, under which semantic maps are recorded. Without a perturbation, and in self-attention, this
-    is ``AttnProcessor2_0`` itself.
+    name: the module's name, under which semantic maps are recorded and changes of self-attention are found. Without
+    either, this is ``AttnProcessor2_0`` itself.
     """
 
     def __init__(self, name: str) -> None:
@@ -109,11 +110,14 @@ class GuidedAttention:
         perturbation: Perturbation | None = None,
         semantic_maps: SemanticMaps | None = None,
         text_projections: TextProjections | None = None,
+        self_changes: SelfChanges | None = None,
     ) -> torch.Tensor:
         """Attention output (B, patches, channels) for hidden states of that shape and text (B, tokens, width).
 
         text_projections: the result of ``project_text`` for the same text, which is then not read.
         """
+        if encoder_hidden_states is None and self_changes and self.name in self_changes:
+            return self._self_attention(attn, hidden_states, attention_mask, self_changes[self.name])
         if encoder_hidden_states is None or (perturbation is None and text_projections is None):
             return self._stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         if attention_mask is not None:
@@ -125,9 +129,19 @@ class GuidedAttention:
             head_outputs, token_index = _corrected(head_outputs, query, key, value, perturbation)
             if semantic_maps is not None:
                 semantic_maps[self.name] = token_index
-        merged = head_outputs.transpose(1, 2).flatten(2).to(query.dtype)
-        output: torch.Tensor = attn.to_out[1](attn.to_out[0](merged))
-        return output if attn.rescale_output_factor == 1 else output / attn.rescale_output_factor
+        return _merged(attn, head_outputs, query.dtype)
+
+    def _self_attention(
+        self, attn: Attention, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, change: SelfChange
+    ) -> torch.Tensor:
+        if attention_mask is not None:
+            raise AttentionError(f"{self.name}: changed self-attention takes no mask")
+        _check_module(self.name, attn)
+        query, key, value = (_heads(each(hidden_states), attn.heads) for each in (attn.to_q, attn.to_k, attn.to_v))
+        head_outputs = F.scaled_dot_product_attention(blurred_queries(query, change), key, value)
+        if change.identity is not None:
+            head_outputs = torch.where(change.identity, value, head_outputs)
+        return _merged(attn, head_outputs, query.dtype)
 
 
 def guide_attention(unet: UNet2DConditionModel) -> None:
@@ -224,6 +238,12 @@ def _heads(projected: torch.Tensor, heads: int) -> torch.Tensor:
     return projected.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
+def _merged(attn: Attention, head_outputs: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(B, heads, patches, d) to the module's output (B, patches, channels)."""
+    output: torch.Tensor = attn.to_out[1](attn.to_out[0](head_outputs.transpose(1, 2).flatten(2).to(dtype)))
+    return output if attn.rescale_output_factor == 1 else output / attn.rescale_output_factor
+
+
 def _check_module(name: str, module: torch.nn.Module) -> None:
     assert isinstance(module, Attention)
     unsupported_parts = {
@@ -236,4 +256,4 @@ def _check_module(name: str, module: torch.nn.Module) -> None:
     }
     for part, value in unsupported_parts.items():
         if value is not None and value is not False:
-            raise AttentionError(f"{name} has {part}, which segmentation-free guidance does not handle")
+            raise AttentionError(f"{name} has {part}, which guidance does not handle")

@@ -26,6 +26,7 @@ from evenhand.generation.attention import (
 )
 from evenhand.generation.methods.rows import Conditioning
 from evenhand.generation.plan import Step
+from evenhand.generation.self_attention import SelfChanges, self_attention_modules, self_changes
 
 RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its token index (heads or 1, patches)
 
@@ -80,6 +81,15 @@ class _Call:
     text: torch.Tensor  # (rows, tokens, width)
     projections: TextProjections
     perturbation: Perturbation | None
+    self_changes: SelfChanges | None
+
+
+def check_layers(unet: UNet2DConditionModel, steps: Sequence[Step]) -> None:
+    """Raise LayerError where the rows of ``steps`` change self-attention in layers that the network does not have."""
+    rows = {row for step in steps for branch in step.branches for row in branch.rows}
+    for row in rows:
+        if row.self_attention is not None:
+            self_attention_modules(unet, row.self_attention.layers)
 
 
 @dataclass
@@ -90,7 +100,7 @@ class Network:
     texts: Texts
     rows: int
     record_maps: bool = False
-    _key: tuple[tuple[Conditioning, ...], ...] = ()
+    _key: tuple[object, ...] = ()
     _calls: list[_Call] = field(default_factory=list)
 
     def predict(self, step: Step, inputs: Sequence[torch.Tensor], timestep: torch.Tensor) -> list[BranchPrediction]:
@@ -98,7 +108,7 @@ class Network:
         latents = torch.cat(list(inputs))
         results = [BranchPrediction({}, {}) for _ in step.branches]
         parts: dict[tuple[int, Conditioning], list[torch.Tensor]] = {}
-        for call in self._prepared(step):
+        for call in self._prepared(step, latents.shape[2:]):
             maps: SemanticMaps | None = {} if self.record_maps and call.perturbation is not None else None
             outputs = self._run(call, latents, timestep, maps)
             for row, prediction in zip(call.rows, outputs, strict=False):  # outputs beyond the rows are padding
@@ -115,6 +125,8 @@ class Network:
         keywords: dict[str, object] = {"text_projections": call.projections}
         if call.perturbation is not None:
             keywords["perturbation"] = call.perturbation
+        if call.self_changes is not None:
+            keywords["self_changes"] = call.self_changes
         if maps is not None:
             keywords["semantic_maps"] = maps
         # Recording maps is a side effect, which would need another compiled graph: such calls run uncompiled.
@@ -128,23 +140,26 @@ class Network:
         )[0]
         return output
 
-    def _prepared(self, step: Step) -> list[_Call]:
+    def _prepared(self, step: Step, latent_size: Sequence[int]) -> list[_Call]:
         """Return the step's calls; rebuild them only where the set of rows changes, since iterations repeat it."""
-        key = tuple(branch.rows for branch in step.branches)
+        conditionings_of = tuple(branch.rows for branch in step.branches)
+        key = (conditionings_of, *latent_size)
         if key != self._key:
             self._calls.clear()  # their projections are large
             pictures = range(len(self.texts.prompts))
             rows = [
                 _Row(branch, picture, conditioning)
-                for branch, conditionings in enumerate(key)
+                for branch, conditionings in enumerate(conditionings_of)
                 for conditioning in conditionings
                 for picture in pictures
             ]
-            self._calls.extend(self._call(rows[at : at + self.rows]) for at in range(0, len(rows), self.rows))
+            self._calls.extend(
+                self._call(rows[at : at + self.rows], latent_size) for at in range(0, len(rows), self.rows)
+            )
             self._key = key
         return self._calls
 
-    def _call(self, rows: Sequence[_Row]) -> _Call:
+    def _call(self, rows: Sequence[_Row], latent_size: Sequence[int]) -> _Call:
         prompts = self.texts.prompts
         padded_rows = [*rows, *[rows[-1]] * (self.rows - len(rows))]
         sources = torch.tensor([row.branch * len(prompts) + row.picture for row in padded_rows])
@@ -156,6 +171,13 @@ class Network:
             text,
             project_text(self.unet, text),
             self._perturbation(changes),
+            self_changes(
+                getattr(self.unet, "_orig_mod", self.unet),
+                [row.conditioning.self_attention for row in padded_rows],
+                (latent_size[0], latent_size[1]),
+                device=prompts.device,
+                dtype=self.unet.dtype,
+            ),
         )
 
     def _perturbation(self, changes: Sequence[RowChange | None]) -> Perturbation | None:

@@ -32,7 +32,7 @@ from evenhand.generation.attention import guide_attention
 from evenhand.generation.combining import combine_pictures
 from evenhand.generation.guidance import Guidance
 from evenhand.generation.methods.rows import Conditioning, Memory, Rule
-from evenhand.generation.network import Network, RowMaps, Texts, decode_latents, is_compiled, network_rows
+from evenhand.generation.network import Network, RowMaps, Texts, check_layers, decode_latents, is_compiled, network_rows
 from evenhand.generation.plan import Group, Step, check_family, count_evaluations, named_arms, plan
 from evenhand.generation.schedule import Scheduler, advance, build_scheduler
 from evenhand.generation.text import check_prompts, encode_texts, own_tokens
@@ -114,6 +114,7 @@ def generate(
         raise InputError(f"there must be one seed for each prompt: {len(prompts)} prompts, {len(seeds)} seeds")
     check_prompts(pipeline, prompts)
     guide_attention(pipeline.unet)
+    check_layers(pipeline.unet, run.steps)
 
     counter = _Counter(count_evaluations(arms_by_name, steps, scheduler, len(prompts)), progress)
     batches = [

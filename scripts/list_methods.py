@@ -44,6 +44,7 @@ def values(setting: Setting) -> str:
         "whole": "whole number",
         "text": "text",
         "choice": " or ".join(f"`{name}`" for name in setting.choices),
+        "layers": "names",
         "opening": "classifier-free",
     }[setting.kind]
     if setting.low is not None and setting.high is not None:

@@ -109,6 +109,8 @@ def _plain(value: object) -> object:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "+".join(value)
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, int | float) else str(value)

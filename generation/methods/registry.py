@@ -10,11 +10,19 @@ from types import MappingProxyType
 from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
+from evenhand.generation.methods.perturbed_attention import PerturbedAttention
 from evenhand.generation.methods.segmentation_free import SegmentationFree
 from evenhand.generation.methods.settings import GuidanceError
+from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
 
 GROUP = "evenhand.guidance"
-SHIPPED: tuple[type[Guidance], ...] = (ClassifierFree, SegmentationFree, AdaptiveProjected)
+SHIPPED: tuple[type[Guidance], ...] = (
+    ClassifierFree,
+    SegmentationFree,
+    AdaptiveProjected,
+    PerturbedAttention,
+    SmoothedEnergy,
+)
 
 
 @cache

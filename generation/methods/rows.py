@@ -17,17 +17,31 @@ Memory = Mapping[str, "torch.Tensor"]  # what a rule keeps of one picture from i
 
 
 @dataclass(frozen=True)
+class SelfAttention:
+    """A change of self-attention in ``layers``, names of modules or of blocks that hold them (``mid_block``).
+
+    blur: σ in patches of a Gaussian over the queries, infinite for their mean. None: no blur, but identity attention,
+    in which every patch attends to itself alone.
+    """
+
+    layers: tuple[str, ...]
+    blur: float | None = None
+
+
+@dataclass(frozen=True)
 class Conditioning:
     """The inputs of one network row beside its latent.
 
     negative_prompt: a text that stands in for ∅, or None for the image's own prompt.
     scale: the a of eq. 10, or None for plain cross-attention; heads and tokens matter only with a scale.
+    self_attention: a change of self-attention, or None for the network's own.
     """
 
     negative_prompt: str | None = None
     scale: float | None = None
     heads: Heads = "mean"
     tokens: Tokens = "all"
+    self_attention: SelfAttention | None = None
 
 
 PROMPT = Conditioning()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from evenhand.errors import InputError
 
-Kind = Literal["number", "whole", "text", "choice", "opening"]
+Kind = Literal["number", "whole", "text", "choice", "layers", "opening"]
 
 
 class GuidanceError(InputError):
@@ -61,6 +61,11 @@ def text(default: str, help: str, **options: Any) -> Any:
 def choice(default: str, help: str, choices: tuple[str, ...], **options: Any) -> Any:
     """Declare one of several names; ``options`` as in Setting."""
     return _field("choice", help, default=default, choices=choices, **options)
+
+
+def layer_names(default: tuple[str, ...], help: str, **options: Any) -> Any:
+    """Declare names of a network's layers, at least one; ``options`` as in Setting."""
+    return _field("layers", help, default=default, **options)
 
 
 def opening_guidance(default: Callable[[], Any], help: str, **options: Any) -> Any:
@@ -117,6 +122,12 @@ def _choice(setting: Setting, name: str, value: object) -> object:
     return value
 
 
+def _layers(_setting: Setting, name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, tuple | list) or not value or not all(isinstance(each, str) and each for each in value):
+        raise GuidanceError(f"{name} must be a list of layers' names, not {value!r}")
+    return tuple(value)
+
+
 def _opening(_setting: Setting, name: str, value: object) -> object:
     if getattr(value, "method", None) != "classifier_free":
         raise GuidanceError(f"{name} must be a ClassifierFree, not {value!r}")
@@ -130,5 +141,6 @@ _CHECKS: Mapping[str, Callable[[Setting, str, object], object]] = {
     "whole": _whole,
     "text": _text,
     "choice": _choice,
+    "layers": _layers,
     "opening": _opening,
 }

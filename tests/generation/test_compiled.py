@@ -12,6 +12,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from evenhand.generation.attention import RowChange, after_first, dense_perturbation, guide_attention
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.generation.methods.perturbed_attention import PerturbedAttention
+from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
 from evenhand.generation.network import is_compiled
 from evenhand.generation.trajectory import generate
 
@@ -110,3 +112,25 @@ def test_a_compiled_pipeline_makes_two_graphs_for_all_arms_and_the_same_pictures
     recorded = generate(stock, arms={"a5": arms["a5"]}, semantic_maps=True, **settings)
     assert recorded.semantic_maps["a5"][2]
     assert counter.frame_count == 2
+
+
+def test_settings_of_changed_self_attention_are_data_of_one_graph(
+    stock: StableDiffusionPipeline, counter: CompileCounterWithBackend
+) -> None:
+    """Strengths, blurs and which rows are changed need no other graph; other layers or another kind of change do."""
+    stock.unet = small_unet()
+    layers = ("mid_block",)
+    arms: list[dict[str, Guidance]] = [
+        {"a": SmoothedEnergy(3.0, layers, blur=1.0, switch_after=0)},
+        {"a": SmoothedEnergy(5.0, layers, blur=None, switch_after=0), "b": SmoothedEnergy(2.0, layers, switch_after=0)},
+    ]
+    settings: dict = {"prompts": ["a red circle", "a dog"], "seeds": [1, 2], "steps": 2, "batch_size": 2}
+    expected = [generate(stock, arms=each, **settings) for each in arms]
+    stock.unet.compile(fullgraph=True, backend=counter)
+    for each, images in zip(arms, expected, strict=True):
+        result = generate(stock, arms=each, **settings)
+        for name in each:
+            assert np.abs(result.images[name].astype(int) - images.images[name]).max() <= 1
+    assert counter.frame_count == 2  # a call of two arms is plain
+    generate(stock, arms={"a": PerturbedAttention(3.0, layers, switch_after=0)}, **settings)
+    assert counter.frame_count == 3

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from diffusers import StableDiffusionPipeline
 
 from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, fingerprint, methods
@@ -126,10 +127,12 @@ def test_it_changes_the_picture(pipeline: StableDiffusionPipeline, kind: type[An
 
 
 @every_method
+@pytest.mark.parametrize("threads", [1, 2])
 def test_a_picture_is_the_same_alone_in_any_company_and_again(
-    pipeline: StableDiffusionPipeline, kind: type[Any]
+    pipeline: StableDiffusionPipeline, kind: type[Any], threads: int
 ) -> None:
     """Bit for bit: other pictures, another slot, other arms, and a second run from the stored settings."""
+    torch.set_num_threads(threads)
     scheduler = scheduler_of(kind)
     options: dict[str, Any] = {"steps": STEPS, "batch_size": 3, "scheduler": scheduler, "return_latents": True}
     arms = {"arm": arm(kind, 1)}
