@@ -22,7 +22,6 @@ from evenhand.metrics.mapped import forget, rows_of
 
 Floats = NDArray[np.float64]
 Rows = Callable[[int, int], Floats]  # reads rows start to stop of a growing subset, float64
-FEWEST = 2048  # pictures below which FID's bias hides differences between models
 PRECISION = 1e-6  # relative, of a distance
 SELF_TOLERANCE = 1e-6  # of both traces: how far below zero rounding may bring a distance (method §4.3)
 BLOCK_BYTES = 2**24  # of features in float64, read at a time
