@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from evenhand.analysis.clustered import LEVEL, Clusters, mean_estimate
+from evenhand.analysis.clustered import LEVEL, Clusters, mean_estimate, reason_without_interval
 from evenhand.analysis.preference import preference_shares
 from evenhand.analysis.simulated_study import (
     SCORES,
@@ -31,8 +31,9 @@ from evenhand.analysis.simulated_study import (
     matched_model,
     simulate_study,
 )
-from evenhand.analysis.variance import VarianceComponents, variance_components
+from evenhand.analysis.variance import VarianceComponents, tallied_components, variance_components
 
+Floats = NDArray[np.float64]
 MOST_EVALUATORS = 20_000
 
 
@@ -68,9 +69,14 @@ class ObservedDesign:
 
 def observed_design(groups: Clusters) -> ObservedDesign:
     """Measure the design of given ratings; of no ratings, or of one evaluator or prompt, no power can be computed."""
-    n = max(groups.n, 1)
-    by_evaluator, by_prompt = (float((np.bincount(each) ** 2.0).sum()) for each in (groups.evaluator, groups.prompt))
-    return ObservedDesign(groups.n, by_evaluator / n, by_prompt / n, groups.degrees_of_freedom)
+    return _design_of_sizes(np.bincount(groups.evaluator), np.bincount(groups.prompt))
+
+
+def _design_of_sizes(*sizes: NDArray[Any]) -> ObservedDesign:
+    """Measure the design of so many ratings by each evaluator (E,) and of each prompt (P,), which may be 0."""
+    n = int(sizes[0].sum())
+    by_evaluator, by_prompt = (float((each**2.0).sum()) / max(n, 1) for each in sizes)
+    return ObservedDesign(n, by_evaluator, by_prompt, min(int((each > 0).sum()) for each in sizes) - 1)
 
 
 @dataclass(frozen=True)
@@ -148,9 +154,10 @@ def detectable_difference(assumed: Assumptions, design: Sizes, *, power: float =
     """Find the smallest difference above 0 that the test finds with this power."""
     _check_power(assumed, power)
     limit = float(SCORES[assumed.score][-1]) * 0.98
+    most = f"{100 * limit:g} points" if assumed.score == "net" else f"{limit:g}"
     try:
         if assumed.power(design, limit) < power:
-            return Found(math.nan, f"no difference up to {limit:g} is found with a power of {power:g}")
+            return Found(math.nan, f"even {most} would be missed in more than {100 * (1 - power):g} % of such studies")
         root = optimize.brentq(lambda d: assumed.power(design, d) - power, 1e-6, limit, xtol=1e-7)
     except SimulationError as error:
         return Found(math.nan, str(error))
@@ -163,15 +170,25 @@ def detectable_by_components(
     """Find the smallest net share that a study with these variance components, and this design, finds.
 
     shares      of the five categories, −2 first, (5,)
-    components  of the signs of the preferences, −1, 0, 1; what they do not tell (NaN) counts as no correlation
+    components  of the signs of the preferences, −1, 0, 1; a part they do not tell (NaN) counts as no correlation
     """
+    if not components.total > 0:
+        return Found(math.nan, _reason_without_variance(shares, components))
     one, other = (
         0.0 if math.isnan(each) else each for each in (components.evaluator_correlation, components.prompt_correlation)
     )
     try:
-        return detectable_difference(assumptions(shares, one, other, level=level), design, power=power)
-    except SimulationError as error:
-        return Found(math.nan, str(error))
+        assumed = assumptions(shares, one, other, level=level)
+    except SimulationError:
+        return Found(math.nan, "evaluators and prompts differ more in these ratings than a model of opinions allows")
+    return detectable_difference(assumed, design, power=power)
+
+
+def _reason_without_variance(shares: ArrayLike, components: VarianceComponents) -> str:
+    given = np.asarray(shares, dtype=np.float64)
+    if max(given[:2].sum(), given[2], given[3:].sum()) > 1 - 1e-9:
+        return "all ratings are equal in their side, so how ratings vary cannot be told"
+    return "; ".join(components.reasons) or "how ratings vary cannot be told"
 
 
 def detectable_by_study(preference: ArrayLike, groups: Clusters, *, power: float = 0.8, level: float = LEVEL) -> Found:
@@ -186,6 +203,20 @@ def detectable_by_study(preference: ArrayLike, groups: Clusters, *, power: float
     components = variance_components(signs, groups)
     shares = preference_shares(preference).shares
     return detectable_by_components(shares, components, observed_design(groups), power=power, level=level)
+
+
+def detectable_by_counts(by_evaluator: Floats, by_prompt: Floats, *, power: float = 0.8, level: float = LEVEL) -> Found:
+    """Find the same from how often each evaluator (E, 5), and each prompt (P, 5), has each preference, −2 first.
+
+    For ratings of which nobody gave two to one prompt; of a million it takes hardly longer than of a hundred.
+    """
+    design = _design_of_sizes(by_evaluator.sum(axis=1), by_prompt.sum(axis=1))
+    clusters = (int(each.any(axis=1).sum()) for each in (by_evaluator, by_prompt))
+    if reason := reason_without_interval(design.ratings, *clusters):
+        return Found(math.nan, reason)
+    components = tallied_components(SCORES["net"], by_evaluator, by_prompt)
+    shares = by_evaluator.sum(axis=0) / design.ratings
+    return detectable_by_components(shares, components, design, power=power, level=level)
 
 
 def required_evaluators(assumed: Assumptions, design: Design, difference: float, *, power: float = 0.8) -> Found:

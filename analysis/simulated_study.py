@@ -121,9 +121,11 @@ class LatentModel:
             raise SimulationError(f"the expected {score} must lie between −{limit:g} and {limit:g}, not {value}")
         bounds = [each for each in self.thresholds if math.isfinite(each)]
         low, high = min(bounds, default=0.0) - 9, max(bounds, default=0.0) + 9
+        thresholds, steps = np.asarray(self.thresholds), np.diff(SCORES[score])
 
         def surplus(lead: float) -> float:
-            return replace(self, lead=lead).expected(score) - value
+            """The expected score less the value: the highest less each step times the chance to stay below it."""
+            return limit - float(steps @ special.ndtr(thresholds - lead)) - value
 
         if surplus(low) * surplus(high) > 0:
             raise SimulationError(f"no lead gives an expected {score} of {value} with these thresholds")

@@ -9,6 +9,7 @@ data these are the estimators of the two-way analysis of variance. An estimate b
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,26 +59,55 @@ def variance_components(values: ArrayLike, groups: Clusters) -> VarianceComponen
     array = np.asarray(values, dtype=np.float64)
     if array.shape != groups.evaluator.shape:
         raise ClusterError(f"{len(groups.evaluator)} cluster labels for values of shape {array.shape}")
+    kinds = {
+        "evaluator": ("evaluator", groups.evaluator, groups.evaluators),
+        "prompt": ("prompt", groups.prompt, groups.prompts),
+    }
+
+    def solve(names: list[str]) -> Floats | None:
+        return solve_components(array - array.mean(), [kinds[name] for name in names], once=groups.rated_once)
+
+    return _divided(array, len(array), {name: kind[2] for name, kind in kinds.items()}, solve)
+
+
+def tallied_components(values: ArrayLike, by_evaluator: Floats, by_prompt: Floats) -> VarianceComponents:
+    """Estimate the same of ratings in K categories with these values (K,), where nobody has rated a prompt twice.
+
+    by_evaluator, by_prompt  how often each evaluator has each category, and each prompt, (E, K) and (P, K)
+    """
+    array, counts = np.asarray(values, dtype=np.float64), by_evaluator.sum(axis=0)
+    n = int(counts.sum())
+    tables = {
+        name: table[table.sum(axis=1) > 0] for name, table in (("evaluator", by_evaluator), ("prompt", by_prompt))
+    }
+
+    def solve(names: list[str]) -> Floats | None:
+        return _solve_tables(array - counts @ array / n, [tables[name] for name in names], counts)
+
+    return _divided(array[counts > 0], n, {name: len(table) for name, table in tables.items()}, solve)
+
+
+def _divided(
+    occurring: Floats, n: int, clusters: Mapping[str, int], solve: Callable[[list[str]], Floats | None]
+) -> VarianceComponents:
+    """Divide the variance of n ratings with these values by what ``solve`` finds of the kinds of clusters."""
     nothing = VarianceComponents(math.nan, math.nan, math.nan)
-    if len(array) < 2:
+    if n < 2:
         return _because(nothing, "there are fewer than two ratings")
-    if not np.ptp(array):
+    if not np.ptp(occurring):
         return _because(nothing, "all values are equal, so no variance can be divided")
     kinds, reasons = [], []
-    for name, index, count in (
-        ("evaluator", groups.evaluator, groups.evaluators),
-        ("prompt", groups.prompt, groups.prompts),
-    ):
+    for name, count in clusters.items():
         if count == 1:
             reasons.append(f"all ratings are of one {name}")
-        elif count == len(array):
+        elif count == n:
             reasons.append(f"no {name} has two ratings, so the variance of {name}s is part of the rest")
         else:
-            kinds.append((name, index, count))
-    solution = solve_components(array - array.mean(), kinds, once=groups.rated_once)
+            kinds.append(name)
+    solution = solve(kinds)
     if solution is None:
         return _because(nothing, "evaluators and prompts go together, so their variances cannot be told apart")
-    known = dict(zip([*(kind[0] for kind in kinds), "residual"], solution, strict=True))
+    known = dict(zip([*kinds, "residual"], solution, strict=True))
     return VarianceComponents(
         **{
             name: max(float(known[name]), 0.0) if name in known else math.nan
@@ -116,8 +146,24 @@ def solve_components(centred: Floats, kinds: list[tuple[str, NDArray[np.intp], i
                 cells, cell_sizes = np.unique(index * other_count + other, return_counts=True)
                 within = (cell_sizes.astype(np.float64) ** 2 / sizes[cells // other_count]).sum()
             expected[i, j] = within - (np.bincount(other).astype(np.float64) ** 2).sum() / n
+    return _solved(sums, expected)
+
+
+def _solve_tables(centred: Floats, tables: list[Floats], counts: Floats) -> Floats | None:
+    """Do so from counts by category, (G, K) each and (K,) in all; every cell of an evaluator and a prompt holds one."""
+    n, sizes = counts.sum(), [table.sum(axis=1) for table in tables]
+    sums = [((table @ centred) ** 2 / size).sum() for table, size in zip(tables, sizes, strict=True)]
+    expected = np.zeros((len(tables) + 1, len(tables) + 1))
+    for j, size in enumerate(sizes):
+        expected[:, j] = [n if i == j else len(table) for i, table in enumerate(tables)] + [n]
+        expected[:, j] -= (size**2).sum() / n
+    expected[:, -1] = [len(table) - 1 for table in tables] + [n - 1]
+    return _solved(np.array([*sums, counts @ centred**2]), expected)
+
+
+def _solved(sums: Floats, expected: Floats) -> Floats | None:
     scale = np.abs(expected).max()
-    if np.linalg.matrix_rank(expected / scale, tol=1e-9) < len(rows):
+    if np.linalg.matrix_rank(expected / scale, tol=1e-9) < len(sums):
         return None
     solution: Floats = np.linalg.solve(expected, sums).astype(np.float64)
     return solution

@@ -16,6 +16,7 @@ from evenhand.analysis.power import (
     PowerError,
     assumptions,
     detectable_by_components,
+    detectable_by_counts,
     detectable_by_study,
     detectable_difference,
     observed_design,
@@ -23,6 +24,7 @@ from evenhand.analysis.power import (
     simulated_power,
 )
 from evenhand.analysis.simulated_study import PAPER_SHARES, Design, simulate_study
+from evenhand.analysis.tallies import table
 from evenhand.analysis.variance import VarianceComponents
 
 PAPER = Design(evaluators=17, trials=15, prompts=150)
@@ -124,7 +126,7 @@ def test_too_few_prompts_are_not_cured_by_evaluators() -> None:
 def test_a_difference_that_no_study_of_this_size_finds_is_said() -> None:
     found = detectable_difference(assumptions(PAPER_SHARES, 0.3, 0.3), Design(2, 2, 2))
     assert math.isnan(found.value)
-    assert "no difference up to 0.98" in found.reason
+    assert "even 98 points would be missed in more than 20 %" in found.reason
 
 
 @settings(max_examples=25, deadline=None)
@@ -187,6 +189,33 @@ def test_a_study_without_a_test_says_why(preference: list, people: list, prompts
     found = detectable_by_study(preference, clusters(people, prompts))
     assert math.isnan(found.value)
     assert reason in found.reason
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), evaluators=st.integers(1, 8), pairs=st.integers(1, 20), spread=st.floats(0, 3))
+def test_counts_tell_what_a_study_could_have_found_as_its_ratings_do(
+    seed: int, evaluators: int, pairs: int, spread: float
+) -> None:
+    """Any ratings of which nobody gave two to one prompt; the reasons too."""
+    rng = np.random.default_rng(seed)
+    people, prompts = np.nonzero(rng.random((evaluators, pairs)) < rng.random())
+    opinion = spread * rng.normal(size=evaluators)[people] + rng.normal(size=pairs)[prompts]
+    preference = np.clip(np.round(opinion + rng.normal(size=len(people))), -2, 2).astype(int)
+    counts = (table(preference + 2, 5, index, clusters=12 + pairs) for index in (people, prompts))  # empty ones too
+    counted, single = detectable_by_counts(*counts), detectable_by_study(preference, clusters(people, prompts))
+    assert counted.reason == single.reason
+    assert counted.value == pytest.approx(single.value, abs=1e-6, nan_ok=True)
+    assert math.isnan(counted.value) == bool(counted.reason)
+
+
+def test_a_study_that_no_model_fits_says_so() -> None:
+    """Two evaluators and two prompts explain every rating, more than normal opinions cut into sides can."""
+    preference, people, prompts = [2, 0, 0, -2], [1, 1, 2, 2], [1, 2, 1, 2]
+    found = detectable_by_study(preference, clusters(people, prompts))
+    assert math.isnan(found.value)
+    assert found.reason == "evaluators and prompts differ more in these ratings than a model of opinions allows"
+    apart = detectable_by_study([1, -1], clusters([1, 2], [1, 2]))
+    assert "even 98 points would be missed" in apart.reason
 
 
 def test_a_simulation_stops_when_its_time_is_over() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenhand.analysis.clustered import ClusterError, clusters
-from evenhand.analysis.variance import VarianceComponents, variance_components
+from evenhand.analysis.tallies import table
+from evenhand.analysis.variance import VarianceComponents, tallied_components, variance_components
 from tests.helpers.wine import BOTTLE, JUDGE, RATING, RATINGS
 
 
@@ -133,3 +134,18 @@ def test_nothing_to_divide_is_a_reason(values: list, people: list, prompts: list
 def test_labels_that_do_not_fit_are_named() -> None:
     with pytest.raises(ClusterError, match=r"2 cluster labels for values of shape \(3,\)"):
         variance_components([1, 2, 3], clusters([1, 2], [1, 2]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), people=st.integers(1, 6), prompts=st.integers(1, 9), kinds=st.integers(1, 5))
+def test_counts_have_the_components_of_the_ratings_they_count(seed: int, people: int, prompts: int, kinds: int) -> None:
+    rng = np.random.default_rng(seed)
+    person, prompt = np.nonzero(rng.random((people, prompts)) < rng.random())
+    category = rng.integers(0, kinds, len(person))
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    single = variance_components(values[category], clusters(person, prompt))
+    counted = tallied_components(values, table(category, 5, person, people), table(category, 5, prompt, prompts))
+    assert counted.reasons == single.reasons
+    for name in ("evaluator", "prompt", "residual"):
+        one, other = getattr(single, name), getattr(counted, name)
+        assert one == pytest.approx(other, abs=1e-9, nan_ok=True)

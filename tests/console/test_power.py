@@ -106,7 +106,7 @@ def test_a_design_that_finds_nothing_says_why(console: Client) -> None:
         "prompt_correlation": "0.4",
     }
     page = text_of(console.get(PAGE, given))
-    assert "finds no difference with 80 % power: no difference up to 0.98" in page
+    assert "finds no difference with 80 % power: even 98 points" in page
     assert "no number of evaluators is enough" in page
 
 
