@@ -79,8 +79,9 @@ def results_of(study: Study, *, crossed: bool) -> tuple[list[Found], Found]:
     from evenhand.studies.results.report.scores import davidson_scores
 
     parts = [ratings_of(each, i) for i, each in enumerate(study.comparisons)]
+    people = len(np.unique(study.comparisons[0].evaluator))
     results = [
-        comparison_result(part, Options(False, STRATA, 100 * MARGIN, crossed=crossed and not i))
+        comparison_result(part, Options(False, STRATA, 100 * MARGIN, planned=people, crossed=crossed and not i))
         for i, part in enumerate(parts)
     ]
     arms = [Arm(pk=i + 1) for i in range(3)]

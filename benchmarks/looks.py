@@ -23,6 +23,7 @@ RESULTS = Path(__file__).parent / "results" / "looks.json"
 DESIGNS = {
     "the paper's: 17 × 15 of 150": Design(17, 15, 150),
     "30 prompts: 17 × 15 of 30": Design(17, 15, 30),
+    "5 × 51 of 150": Design(5, 51, 150),
     "51 × 15 of 150": Design(51, 15, 150),
     "51 × 50 of 150": Design(51, 50, 150),
 }

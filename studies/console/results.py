@@ -17,6 +17,7 @@ from evenhand.studies.models import Study
 from evenhand.studies.results.report import plural, study_report
 from evenhand.studies.results.tables import table_of, tables_of
 from evenhand.studies.results.tables.conduct import evaluators
+from evenhand.studies.results.tables.numbers import points
 from evenhand.studies.results.tables.outcomes import in_words, several_criteria
 
 PEOPLE_PER_PAGE = 200
@@ -86,6 +87,7 @@ def results_context(study: Study, report: Mapping[str, Any], people: str | None 
         "primary": primary,
         "secondary": [each for each in report["comparisons"] if each is not primary],
         "several_criteria": several,
+        "watched": list(_watched(report)),
         "chapters": [(anchor, title) for anchor, title in CHAPTERS.items() if several or anchor != "criteria"],
         "people_page": page,
         "changes": report["changes_after_closing"],
@@ -130,6 +132,23 @@ def left_out_in_words(report: Mapping[str, Any]) -> str:
 def _named(report: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     name = f"{result['candidate_name']} against {result['baseline_name']}"
     return f"{name}, {in_words(result['criterion'])}" if several_criteria(report) else name
+
+
+def _watched(report: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each comparison of an open study what may be concluded now, looking as often as one likes."""
+    if not (report["interim"] and report["n"]):
+        return
+    for each in report["comparisons"]:
+        found, name = each["sequence"], _named(report, each)
+        if found["low"] is None:
+            yield f"{name}: there is no interval yet: {found['reason']}."
+            continue
+        told = f"{name}: net {points(found['estimate'])} points, {points(found['low'])} to {points(found['high'])}"
+        if found["low"] <= 0 <= found["high"]:
+            yield f"{told}. Zero lies inside: nothing can be concluded yet."
+        else:
+            winner = each["candidate_name"] if found["low"] > 0 else each["baseline_name"]
+            yield f"{told}. Zero lies outside: {winner} is preferred."
 
 
 def _both_bad(report: Mapping[str, Any]) -> Iterator[str]:

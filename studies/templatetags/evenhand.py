@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from evenhand.studies.results.tables import numbers
 from evenhand.studies.results.tables.table import Table
 
 register = template.Library()
-for write in (numbers.percent, numbers.points, numbers.p_value, numbers.seconds, numbers.unbroken):
+for write in (numbers.percent, numbers.points, numbers.size, numbers.p_value, numbers.seconds, numbers.unbroken):
     register.filter(write.__name__, write)
 
 
@@ -71,12 +70,3 @@ def figure(content: SafeString, source: str, query: str = "", stacked: bool = Fa
 def words(text: str) -> list[str]:
     """Split a text at its spaces."""
     return text.split()
-
-
-@register.filter
-def size(share: float | None) -> str:
-    """Write the size of a difference of shares in percentage points, without its sign: ``25``; below 10: ``2.5``."""
-    if share is None or math.isnan(share):
-        return "–"
-    value = 100 * abs(share)
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"

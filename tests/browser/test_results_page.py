@@ -16,7 +16,7 @@ from evenhand.studies.exclusions import exclude
 from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import Study, Trial
 from evenhand.studies.results.report import study_report
-from evenhand.studies.results.tables.numbers import p_value
+from evenhand.studies.results.tables.numbers import p_value, points, size
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate, rate_booklet
 
@@ -114,6 +114,8 @@ def test_the_page_says_in_words_what_the_report_holds_and_needs_no_javascript(
     else:
         assert f"{p_value(net['p'])} ({p_value(holm['adjusted_p'])} after Holm" in told
     text = " ".join(page.locator("main").inner_text().split())
+    detectable = first["detectable"]
+    assert (detectable["reason"] or f"a net preference of {size(detectable['net_share'])} points or more") in text
     assert "2 of 4 evaluators were left out because “pressed one key” (1), “took part twice” (1)." in text
     assert "1 change since" in text
     assert "Equivalent" in text
@@ -136,4 +138,24 @@ def test_a_study_without_ratings_has_a_calm_page(browser: Browser, live_server: 
     rate_booklet(invite(study, "grace"), answer)
     page.reload()
     expect(page.locator(".answer").first).to_contain_text("There is no interval: all ratings are of one evaluator")
+    page.context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+def test_an_open_study_is_watched_in_a_fold(browser: Browser, live_server: LiveServer, width: int, scheme: Any) -> None:
+    study = make_ready_study(owner=make_admin("ada"), quota=8)
+    open_study(study)
+    for name in ("grace", "alan", "joan", "mary"):
+        rate_booklet(invite(study, name), answer)
+    page = opened(browser, live_server, study, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    rows = page.locator("details", has_text="Watch while collecting").locator("li")
+    expect(rows.first).not_to_be_visible()
+    page.get_by_text("Watch while collecting").click()
+    expect(rows).to_have_count(2)
+    for i, each in enumerate(study_report(study)["comparisons"]):
+        found = each["sequence"]
+        expect(rows.nth(i)).to_contain_text(found["reason"] or f"{points(found['low'])} to {points(found['high'])}")
+        expect(rows.nth(i)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints(page) == []
     page.context.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 import pytest
 from django.test import Client
@@ -14,6 +15,7 @@ from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import Study
 from evenhand.studies.results.report import study_report
 from evenhand.studies.results.tables import MAKERS
+from evenhand.studies.results.tables.numbers import points, size
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
 from tests.helpers.little_told import CASES
 from tests.helpers.ratings import always, invite, queries_of, rate_booklet
@@ -73,6 +75,57 @@ def test_no_p_value_is_shown_while_the_study_is_open(client: Client, study: Stud
     assert "p = 0" not in page
     assert "p &lt; " not in page
     assert "Interim." in page
+
+
+def test_the_page_says_which_difference_it_could_have_found_and_why_it_could_not(client: Client, study: Study) -> None:
+    rated(study, "grace")
+    page = page_of(client, study)
+    assert page.count("There is no detectable difference: all ratings are of one evaluator") == 2
+    rated(study, "alan", "joan", "mary", "heidi", "ivan", "judy", "olga")
+    open_page = page_of(client, study)
+    close_study(study)
+    closed_page, report = page_of(client, study), study_report(study)
+    first = report["comparisons"][0]["detectable"]
+    assert not first["reason"]
+    assert (
+        f"The ratings so far find a net preference of <strong>{size(first['net_share'])} points</strong>" in open_page
+    )
+    told = f"This study could have found a net preference of <strong>{size(first['net_share'])} points</strong> or more"
+    assert told in closed_page
+    assert closed_page.count("80 find a true difference of that size") == 1
+    rows = table(client, study, "comparisons")
+    assert [float(row["detectable_net_share"] or "nan") for row in rows] == pytest.approx(
+        [each["detectable"]["net_share"] or math.nan for each in report["comparisons"]], nan_ok=True
+    )
+    assert client.get(reverse("console:report", args=[study.pk])).json()["comparisons"][0]["detectable"] == first
+
+
+def test_only_an_open_study_with_ratings_is_watched(client: Client, study: Study) -> None:
+    assert "Watch while collecting" not in page_of(client, study)
+    rated(study, "grace")
+    assert page_of(client, study).count("there is no interval yet: all ratings are of one evaluator") == 2
+    rated(study, "alan", "joan", "mary")
+    page = page_of(client, study)
+    for each in study_report(study)["comparisons"]:
+        found = each["sequence"]
+        name = f"{each['candidate_name']} against {each['baseline_name']}"
+        told = f"{name}: net {points(found['estimate'])} points, {points(found['low'])} to {points(found['high'])}"
+        assert f"{told}. Zero lies inside: nothing can be concluded yet." in page
+    close_study(study)
+    assert "Watch while collecting" not in page_of(client, study)
+
+
+@pytest.mark.parametrize(("choice", "winner"), [(1, "a = 5"), (-1, "CFG w = 2")])
+def test_a_difference_outside_the_sequence_may_be_concluded(client: Client, choice: int, winner: str) -> None:
+    """Sixteen people who agree but for one answer each: the mean of the arm that they prefer is beyond doubt."""
+    study = make_ready_study(owner=make_admin("ada"), quota=20)
+    open_study(study)
+    client.force_login(study.owner)
+    for n in range(16):
+        rate_booklet(invite(study, f"person {n}"), lambda trial, n=n: 0 if trial.position == n % 12 else choice)  # type: ignore[misc]
+    first = study_report(study)["comparisons"][0]["sequence"]
+    assert first["low"] * choice > 0 or first["high"] * choice > 0
+    assert f"Zero lies outside: {winner} is preferred." in page_of(client, study)
 
 
 def test_who_is_left_out_and_why_is_said_with_and_without(client: Client, study: Study) -> None:
@@ -156,6 +209,7 @@ def test_a_study_that_tells_little_has_a_page_and_figures_that_say_so(
     report = study_report(study)
     if not report["n"]:
         assert "has no ratings that count" in page
+        assert "detectable difference" not in page
     for name, kinds in {"histogram": ("svg", "png", "pdf"), "diverging": ("svg",), "scores": ("svg",)}.items():
         for kind in kinds:
             response = client.get(reverse(f"console:{name}", args=[study.pk, kind]))

@@ -55,6 +55,10 @@ def test_a_report_is_plain_json_and_says_why_a_number_is_missing(case: Study, cl
             assert low < high, place
             assert math.isfinite(low + high), place
         assert p is None or (closed and 0 <= p <= 1), place
+    for each in report["comparisons"]:
+        found = each["detectable"]
+        assert (found["net_share"] is None) == bool(found["reason"])
+        assert found["net_share"] is None or 0 < found["net_share"] < 1
     assert artefacts.terminal(case)
 
 

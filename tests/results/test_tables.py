@@ -41,6 +41,9 @@ def test_the_csv_holds_the_reports_own_numbers(report: dict[str, Any]) -> None:
         assert float(row["net_share_low"]) == each["net_share"]["low"]
         assert float(row["win_share_high"]) == each["win_share"]["high"]
         assert row["p"] == ""  # the study is open
+        found = each["detectable"]["net_share"]
+        assert row["detectable_net_share"] == ("" if found is None else str(found))
+    assert any(row["detectable_net_share"] for row in rows)
 
 
 def test_every_table_has_one_cell_a_column_and_can_be_written(report: dict[str, Any]) -> None:
@@ -128,6 +131,7 @@ def test_a_formula_gets_an_apostrophe_in_the_csv() -> None:
         (numbers.signed, -0.001, "0.00"), (numbers.plain, -0.25, "−0.25"), (numbers.count, 12000, "12,000"),
         (numbers.p_value, 0.0312, "p = 0.031"), (numbers.p_value, 1e-9, "p < 0.0001"),
         (numbers.p_alone, 1e-9, "< 0.0001"), (numbers.p_alone, None, "–"), (numbers.seconds, 3140.0, "3.1 s"),
+        (numbers.size, 0.2534, "25"), (numbers.size, -0.0251, "2.5"), (numbers.size, None, "–"),
     ],
 )  # fmt: skip
 def test_numbers_are_written_as_people_read_them(write: Any, value: Any, text: str) -> None:

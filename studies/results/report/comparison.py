@@ -14,12 +14,15 @@ from evenhand.analysis.agreement import UnitCounts, counted_alpha_interval, gwet
 from evenhand.analysis.clustered import Clusters, Estimate
 from evenhand.analysis.crossed import fit_crossed_link
 from evenhand.analysis.decisions import equivalence, tallied_side_bias, win_share
+from evenhand.analysis.monitoring import sequence_interval
 from evenhand.analysis.ordinal import OrdinalError, fit_cumulative_link
+from evenhand.analysis.planning import POWER
+from evenhand.analysis.power import detectable_by_counts, detectable_by_study
 from evenhand.analysis.preference import CATEGORIES, PreferenceShares, tallied_estimates
 from evenhand.analysis.tallies import Tally
-from evenhand.analysis.variance import variance_components
+from evenhand.analysis.variance import tallied_components, variance_components
 from evenhand.studies.results.flags import FAST_MS
-from evenhand.studies.results.report.ratings import SCALE, TO_CHOICE, TO_PREFERENCE, TO_SIDED, Ratings
+from evenhand.studies.results.report.ratings import SCALE, TO_CHOICE, TO_PREFERENCE, TO_SIDED, Counts, Ratings
 
 Floats = NDArray[np.float64]
 MOST_CROSSED = 2000  # ratings, of which random effects are fitted in a quarter of a second
@@ -32,6 +35,7 @@ class Options:
     interim: bool  # more ratings may come: p-values are withheld
     strata: Sequence[str]
     margin: float | None  # of equivalence, points of net share
+    planned: int  # evaluators that the study wanted before anybody answered
     crossed: bool = True  # random effects too
 
 
@@ -54,6 +58,8 @@ def comparison_result(part: Ratings, options: Options) -> dict[str, Any]:
         "mean_preference": interval(mean, options.interim),
         "win_share": interval(win_share(SCALE, groups), options.interim),
         "equivalence": _equivalence(net, options),
+        "detectable": _detectable(ratings, counted),
+        "sequence": _sequence(net, groups.evaluators, options),
         "side_bias": {
             "mean": interval(sides.mean, options.interim),
             "right": interval(sides.right, options.interim),
@@ -63,7 +69,7 @@ def comparison_result(part: Ratings, options: Options) -> dict[str, Any]:
         "sensitivity": sensitivity(part, groups, estimates, options),
         **_agreement(ratings, counted.by_prompt @ TO_PREFERENCE),
         "time": times(ratings.elapsed_ms),
-        "variance": _variance(ratings),
+        "variance": _variance(ratings, counted),
         "cumulative_link": _cumulative_link(groups, options),
         "crossed_link": _crossed_link(ratings, options) if options.crossed else None,
     }
@@ -157,6 +163,23 @@ def _equivalence(net: Estimate, options: Options) -> dict[str, Any] | None:
     }
 
 
+def _detectable(ratings: Ratings, counted: Counts) -> dict[str, Any]:
+    """Return the net share, 0 … 1, that a study like this one finds with a power of 80 %, or why there is none."""
+    if ratings.once:
+        found = detectable_by_counts(
+            counted.by_evaluator @ TO_PREFERENCE, counted.by_prompt @ TO_PREFERENCE, power=POWER
+        )
+    else:
+        found = detectable_by_study(ratings.preference, clusters_of(ratings), power=POWER)
+    return {"net_share": found.value, "power": POWER, "reason": found.reason}
+
+
+def _sequence(net: Estimate, evaluators: int, options: Options) -> dict[str, Any]:
+    """Return the interval of the net share that holds at every look; in closed studies, too, that were ended by it."""
+    found = net if net.reason else sequence_interval(net, evaluators, planned=options.planned)
+    return interval(found, interim=True) | {"planned": options.planned}
+
+
 def _agreement(ratings: Ratings, by_prompt: Floats) -> dict[str, Any]:
     """Return how far evaluators agree; the units are pairs, of which a comparison has one a prompt."""
     rated = by_prompt.sum(axis=1) > 0
@@ -217,9 +240,12 @@ def clusters_of(ratings: Ratings) -> Clusters:
     return found
 
 
-def _variance(ratings: Ratings) -> dict[str, Any]:
+def _variance(ratings: Ratings, counted: Counts) -> dict[str, Any]:
     """Divide the variance of the preferences, −2 … 2."""
-    found = variance_components(ratings.preference.astype(np.float64), clusters_of(ratings))
+    if ratings.once:
+        found = tallied_components(SCALE, counted.by_evaluator @ TO_PREFERENCE, counted.by_prompt @ TO_PREFERENCE)
+    else:
+        found = variance_components(ratings.preference.astype(np.float64), clusters_of(ratings))
     return {
         "evaluator": found.evaluator,
         "prompt": found.prompt,

@@ -68,6 +68,7 @@ class Records:
 
     study: Study
     configuration: StudyConfiguration
+    planned: int  # evaluators that the study wanted first, whatever a revision has made of it
     comparisons: Sequence[Comparison]
     replicates: bool  # whether another study's ratings stand beside its own
     people: People
@@ -103,7 +104,7 @@ def place_of(labels: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.
 
 
 def read_records(study: Study) -> Records:
-    """Read a study's records in six queries, however large it is."""
+    """Read a study's records in six queries, however large it is; in seven where it was revised."""
     configuration = configuration_of(study)
     exclusions: list[Any] = list(
         study.exclusions.order_by("pk").values(
@@ -122,6 +123,7 @@ def read_records(study: Study) -> Records:
     return Records(
         study=study,
         configuration=configuration,
+        planned=_planned(study, configuration),
         comparisons=comparisons,
         replicates=any(each.replicates for each in comparisons),
         people=_people(study, {each["evaluator"] for each in exclusions if each["lifted_at"] is None}),
@@ -130,6 +132,15 @@ def read_records(study: Study) -> Records:
         events=events,
         answers=read_answers(study.pk, smallest_picture=configuration.smallest_picture, file_width=pairs.file_width),
     )
+
+
+def _planned(study: Study, configuration: StudyConfiguration) -> int:
+    """Return the quota of the first version: one that follows what was seen would undo a confidence sequence."""
+    version = study.current_version
+    if version is None or version.number == 1:
+        return configuration.quota
+    first = study.versions.values_list("configuration", flat=True).first()
+    return StudyConfiguration.from_json(first).quota if first else configuration.quota
 
 
 def _people(study: Study, excluded: set[int | None]) -> People:

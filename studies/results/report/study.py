@@ -126,6 +126,7 @@ def _results(records: Records, ratings: Ratings, names: Mapping[int, str], inter
         interim=interim,
         strata=records.pairs.strata,
         margin=configuration.equivalence_margin,
+        planned=records.planned,
         crossed=len(comparisons) * len(configuration.criteria) <= MOST_CROSSED_FITS,
     )
     parts = {(i, position): part.checked_once() for i, position, part in ratings.parts(len(comparisons))}

@@ -29,6 +29,14 @@ def points(share: float | None) -> str:
     return signed(100 * share, 1 if abs(100 * share) < 0.5 and abs(100 * share) >= 0.05 else 0)
 
 
+def size(share: float | None) -> str:
+    """Write the size of a difference of shares in percentage points, without its sign: ``25``; below 10: ``2.5``."""
+    if share is None or math.isnan(share):
+        return NOTHING
+    value = 100 * abs(share)
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
 def signed(value: float | None, digits: int = 2) -> str:
     """Write a number with its sign: ``+0.31``, ``−0.02``, ``0.00``."""
     if value is None:
@@ -71,5 +79,5 @@ def with_interval(estimate: Mapping[str, Any], write: Any) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Let no line end within “a = 10” or “p = 0.03”."""
-    return text.replace(" = ", "\u00a0=\u00a0").replace(" < ", "\u00a0<\u00a0")
+    """Let no line end within “a = 10”, “p = 0.03” or “80 %”."""
+    return text.replace(" = ", "\u00a0=\u00a0").replace(" < ", "\u00a0<\u00a0").replace(" %", "\u00a0%")

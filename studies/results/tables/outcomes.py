@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evenhand.analysis.preference import CATEGORIES
-from evenhand.studies.results.tables.numbers import p_alone, percent, plain, points, signed, unbroken
+from evenhand.studies.results.tables.numbers import p_alone, percent, plain, points, signed, size, unbroken
 from evenhand.studies.results.tables.table import (
     Cell,
     Column,
@@ -72,12 +72,14 @@ def comparisons(report: Report) -> Table:
         estimate_column("Mean preference, −2 to +2", "mean_preference"),
         Column("p", ("p",)),
         Column("p after Holm", ("holm_p",)),
+        Column("Detectable, points", ("detectable_net_share",)),
     ]
     return table(
         "comparisons",
         "All comparisons",
         "Net is the candidate's share less the baseline's. Wins count 1 and ties one half: 50 % is no difference. "
-        "Holm's p-value allows for the number of comparisons within a criterion."
+        "Holm's p-value allows for the number of comparisons within a criterion. Detectable is the net preference, in "
+        "either direction, that a study with these ratings, evaluators and prompts finds with 80 % power."
         + (" No p-value is shown while the study is open." if report["interim"] else ""),
         columns,
         (
@@ -92,6 +94,7 @@ def comparisons(report: Report) -> Table:
                 estimate(each["mean_preference"], signed),
                 number(each["net_share"]["p"], p_alone),
                 number(each["holm"]["adjusted_p"], p_alone),
+                number(each["detectable"]["net_share"], size),
             ]
             for each in report["comparisons"]
         ),
