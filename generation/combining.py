@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from evenhand.generation.methods.rows import Conditioning, Memory, Rule
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What a rule makes of a batch: guided predictions (b, C, h, w), and those to take noise from, if other ones.
+
+    memories: what the rule keeps of each picture; empty where it keeps nothing.
+    """
+
+    prediction: torch.Tensor
+    renoise: torch.Tensor | None
+    memories: list[Memory]
 
 
 def combine_pictures(
@@ -14,8 +27,8 @@ def combine_pictures(
     predictions: Mapping[Conditioning, torch.Tensor],
     memories: Sequence[Memory],
     noise: Callable[[int], torch.Tensor],
-) -> tuple[torch.Tensor, list[Memory]]:
-    """Return the guided predictions (b, C, h, w) and what the rule keeps of each picture.
+) -> Combined:
+    """Combine the predictions of a batch of b pictures.
 
     predictions: for each row (b, C, h, w). memories: each picture's, or none at the start.
     noise: standard normal noise (C, h, w) for the picture at an index, float32 on the CPU.
@@ -24,7 +37,8 @@ def combine_pictures(
     over one picture, and a picture's last bits would then depend on its companions.
     """
     if rule.elementwise:
-        return rule.combine(predictions, {}, _no_noise).prediction, []
+        batch = rule.combine(predictions, {}, _no_noise)
+        return Combined(batch.prediction, batch.renoise, [])
     pictures = len(next(iter(predictions.values())))
     guided = [
         rule.combine(
@@ -34,7 +48,12 @@ def combine_pictures(
         )
         for index in range(pictures)
     ]
-    return torch.stack([each.prediction for each in guided]), [each.memory for each in guided]
+    renoise = [each.renoise for each in guided if each.renoise is not None]
+    return Combined(
+        torch.stack([each.prediction for each in guided]),
+        torch.stack(renoise) if renoise else None,
+        [each.memory for each in guided],
+    )
 
 
 def _noise_like(

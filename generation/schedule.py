@@ -85,7 +85,38 @@ def advance(
     timestep: torch.Tensor,
     latents: torch.Tensor,
     noise: Callable[[], torch.Tensor],
+    renoise: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the latents (B, C, h, w) after one scheduler step; only a scheduler that adds noise calls ``noise``."""
+    """Return the latents (B, C, h, w) after one scheduler step; only a scheduler that adds noise calls ``noise``.
+
+    renoise: with DDIM, the prediction whose noise is added again, where it is not ``prediction`` (CFG++).
+    """
+    if renoise is not None:
+        return _renoised(scheduler, prediction, timestep, latents, renoise)
     with HandedNoise(noise):
         return scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+
+
+def _renoised(
+    scheduler: Scheduler,
+    prediction: torch.Tensor,
+    timestep: torch.Tensor,
+    latents: torch.Tensor,
+    renoise: torch.Tensor,
+) -> torch.Tensor:
+    """The DDIM step √ᾱ'·x₀ + √(1−ᾱ')·ε with x₀ of ``prediction`` and ε of ``renoise``."""
+    if not isinstance(scheduler, DDIMScheduler):
+        raise InputError(f"noise of another prediction is added with the scheduler ddim alone, not {scheduler!r}")
+    original = scheduler.step(prediction, timestep, latents).pred_original_sample
+    bar = scheduler.alphas_cumprod[timestep]
+    previous = timestep - scheduler.config.num_train_timesteps // scheduler.num_inference_steps
+    bar_previous = scheduler.alphas_cumprod[previous] if previous >= 0 else scheduler.final_alpha_cumprod
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        added = renoise
+    elif kind == "v_prediction":
+        added = bar**0.5 * renoise + (1 - bar) ** 0.5 * latents
+    else:
+        added = (latents - bar**0.5 * renoise) / (1 - bar) ** 0.5
+    stepped: torch.Tensor = bar_previous**0.5 * original + (1 - bar_previous) ** 0.5 * added
+    return stepped

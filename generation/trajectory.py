@@ -239,17 +239,22 @@ class _Run:
         for state, branch, prediction in zip(states, step.branches, branch_predictions, strict=True):
             copies = [copy.deepcopy(state.scheduler) for _ in branch.groups[1:]]
             for group, scheduler in zip(branch.groups, [*copies, state.scheduler], strict=True):
-                guided, memories = combine_pictures(
+                combined = combine_pictures(
                     group.rule,
                     prediction.predictions,
                     state.memories if state.rule == group.rule else (),
                     lambda index: noise.draw([seeds[index]], f"guidance {entry}", self.latent_shape)[0],
                 )
                 latents = advance(
-                    scheduler, guided, timestep, state.latents, lambda: noise.draw(seeds, entry + 1, self.latent_shape)
+                    scheduler,
+                    combined.prediction,
+                    timestep,
+                    state.latents,
+                    lambda: noise.draw(seeds, entry + 1, self.latent_shape),
+                    combined.renoise,
                 )
                 next_state = _State(
-                    latents, scheduler, group.rule, memories, dict(state.intermediates), dict(state.maps)
+                    latents, scheduler, group.rule, combined.memories, dict(state.intermediates), dict(state.maps)
                 )
                 self._record(next_state, step, entry, _maps_of(group, prediction.maps))
                 next_states.append(next_state)

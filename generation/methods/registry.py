@@ -10,6 +10,7 @@ from types import MappingProxyType
 from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
+from evenhand.generation.methods.classifier_free_plus_plus import ClassifierFreePlusPlus
 from evenhand.generation.methods.perturbed_attention import PerturbedAttention
 from evenhand.generation.methods.segmentation_free import SegmentationFree
 from evenhand.generation.methods.settings import GuidanceError
@@ -22,6 +23,7 @@ SHIPPED: tuple[type[Guidance], ...] = (
     AdaptiveProjected,
     PerturbedAttention,
     SmoothedEnergy,
+    ClassifierFreePlusPlus,
 )
 
 

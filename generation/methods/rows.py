@@ -53,10 +53,13 @@ class Guided:
 
     prediction: the guided prediction, of the shape of each prediction.
     memory: what the rule wants back at the next iteration of this picture and branch, if it is asked again then.
+    renoise: the prediction whose noise a DDIM step adds again, where it is not the guided one. A method whose rules
+        give one must name ``ddim`` as its only scheduler.
     """
 
     prediction: torch.Tensor
     memory: Memory = field(default_factory=dict)
+    renoise: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
