@@ -158,7 +158,7 @@ class Inception:
         """Compute the outputs of prepared pictures, float32 (B, 2048) and (B, 1008)."""
         net = self.network
         x = torch.stack(list(batch)).to(self.device, memory_format=torch.channels_last)
-        x = (x - 128) / 128
+        x.sub_(128).div_(128)  # the stack is a copy
         x = net.Conv2d_2b_3x3(net.Conv2d_2a_3x3(net.Conv2d_1a_3x3(x)))
         x = nn.functional.max_pool2d(x, kernel_size=3, stride=2)
         x = net.Conv2d_4a_3x3(net.Conv2d_3b_1x1(x))
