@@ -1,11 +1,12 @@
 """Measure the features of pictures beside torch-fidelity: the same pictures, network, weights, batches and threads.
 
-    python -m benchmarks.metrics [--pictures 96 384] [--rounds 3] [--json FILE]
+    python -m benchmarks.metrics [--pictures 96 384] [--rounds 3] [--only PART …] [--json FILE]
 
 The pictures are drawn shapes under noise, 512×512 pixels, half of them JPEG and half PNG; Inception-V3 has random
 weights, which take as long as trained ones. Either side reads the pictures, computes both outputs of the network and
 fits the Gaussian of the first, in a fresh process. The first set is measured in rounds that alternate; the others once,
-for memory. On two cores about six minutes.
+for memory. Beside that the networks alone take turns on one thread, in processor time, which other work on the machine
+changes little. On two cores about six minutes.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks.machine import alone, machine, peak_memory
-from tests.helpers.random_inception import write_inception
+from tests.helpers.random_inception import LAYERS, reference_network, write_inception
 
 SIDE, BATCH = 512, 32
+ALONE, TURNS = 16, 5  # pictures of a batch and rounds, of the networks alone
 
 
 def write_pictures(folder: Path, count: int, seed: int = 0) -> None:
@@ -70,9 +72,7 @@ def torch_fidelity(pictures: str, weights: str, target: str) -> dict[str, Any]:
 
     multiprocessing.set_start_method("fork", force=True)  # of its reading processes, Linux's own; here it is "spawn"
     options = {"cuda": False, "verbose": False, "batch_size": BATCH}
-    network = create_feature_extractor(
-        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=weights, **options
-    )
+    network = create_feature_extractor("inception-v3-compat", LAYERS, feature_extractor_weights_path=weights, **options)
     with torch.no_grad():
         network(torch.from_numpy(np.stack(_first(pictures))).permute(0, 3, 1, 2).contiguous())
 
@@ -104,6 +104,33 @@ def _measured(work: Callable[[], int]) -> dict[str, Any]:
     }
 
 
+def networks(pictures: str, weights: str, rounds: int) -> dict[str, Any]:
+    """Compare the two networks on one batch and one thread, with our scaling beside theirs, which is in the network."""
+    from evenhand.metrics.inception import load_inception
+
+    torch.set_num_threads(1)
+    batch = _first(pictures)[:ALONE]
+    stacked = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).contiguous()
+    network, theirs = load_inception(Path(weights)), reference_network(Path(weights))
+    calls = {
+        "ours": lambda: network.embed([network.prepare(pixels) for pixels in batch]),
+        "torch_fidelity": torch.inference_mode()(lambda: theirs(stacked)),
+    }
+    seconds: dict[str, list[float]] = {side: [] for side in calls}
+    for turn in range(rounds + 1):
+        for side, call in calls.items():
+            start = time.process_time()
+            call()
+            if turn:  # the first makes the buffers
+                seconds[side].append((time.process_time() - start) / ALONE)
+    ratios = [b / a for a, b in zip(seconds["ours"], seconds["torch_fidelity"], strict=True)]
+    return {
+        "processor_seconds_per_picture": {side: median(each) for side, each in seconds.items()},
+        "ratio": median(ratios),
+        "ratios": ratios,
+    }
+
+
 def reference(pictures: str, weights: str, cache: str) -> dict[str, Any]:
     """Time a reference's statistics that are computed, and again where they are kept."""
     from evenhand.metrics.inception import load_inception
@@ -120,15 +147,13 @@ def reference(pictures: str, weights: str, cache: str) -> dict[str, Any]:
 
 # ------------------------------------------------------------------------------ all of it
 
+PARTS = ("networks", "sets", "reference")
 SIDES = {"ours": ours, "torch_fidelity": torch_fidelity}
 
 
-def measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, Any]:
+def measure_sets(folder: Path, weights: str, sizes: Sequence[int], rounds: int) -> dict[str, Any]:
     """Measure both sides over the first set in alternating rounds, and once over every other set."""
-    weights = str(write_inception(folder / "weights.pth"))
-    for size in sizes:
-        write_pictures(folder / f"{size}", size)
-    found: dict[str, Any] = {"sets": {}}
+    found: dict[str, Any] = {}
     for size in sizes:
         runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
         for turn in range(rounds if size == sizes[0] else 1):
@@ -137,8 +162,7 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, Any]:
                 print(size, side, json.dumps(runs[side][-1]), flush=True)
         theirs = np.load(folder / "theirs.npy")
         difference = float(np.abs(np.load(folder / "pool.npy") - theirs).max() / np.abs(theirs).max())
-        found["sets"][f"{size}"] = {"runs": runs, "largest_difference": difference, **_ratios(runs)}
-    found["reference"] = alone(reference, str(folder / f"{sizes[0]}"), weights, str(folder / "cache"))
+        found[f"{size}"] = {"runs": runs, "largest_difference": difference, **_ratios(runs)}
     return found
 
 
@@ -161,15 +185,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, nargs="+", default=[96, 384], help="sizes of the sets")
     parser.add_argument("--rounds", type=int, default=3, help="of the first set")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file; other parts' numbers in it are kept")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as folder:
-        result = {"machine": machine(), "batch": BATCH, **measure(Path(folder), options.pictures, options.rounds)}
+    result: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    result |= {"machine": machine(), "batch": BATCH}
     result["machine"]["versions"]["torch-fidelity"] = version("torch-fidelity")
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="evenhand-benchmark-") as name:
+        folder = Path(name)
+        weights = str(write_inception(folder / "weights.pth"))
+        for size in options.pictures:
+            write_pictures(folder / f"{size}", size)
+        first = str(folder / f"{options.pictures[0]}")
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "networks": lambda: alone(networks, first, weights, TURNS),
+            "sets": lambda: measure_sets(folder, weights, options.pictures, options.rounds),
+            "reference": lambda: alone(reference, first, weights, str(folder / "cache")),
+        }
+        for part in options.only:
+            result[part] = parts[part]()
+            print(part, json.dumps(result[part], indent=1), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
