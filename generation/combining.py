@@ -56,6 +56,22 @@ def combine_pictures(
     )
 
 
+def effective_strengths(guided: torch.Tensor, conditional: torch.Tensor, empty: torch.Tensor) -> torch.Tensor:
+    """Measure guided predictions (b, C, h, w) against classifier-free guidance: float64 (b, 2) on the CPU.
+
+    With d = ε(c) − ε(∅) and v the guided prediction over ε(∅): the effective strength ω = ⟨v,d⟩/⟨d,d⟩ and the share of
+    v that lies across d, ‖v − ω·d‖/‖v‖ (Xie et al. 2026, arXiv 2602.22570). Classifier-free guidance has ω = 1 + w and
+    the share 0. Not a number where the two predictions, or for the share guided and empty prediction, are the same.
+    """
+    rows = []
+    for picture in range(len(guided)):
+        origin = empty[picture].double()
+        step, direction = guided[picture].double() - origin, conditional[picture].double() - origin
+        strength = (step * direction).sum() / (direction * direction).sum()
+        rows.append(torch.stack([strength, (step - strength * direction).norm() / step.norm()]))
+    return torch.stack(rows).cpu()
+
+
 def _noise_like(
     predictions: Mapping[Conditioning, torch.Tensor], noise: Callable[[int], torch.Tensor], index: int
 ) -> Callable[[], torch.Tensor]:

@@ -51,9 +51,14 @@ class Step:
 
 
 def plan(
-    arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]], steps: int = 20, scheduler: str = "ddim"
+    arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]],
+    steps: int = 20,
+    scheduler: str = "ddim",
+    besides: tuple[Conditioning, ...] = (),
 ) -> tuple[Step, ...]:
     """Plan the network calls of one image under all ``arms``, in order.
+
+    besides: rows that every branch computes, whether its arms need them or not.
 
     Raises ValueError for no arms, a name given twice, something that is no guidance, ``steps`` below 1,
     ``switch_after`` beyond ``steps``, an unknown scheduler, or one that a guidance does not work with.
@@ -64,7 +69,7 @@ def plan(
     branches: list[tuple[str, ...]] = [tuple(arms_by_name)]
     entries = []
     for iteration in entry_iterations(scheduler, steps):
-        step = Step(iteration, tuple(_branch(members, arms_by_name, iteration, steps) for members in branches))
+        step = Step(iteration, tuple(_branch(members, arms_by_name, iteration, steps, besides) for members in branches))
         branches = [group.arms for branch in step.branches for group in branch.groups]
         entries.append(step)
     return tuple(entries)
@@ -136,11 +141,18 @@ def negative_prompts(arms: Iterable[Guidance], steps: int) -> list[str]:
     return sorted({row.negative_prompt for row in rows if row.negative_prompt is not None})
 
 
-def _branch(members: tuple[str, ...], arms: Mapping[str, Guidance], iteration: int, steps: int) -> Branch:
+def _branch(
+    members: tuple[str, ...],
+    arms: Mapping[str, Guidance],
+    iteration: int,
+    steps: int,
+    besides: tuple[Conditioning, ...],
+) -> Branch:
     demands: dict[Demand, list[str]] = {}
     for name in members:
         demands.setdefault(arms[name].demand(iteration, steps), []).append(name)
     groups = tuple(Group(demand.rows, demand.rule, tuple(names)) for demand, names in demands.items())
-    rows = dict.fromkeys(row for group in groups for row in group.rows if row != PROMPT)
+    rows = dict.fromkeys(row for demanded in (*(group.rows for group in groups), besides) for row in demanded)
+    rows.pop(PROMPT, None)
     # Negative before positive, as diffusers orders the rows of classifier-free guidance.
     return Branch((*rows, PROMPT), groups)

@@ -7,15 +7,12 @@ rows they have in common. Where arms differ, their branch splits, and each part 
 from __future__ import annotations
 
 import copy
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
@@ -29,11 +26,12 @@ from evenhand.generation.arguments import (
     picture_size,
 )
 from evenhand.generation.attention import guide_attention
-from evenhand.generation.combining import combine_pictures
+from evenhand.generation.combining import combine_pictures, effective_strengths
 from evenhand.generation.guidance import Guidance
-from evenhand.generation.methods.rows import Conditioning, Memory, Rule
-from evenhand.generation.network import Network, RowMaps, Texts, check_layers, decode_latents, is_compiled, network_rows
+from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Memory, Rule
+from evenhand.generation.network import Network, RowMaps, Texts, check_layers, decode_latents, network_rows
 from evenhand.generation.plan import Group, Step, check_family, count_evaluations, named_arms, plan
+from evenhand.generation.provenance import provenance_of
 from evenhand.generation.schedule import Scheduler, advance, build_scheduler
 from evenhand.generation.text import check_prompts, encode_texts, own_tokens
 
@@ -55,6 +53,9 @@ class Generated:
     intermediates: for each arm and requested k the noisy latent after k iterations, decoded: uint8 (B, H, W, 3).
     semantic_maps: for each arm, iteration (0 … T−1) and cross-attention module, the token index chosen at each patch,
         int16 (B, 1 or heads, rows, columns); classifier-free iterations have none. Empty unless requested.
+    effective_strengths: for each arm the effective strength of every picture and iteration, in diffusers' convention,
+        and the share of the step that lies across classifier-free guidance's: float64 (B, T, 2), as
+        ``combining.effective_strengths`` defines them. Empty unless requested.
     provenance: JSON-able: scheduler and its configuration, call shapes, device, threads, versions.
     """
 
@@ -64,6 +65,7 @@ class Generated:
     latents: dict[str, NDArray[np.floating]] | None = None
     intermediates: dict[str, dict[int, Pictures]] = field(default_factory=dict)
     semantic_maps: dict[str, dict[int, dict[str, NDArray[np.int16]]]] = field(default_factory=dict)
+    effective_strengths: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -82,6 +84,7 @@ def generate(
     return_latents: bool = False,
     intermediates: Sequence[int] = (),
     semantic_maps: bool = False,
+    measure_strength: bool = False,
     on_picture: OnPicture | None = None,
 ) -> Generated:
     """Generate one picture for each prompt and arm; picture b of every arm starts from the noise of ``seeds[b]``.
@@ -92,6 +95,7 @@ def generate(
     call ``batch_size``, so a picture does not depend on the other pictures, its slot or the other arms (bit for bit
     in float32 on a CPU). progress: called with (evaluations done, all evaluations) after each iteration of a batch.
     intermediates: the numbers of iterations k in 0 … T after which the noisy latent is decoded (Fig. 8).
+    measure_strength: measure the effective strengths; where an arm needs no row of the empty prompt, that is one more.
     on_picture: called with an arm's name, b and the finished picture, uint8 (H, W, 3), as soon as its VAE call ends, so
     that encoding and storing in threads overlap the calls that follow.
 
@@ -102,12 +106,13 @@ def generate(
     check_family(arms_by_name, "unet")
     run = _Run(
         pipeline=pipeline,
-        steps=plan(arms_by_name, steps, scheduler),
+        steps=plan(arms_by_name, steps, scheduler, (EMPTY,) if measure_strength else ()),
         scheduler=build_scheduler(scheduler, pipeline.scheduler.config, steps),
         size=picture_size(pipeline, height, width),
         batch_size=checked_batch_size(batch_size),
         intermediate_iterations=frozenset(checked_iterations(intermediates, steps)),
         record_maps=semantic_maps,
+        measure_strength=measure_strength,
     )
     prompts, seeds = list(checked_texts(prompts)), checked_seeds(seeds)
     if len(prompts) != len(seeds):
@@ -116,7 +121,7 @@ def generate(
     guide_attention(pipeline.unet)
     check_layers(pipeline.unet, run.steps)
 
-    counter = _Counter(count_evaluations(arms_by_name, steps, scheduler, len(prompts)), progress)
+    counter = _Counter(len(prompts) * sum(step.evaluations for step in run.steps), progress)
     batches = [
         run.batch(prompts[part], seeds[part], counter, _from(part.start, on_picture))
         for part in (slice(at, at + batch_size) for at in range(0, len(prompts), batch_size))
@@ -124,7 +129,7 @@ def generate(
     return Generated(
         images={name: _joined(batch[name].images for batch in batches) for name in arms_by_name},
         evaluations=counter.evaluations,
-        provenance=_provenance(run, scheduler, steps),
+        provenance=provenance_of(pipeline, run.scheduler, scheduler, steps, run.size, batch_size),
         latents=(
             {name: _joined(batch[name].latents for batch in batches) for name in arms_by_name}
             if return_latents
@@ -138,6 +143,11 @@ def generate(
             }
             for name in arms_by_name
         },
+        effective_strengths={
+            name: _joined(np.stack(list(batch[name].strengths.values()), axis=1) for batch in batches)
+            for name in arms_by_name
+            if measure_strength
+        },
     )
 
 
@@ -149,13 +159,14 @@ class _Result:
     latents: NDArray[np.floating]
     intermediates: dict[int, Pictures]
     maps: dict[int, dict[str, NDArray[np.int16]]]
+    strengths: dict[int, NDArray[np.float64]]
 
 
 @dataclass
 class _State:
     """A branch: latents (b, C, h, w), the scheduler that stepped them, and what the last rule keeps of each picture.
 
-    intermediates, maps: by iteration.
+    intermediates, maps, strengths: by iteration.
     """
 
     latents: torch.Tensor
@@ -164,6 +175,7 @@ class _State:
     memories: Sequence[Memory] = ()
     intermediates: dict[int, torch.Tensor] = field(default_factory=dict)
     maps: dict[int, dict[str, NDArray[np.int16]]] = field(default_factory=dict)
+    strengths: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass
@@ -191,6 +203,7 @@ class _Run:
     batch_size: int
     intermediate_iterations: frozenset[int]
     record_maps: bool
+    measure_strength: bool
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -254,8 +267,19 @@ class _Run:
                     combined.renoise,
                 )
                 next_state = _State(
-                    latents, scheduler, group.rule, combined.memories, dict(state.intermediates), dict(state.maps)
+                    latents,
+                    scheduler,
+                    group.rule,
+                    combined.memories,
+                    dict(state.intermediates),
+                    dict(state.maps),
+                    dict(state.strengths),
                 )
+                if self.measure_strength:  # of PNDM's two calls in its first iteration the second one counts
+                    predictions = prediction.predictions
+                    next_state.strengths[step.iteration] = effective_strengths(
+                        combined.prediction, predictions[PROMPT], predictions[EMPTY]
+                    ).numpy()
                 self._record(next_state, step, entry, _maps_of(group, prediction.maps))
                 next_states.append(next_state)
         return next_states
@@ -293,6 +317,7 @@ class _Run:
                 _floating(state.latents),
                 {k: pictures[branch] for k, pictures in intermediates.items()},
                 state.maps,
+                state.strengths,
             )
             for branch, (state, group) in enumerate(zip(states, groups, strict=True))
             for name in group.arms
@@ -355,29 +380,3 @@ def _joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
 
 def _joined_by_key(parts: Sequence[Mapping[Any, NDArray[Any]]]) -> dict[Any, NDArray[Any]]:
     return {key: _joined(part[key] for part in parts) for key in parts[0]}
-
-
-def _provenance(run: _Run, scheduler: str, steps: int) -> dict[str, Any]:
-    """Collect what a picture's bits depend on beside its prompt, seed and arm; JSON-able."""
-    pipeline = run.pipeline
-    device = pipeline.device
-    on_gpu = device.type == "cuda"
-    config = {name: value for name, value in run.scheduler.config.items() if not name.startswith("_")}
-    return {
-        "scheduler": {"name": scheduler, "class": type(run.scheduler).__name__, "config": config, "steps": steps},
-        "size": {"height": run.size[0], "width": run.size[1]},
-        "rows": {"network": network_rows(run.batch_size), "vae": run.batch_size, "text": run.batch_size},
-        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-        "processor": {"machine": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability()},
-        "threads": torch.get_num_threads(),
-        "dtype": str(pipeline.unet.dtype).removeprefix("torch."),
-        "channels_last": pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last),
-        "compiled": is_compiled(pipeline.unet),
-        "versions": {
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-            **({"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if on_gpu else {}),
-        },
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-    }

@@ -45,6 +45,7 @@ class Conditioning:
 
 
 PROMPT = Conditioning()
+EMPTY = Conditioning(negative_prompt="")
 
 
 @dataclass(frozen=True)

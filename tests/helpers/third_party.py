@@ -9,10 +9,8 @@ from typing import ClassVar
 import torch
 
 from evenhand.generation.guidance import ClassifierFree, Guidance
-from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Rule
+from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Demand, Guided, Memory, Rule
 from evenhand.generation.methods.settings import number, opening_guidance, whole
-
-EMPTY = Conditioning(negative_prompt="")
 
 
 @dataclass(frozen=True)
