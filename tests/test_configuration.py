@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, GuidanceError, SegmentationFree, methods
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration, arm_label
 from evenhand.studies.criteria import Criterion
 
@@ -68,6 +68,9 @@ def test_the_json_is_canonical() -> None:
         ({"candidates": (ClassifierFree(7.5),)}, "candidates"),
         ({"candidates": (SegmentationFree(5), SegmentationFree(5.0))}, "candidates"),
         ({"candidates": (SegmentationFree(5, switch_after=21),)}, "candidates"),
+        ({"scheduler": "euler", "candidates": (methods()["classifier_free_plus_plus"](),)}, "candidates"),
+        ({"scheduler": "euler", "baseline": methods()["classifier_free_plus_plus"]()}, "baseline"),
+        ({"baseline": SegmentationFree(5, switch_after=21)}, "baseline"),
         ({"quota": 0}, "quota"),
         ({"criteria": (Criterion(options=("better", "worse")),)}, "criteria"),
     ],
@@ -88,3 +91,14 @@ def test_labels_show_both_conventions_of_the_strength() -> None:
     assert arm_label(ClassifierFree(7.5, "a dog")) == "CFG w=7.5 (diffusers 8.5), not “a dog”"
     assert arm_label(SegmentationFree(10)) == "SFG a=10, w̄=2.5, after T/2"
     assert arm_label(SegmentationFree(5, switch_after=1, heads="per_head")) == "SFG a=5, w̄=2.5, after 1, per head"
+
+
+def test_every_method_may_be_an_arm() -> None:
+    kinds: list[Any] = list(methods().values())
+    arms = tuple(kind(switch_after=3, opening=ClassifierFree(2.0)) for kind in kinds)
+    study = StudyConfiguration(checkpoint="demo", candidates=arms)
+    again = StudyConfiguration.from_json(study.to_json())
+    assert again == study
+    assert again.sha256 == study.sha256
+    assert len({arm_label(arm) for arm in arms}) == len(arms)
+    assert all(arm_label(arm).endswith("after 3") for arm in arms)

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree, methods
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import StaleDraftError, change_draft, configuration_of, draft_sha256
 from evenhand.studies.models import Study
@@ -60,6 +60,7 @@ def stored(study: Study) -> StudyConfiguration:
         {"baseline": OPENING, "candidates": UNEQUAL},
         {"candidates": (ClassifierFree(12.5), SegmentationFree(0.1 + 0.2), ClassifierFree(3.0, "a cat"))},
         {"candidates": (ClassifierFree(12.5),)},
+        {"candidates": tuple(kind() for kind in methods().values() if kind is not ClassifierFree)},
         {"baseline": SegmentationFree(1.0, 2.0), "candidates": (ClassifierFree(7.5), SegmentationFree(5.0))},
         {"percentiles": (100 / 3, 12.3456789, 90), "per_stratum": 2},
         {"consent": "First line.\nSecond line.\n\n  Indented.  ", "debriefing": "\nIt was about shapes.\n"},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint, methods
 from evenhand.studies.lifecycle import close_study
 from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
 from evenhand.studies.results.report import PopulationError, counting_ratings, short_names, study_report
@@ -261,8 +261,10 @@ def test_an_unknown_population_is_named(study: Study) -> None:
 
 def test_arms_that_would_share_a_short_name_keep_their_labels() -> None:
     twins = (SegmentationFree(10.0), SegmentationFree(10.0, strength=7.5))
-    guidances: list[Guidance] = [ClassifierFree(7.5), SegmentationFree(5.0), *twins]
+    others = [methods()[name]() for name in ("adaptive_projected", "perturbed_attention", "classifier_free_plus_plus")]
+    guidances: list[Guidance] = [ClassifierFree(7.5), SegmentationFree(5.0), *twins, *others]
     arms = [
         Arm(pk=i, label=f"arm {i}", guidance=g.to_dict(), fingerprint=fingerprint(g)) for i, g in enumerate(guidances)
     ]
-    assert list(short_names(arms).values()) == ["CFG w = 7.5", "a = 5", "arm 2", "arm 3"]
+    names = ["CFG w = 7.5", "a = 5", "arm 2", "arm 3", "APG w = 7.5", "PAG s = 3", "CFG++ λ = 0.6"]
+    assert list(short_names(arms).values()) == names
