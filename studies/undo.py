@@ -26,6 +26,7 @@ from evenhand.studies.models import (
     Pair,
     Rating,
     Replication,
+    Scoring,
     Skip,
     Stage,
     Study,
@@ -154,7 +155,7 @@ def _check_quiet(study: Study) -> None:
 
 
 def _delete_made(study: Study) -> None:
-    """Delete people, booklets, pairs, stages and the drawn subset, in the order that the references allow."""
+    """Delete people, booklets, pairs, scorings, stages and the drawn subset, in the order that the references allow."""
     people = Evaluator.objects.filter(study=study).values("pk")
     trials = Trial.objects.filter(booklet__study=study)
     Exclusion.objects.filter(study=study).delete()
@@ -171,6 +172,7 @@ def _delete_made(study: Study) -> None:
     CheckPair.objects.filter(study=study).delete()
     Comparison.objects.filter(study=study).delete()
     Replication.objects.filter(study=study).delete()  # what is made anew is nobody's replication
+    Scoring.objects.filter(study=study).delete()
     Stage.objects.filter(study=study).delete()
     subset = study.subset
     Study.objects.filter(pk=study.pk).update(subset=None, recipe=None)

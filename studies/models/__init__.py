@@ -5,9 +5,11 @@ from evenhand.studies.models.images import Arm, Image, ImageScore, Recipe
 from evenhand.studies.models.prompts import Prompt, PromptSet, PromptSubset, SamplingRun, SubsetPrompt
 from evenhand.studies.models.replications import Replication
 from evenhand.studies.models.responses import Booklet, Evaluator, Exclusion, Rating, Skip, Trial
+from evenhand.studies.models.scorings import ArmScore, Scoring, ScoringPart
 
 __all__ = [
     "Arm",
+    "ArmScore",
     "AuditEvent",
     "Batch",
     "Booklet",
@@ -25,6 +27,8 @@ __all__ = [
     "Recipe",
     "Replication",
     "SamplingRun",
+    "Scoring",
+    "ScoringPart",
     "Skip",
     "Stage",
     "Study",

@@ -5,10 +5,11 @@ The scored classifier-free image is the baseline of every pair, so the arms stag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 
+from evenhand.studies.chosen_prompts import pks_of, seed_of
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.image_store import image_path, store_picture
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
@@ -18,16 +19,15 @@ from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cu
 IMAGES_SCORED = 64  # per batch
 
 
-def seed_of(prompt: Prompt, configuration: StudyConfiguration) -> int:
-    """Return the seed of all of a prompt's images: the file's own, or the study's seed plus the prompt's index."""
-    return prompt.seed if prompt.seed is not None else configuration.seed + prompt.index
+class PictureWork(Protocol):
+    """What making pictures needs of a claimed piece of work: a batch of the preparation, or a part of a scoring."""
 
+    @property
+    def configuration(self) -> StudyConfiguration: ...
 
-def _members(study: Study, *, final: bool) -> list[int]:
-    members = SubsetPrompt.objects.filter(subset_id=study.subset_id)
-    if final:
-        members = members.exclude(stratum="")
-    return list(members.order_by("prompt__index").values_list("prompt_id", flat=True))
+    def progress(self, done: int, total: int) -> None: ...
+
+    def count_evaluations(self, evaluations: int) -> None: ...
 
 
 def _arms(study: Study) -> tuple[Arm, list[Arm]]:
@@ -40,31 +40,35 @@ def _arms(study: Study) -> tuple[Arm, list[Arm]]:
 
 def plan_baseline(study: Study, configuration: StudyConfiguration) -> Plan:
     """Plan batches of ``batch_size`` prompts of the first subset; each is one call of the generator."""
-    return cut(_members(study, final=False), configuration.batch_size)
+    return cut(pks_of(study, "first"), configuration.batch_size)
 
 
 def plan_arms(study: Study, configuration: StudyConfiguration) -> Plan:
     """Plan batches as for the baseline, over the final subset."""
-    return cut(_members(study, final=True), configuration.batch_size)
+    return cut(pks_of(study, "final"), configuration.batch_size)
 
 
 def generate_baseline(context: Context) -> None:
     """Generate the baseline images of a batch of prompts."""
     baseline, _ = _arms(context.study)
-    _generate_missing(context, [baseline])
+    _make(context, [baseline])
 
 
 def generate_arms(context: Context) -> None:
     """Generate all candidate images of a batch of prompts, from one trajectory."""
     _, candidates = _arms(context.study)
-    _generate_missing(context, candidates)
+    _make(context, candidates)
 
 
-def _generate_missing(context: Context, arms: list[Arm]) -> None:
-    """Generate the images that a batch still lacks, in one call for all prompts that lack the same arms."""
-    configuration, recipe = context.configuration, context.study.recipe
-    assert recipe is not None  # the prompts stage set it
+def _make(context: Context, arms: list[Arm]) -> None:
+    assert context.study.recipe is not None  # the prompts stage set it
     prompts = list(Prompt.objects.filter(pk__in=context.items).order_by("index"))
+    generate_missing(context, context.study.recipe, prompts, arms)
+
+
+def generate_missing(work: PictureWork, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
+    """Generate the images that ``prompts`` still lack, in one call for all prompts that lack the same arms."""
+    configuration = work.configuration
     groups: dict[tuple[int, ...], list[Prompt]] = {}  # by the places of the missing arms
     for prompt in prompts:
         stored_arms = _arms_with_image(prompt, arms, recipe, seed_of(prompt, configuration))
@@ -72,7 +76,7 @@ def _generate_missing(context: Context, arms: list[Arm]) -> None:
         if places:
             groups.setdefault(places, []).append(prompt)
     for places, group in groups.items():
-        generate_images(context, recipe, group, [arms[i] for i in places])
+        generate_images(work, recipe, group, [arms[i] for i in places])
 
 
 def _arms_with_image(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[int]:
@@ -83,12 +87,12 @@ def _arms_with_image(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int)
     return {arm for arm, sha256 in rows if arm is not None and image_path(sha256).exists()}
 
 
-def generate_images(context: Context, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
+def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
     """Make, store and record the images of all ``arms`` for all ``prompts``, in one call of the generator."""
     from evenhand.generation.images import EncodingThreads
     from evenhand.generation.memory import generate_within_memory
 
-    configuration = context.configuration
+    configuration = work.configuration
     encoder: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_picture)
     with encoder:
         result = generate_within_memory(
@@ -101,10 +105,10 @@ def generate_images(context: Context, recipe: Recipe, prompts: list[Prompt], arm
             height=recipe.height,
             width=recipe.width,
             batch_size=recipe.batch_size,
-            progress=context.progress,
+            progress=work.progress,
             on_picture=lambda arm, index, pixels: encoder.add((arm, index), pixels),
         )
-    context.count_evaluations(result.evaluations)
+    work.count_evaluations(result.evaluations)
     hashes = encoder.results()
     images = [
         _image(recipe, arm, prompt, seed_of(prompt, configuration), hashes[str(arm.pk), index], result.provenance)
@@ -154,7 +158,7 @@ def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[st
 
 def plan_score(study: Study, _configuration: StudyConfiguration) -> Plan:
     """Plan batches of images of the first subset."""
-    return cut(_members(study, final=False), IMAGES_SCORED)
+    return cut(pks_of(study, "first"), IMAGES_SCORED)
 
 
 def score(context: Context) -> None:
@@ -193,7 +197,7 @@ def score(context: Context) -> None:
 def plan_pairs(study: Study, _configuration: StudyConfiguration) -> Plan:
     """Plan one batch with a unit for each pair."""
     comparisons = Comparison.objects.filter(study=study).count()
-    return whole(len(_members(study, final=True)) * comparisons)
+    return whole(len(pks_of(study, "final")) * comparisons)
 
 
 def form_pairs(context: Context) -> None:

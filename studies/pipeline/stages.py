@@ -20,6 +20,7 @@ from evenhand.studies.models import Batch, Stage, Study
 from evenhand.studies.pipeline import prompt_pool
 from evenhand.studies.pipeline.checks import CHECKS
 from evenhand.studies.pipeline.context import Context, StageDefinition
+from evenhand.studies.pipeline.measuring import MEASURE
 from evenhand.studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
 from evenhand.studies.pipeline.screening import SCREEN
 from evenhand.studies.pipeline.selection import CURVE, ENCODE, PROMPTS, STRATA, SUBSET
@@ -34,7 +35,7 @@ class PreparationError(InputError):
     """A study that cannot be prepared as it stands; the message says why."""
 
 
-STAGES = (PROMPTS, ENCODE, CURVE, SUBSET, BASELINE, SCORE, STRATA, ARMS, SCREEN, CHECKS, PAIRS)
+STAGES = (PROMPTS, ENCODE, CURVE, SUBSET, BASELINE, SCORE, STRATA, ARMS, MEASURE, SCREEN, CHECKS, PAIRS)
 DEFINITIONS: dict[str, StageDefinition] = {stage.name: stage for stage in STAGES}
 
 

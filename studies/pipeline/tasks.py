@@ -7,12 +7,16 @@ from typing import Any
 from celery import shared_task
 
 from evenhand.studies import prompt_uploads
-from evenhand.studies.models import Batch, SamplingRun
-from evenhand.studies.pipeline import sampling_runs, stages
+from evenhand.studies.models import Batch, SamplingRun, ScoringPart
+from evenhand.studies.pipeline import sampling_runs, scorings, stages
 from evenhand.studies.work import notify
 from evenhand.studies.work.queue import Handler, work_through
 
-HANDLERS: dict[type[Any], Handler[Any]] = {Batch: stages.HANDLER, SamplingRun: sampling_runs.HANDLER}
+HANDLERS: dict[type[Any], Handler[Any]] = {
+    Batch: stages.HANDLER,
+    SamplingRun: sampling_runs.HANDLER,
+    ScoringPart: scorings.HANDLER,
+}
 
 
 def _forget_uploads() -> set[str]:
@@ -26,7 +30,7 @@ notify.further_work += [stages.idle_queues, _forget_uploads]
 
 @shared_task(name=notify.TASK)
 def work(queue: str = "cpu") -> int:
-    """Claim and run a queue's items, batches before sampling runs; return how many were finished."""
+    """Claim and run a queue's items, batches before sampling runs and scorings; return how many were finished."""
     notify.busy.set()
     try:
         stages.advance_idle()

@@ -42,9 +42,15 @@ def table(content: SafeString, label: str, kind: str = "", tall: bool = False) -
 
 
 @register.inclusion_tag("console/_result_table.html", takes_context=True)
-def result_table(context: Mapping[str, Any], found: Table, empty: str = "") -> dict[str, Any]:
-    """Draw one of a report's tables, with its sentence and its downloads; ``empty``: what to say without rows."""
+def result_table(
+    context: Mapping[str, Any], found: Table, empty: str = "", address: str = "console:result_table"
+) -> dict[str, Any]:
+    """Draw one of a report's tables, with its sentence and its downloads.
+
+    empty: what to say without rows. address: the name of the address that serves the table as a file.
+    """
     return {
+        "address": address,
         "table": found,
         "study": context["study"],
         "population": context["population"],

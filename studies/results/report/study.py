@@ -34,15 +34,12 @@ def compute_report(study: Study, *, population: str | None = None) -> dict[str, 
     records = read_records(study)
     behaviour = behaviour_of(records)
     everybody = main_ratings(records, behaviour)
-    simulated = records.people.simulated[everybody.evaluator[everybody.counts]]
-    real_count, simulated_count = int((~simulated).sum()), int(simulated.sum())
-    if population is None:
-        population = "simulated" if simulated_count and not real_count else "real"
+    real_count, simulated_count = _counts(records, everybody)
+    population, mark = population_and_mark(records, everybody, population)
     chosen = records.people.of(population)
     ratings = everybody.where(chosen[everybody.evaluator])
     counting = ratings.where(ratings.counts)
     included = chosen & ~records.people.excluded & ~records.people.withdrawn
-    mark = mark_of(population, real_count, simulated_count)
     interim = study.state != Study.State.CLOSED
     names = short_names([arm for each in records.comparisons for arm in (each.baseline, each.candidate)])
     results = _results(records, ratings, names, interim)
@@ -83,6 +80,23 @@ def compute_report(study: Study, *, population: str | None = None) -> dict[str, 
     }
     found: dict[str, Any] = plain(report)
     return found
+
+
+def _counts(records: Records, ratings: Ratings) -> tuple[int, int]:
+    """Return the numbers of real and of simulated ratings that count."""
+    simulated = records.people.simulated[ratings.evaluator[ratings.counts]]
+    return int((~simulated).sum()), int(simulated.sum())
+
+
+def population_and_mark(records: Records, ratings: Ratings, population: str | None) -> tuple[str, str]:
+    """Return the population that a report is of, and the mark of its numbers; empty where all ratings are real.
+
+    Left out, it is the simulated ratings only where no real one counts.
+    """
+    real_count, simulated_count = _counts(records, ratings)
+    if population is None:
+        population = "simulated" if simulated_count and not real_count else "real"
+    return population, mark_of(population, real_count, simulated_count)
 
 
 def main_ratings(records: Records, behaviour: Behaviour) -> Ratings:

@@ -1,0 +1,67 @@
+"""Score single pictures by metrics that a scoring names: the CLIP score, PickScore, HPS v2.
+
+A metric is written ``clip``, ``pickscore`` or ``hps``, or with what it loads: ``clip=ViT-g-14,laion2b_s12b_b42k``,
+``pickscore=FOLDER``, ``hps=FILE``. The libraries are imported inside the functions: the web process only checks names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evenhand.errors import InputError
+from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.pipeline import model_cache
+
+Score = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], NDArray[np.float32]]
+KINDS = ("clip", "pickscore", "hps")
+HPS_MODEL = "ViT-H-14"  # whose open_clip weights HPS v2 and v2.1 are (Wu et al. 2023)
+NAME_LIMIT = 200  # characters of a metric's name
+
+
+def parsed(metric: str, kinds: Sequence[str] = KINDS) -> tuple[str, str]:
+    """Return a metric's kind and what it loads (empty: its default). Raises ``InputError`` for an unknown kind."""
+    kind, _, location = metric.partition("=")
+    if kind not in kinds:
+        raise InputError(f"there is no metric {metric!r}; choose among {', '.join(kinds)}")
+    if len(location) > NAME_LIMIT:
+        raise InputError(
+            f"{kind}: {len(location)} characters are too many for what it loads, {NAME_LIMIT} are the most"
+        )
+    if kind == "hps" and not location:
+        raise InputError("hps needs a file of weights: hps=FILE")
+    return kind, location
+
+
+def scorer(metric: str, configuration: StudyConfiguration) -> tuple[str, Score]:
+    """Load a metric; return the name under which its values are stored, and its function.
+
+    Raises ``InputError`` where the model cannot be loaded.
+    """
+    kind, location = parsed(metric)
+    return _loaded(kind, location, configuration, model_cache.device())
+
+
+@lru_cache(maxsize=4)
+def _loaded(kind: str, location: str, configuration: StudyConfiguration, device: str) -> tuple[str, Score]:
+    if kind == "pickscore":
+        from evenhand.metrics.pickscore import DEFAULT, load_pickscore, pick_scores
+
+        model = load_pickscore(location or DEFAULT, device=device)
+        return model.label, lambda pictures, texts: pick_scores(pictures, texts, model)
+    from evenhand.metrics.clip import clip_scores, load_clip
+
+    clip: Any
+    if kind == "hps":
+        clip = load_clip(HPS_MODEL, location, device=device)
+        return f"hps:{clip.label}", lambda pictures, texts: clip_scores(pictures, texts, clip)
+    if not location:
+        clip = model_cache.clip(configuration)
+        return f"clip:{configuration.encoder_name}", lambda pictures, texts: clip_scores(pictures, texts, clip)
+    name, _, pretrained = location.partition(",")
+    clip = load_clip(name, pretrained or None, device=device)
+    return f"clip:{clip.label}", lambda pictures, texts: clip_scores(pictures, texts, clip)
