@@ -11,10 +11,10 @@ FLAG, SAFETY = "flag:", "safety:"
 
 FAMILIES = {
     "frechet": "Fréchet distance",
-    "frechet_infinite": "Fréchet distance, extrapolated",
+    "frechet_infinite": "Fréchet distance∞",
     "kid": "KID",
     "cmmd": "CMMD",
-    "cmmd_unbiased": "CMMD, unbiased",
+    "cmmd_unbiased": "CMMD (unbiased)",
     "inception_score": "Inception Score",
     "clip": "CLIP score",
     "pickscore": "PickScore",
@@ -25,11 +25,11 @@ OWN_TITLES = {  # of a measure in a space
     "frechet_infinite:inception": "FID∞",
     "frechet:dinov2": "FD-DINOv2",
     "frechet_infinite:dinov2": "FD∞-DINOv2",
-    "frechet:clip": "Fréchet distance, CLIP",
-    "frechet_infinite:clip": "Fréchet distance∞, CLIP",
+    "frechet:clip": "Fréchet distance (CLIP)",
+    "frechet_infinite:clip": "Fréchet distance∞ (CLIP)",
     "kid:inception": "KID",
     "cmmd:clip": "CMMD",
-    "cmmd_unbiased:clip": "CMMD, unbiased",
+    "cmmd_unbiased:clip": "CMMD (unbiased)",
     "inception_score:inception": "Inception Score",
 }
 LOWER_IS_BETTER = ("frechet", "frechet_infinite", "kid", "cmmd", "cmmd_unbiased")
