@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from evenhand.generation.methods.rows import Conditioning, Memory, Rule
+from evenhand.generation.methods.rows import Conditioning, Memory, Moment, Rule
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,27 @@ def combine_pictures(
     rule: Rule,
     predictions: Mapping[Conditioning, torch.Tensor],
     memories: Sequence[Memory],
+    moment: Moment,
     noise: Callable[[int], torch.Tensor],
 ) -> Combined:
     """Combine the predictions of a batch of b pictures.
 
     predictions: for each row (b, C, h, w). memories: each picture's, or none at the start.
+    moment: of the batch, without noise.
     noise: standard normal noise (C, h, w) for the picture at an index, float32 on the CPU.
 
     A rule that is not elementwise gets each picture by itself: sums over a batch may be taken in another order than
     over one picture, and a picture's last bits would then depend on its companions.
     """
     if rule.elementwise:
-        batch = rule.combine(predictions, {}, _no_noise)
+        batch = rule.combine(predictions, {}, moment)
         return Combined(batch.prediction, batch.renoise, [])
     pictures = len(next(iter(predictions.values())))
     guided = [
         rule.combine(
             {row: prediction[index] for row, prediction in predictions.items()},
             memories[index] if memories else {},
-            _noise_like(predictions, noise, index),
+            replace(moment, latents=moment.latents[index], noise=_noise_like(moment.latents, noise, index)),
         )
         for index in range(pictures)
     ]
@@ -72,12 +74,11 @@ def effective_strengths(guided: torch.Tensor, conditional: torch.Tensor, empty: 
     return torch.stack(rows).cpu()
 
 
-def _noise_like(
-    predictions: Mapping[Conditioning, torch.Tensor], noise: Callable[[int], torch.Tensor], index: int
-) -> Callable[[], torch.Tensor]:
-    """Return the picture's noise in the predictions' dtype and on their device."""
-    return lambda: noise(index).to(next(iter(predictions.values())))
-
-
-def _no_noise() -> torch.Tensor:
+def no_noise() -> torch.Tensor:
+    """Refuse to draw: a rule that works on a whole batch draws no noise."""
     raise RuntimeError("an elementwise rule draws no noise")
+
+
+def _noise_like(latents: torch.Tensor, noise: Callable[[int], torch.Tensor], index: int) -> Callable[[], torch.Tensor]:
+    """Return the picture's noise in the latents' dtype and on their device."""
+    return lambda: noise(index).to(latents)

@@ -26,6 +26,7 @@ class Scheduler(Protocol):
     timesteps: torch.Tensor
     config: Mapping[str, Any]
     init_noise_sigma: float | torch.Tensor
+    alphas_cumprod: torch.Tensor
 
     def set_timesteps(self, num_inference_steps: int) -> None: ...
     def scale_model_input(self, sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor: ...
@@ -77,6 +78,13 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
             f" not {entries}"
         )
     return scheduler
+
+
+def signal_of(scheduler: Scheduler, entry: int) -> float:
+    """Return ᾱ of a network call: its input is √ᾱ·x + √(1−ᾱ)·ε, after ``scale_model_input`` with Euler too."""
+    if isinstance(scheduler, EulerDiscreteScheduler):
+        return 1.0 / (1.0 + float(scheduler.sigmas[entry]) ** 2)
+    return float(scheduler.alphas_cumprod[scheduler.timesteps[entry]])
 
 
 def advance(

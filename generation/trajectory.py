@@ -26,13 +26,13 @@ from evenhand.generation.arguments import (
     picture_size,
 )
 from evenhand.generation.attention import guide_attention
-from evenhand.generation.combining import combine_pictures, effective_strengths
+from evenhand.generation.combining import combine_pictures, effective_strengths, no_noise
 from evenhand.generation.guidance import Guidance
-from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Memory, Rule
+from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Memory, Moment, Rule
 from evenhand.generation.network import Network, RowMaps, Texts, check_layers, decode_latents, network_rows
 from evenhand.generation.plan import Group, Step, check_family, count_evaluations, named_arms, plan
 from evenhand.generation.provenance import provenance_of
-from evenhand.generation.schedule import Scheduler, advance, build_scheduler
+from evenhand.generation.schedule import Scheduler, advance, build_scheduler, signal_of
 from evenhand.generation.text import check_prompts, encode_texts, own_tokens
 
 __all__ = ["Generated", "count_evaluations", "generate"]
@@ -249,16 +249,19 @@ class _Run:
         inputs = [state.scheduler.scale_model_input(state.latents, timestep) for state in states]
         branch_predictions = network.predict(step, inputs, timestep)
         next_states = []
-        for state, branch, prediction in zip(states, step.branches, branch_predictions, strict=True):
+        signal, output = signal_of(self.scheduler, entry), self.scheduler.config["prediction_type"]
+        for state, branch, prediction, latents in zip(states, step.branches, branch_predictions, inputs, strict=True):
+            moment = Moment(latents, signal, output, no_noise)
             copies = [copy.deepcopy(state.scheduler) for _ in branch.groups[1:]]
             for group, scheduler in zip(branch.groups, [*copies, state.scheduler], strict=True):
                 combined = combine_pictures(
                     group.rule,
                     prediction.predictions,
                     state.memories if state.rule == group.rule else (),
+                    moment,
                     lambda index: noise.draw([seeds[index]], f"guidance {entry}", self.latent_shape)[0],
                 )
-                latents = advance(
+                next_latents = advance(
                     scheduler,
                     combined.prediction,
                     timestep,
@@ -267,7 +270,7 @@ class _Run:
                     combined.renoise,
                 )
                 next_state = _State(
-                    latents,
+                    next_latents,
                     scheduler,
                     group.rule,
                     combined.memories,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
-from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Rule
-from evenhand.generation.methods.settings import number, opening_guidance, text, whole
+from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Moment, Rule
+from evenhand.generation.methods.settings import choice, number, opening_guidance, text, whole
 
 if TYPE_CHECKING:
     import torch
 
+Space = Literal["clean", "output"]
 SMALLEST = 1e-12  # stands in for lengths of zero, as in torch.nn.functional.normalize
 
 
@@ -26,13 +27,14 @@ class Projection(Rule):
     momentum: float
     norm_limit: float | None
     eta: float
+    space: Space
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, _noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, moment: Moment) -> Guided:
         """p + w·(d⊥ + η·d∥), where d is p − n with momentum, at most ``norm_limit`` long; memory: d before that."""
-        positive = predictions[PROMPT].double()
-        difference = positive - predictions[self.subtracted].double()
+        positive, negative = (predictions[row].double() for row in (PROMPT, self.subtracted))
+        if self.space == "clean":
+            positive, negative = moment.clean(positive), moment.clean(negative)
+        difference = positive - negative
         if memory:
             difference = difference + self.momentum * memory["difference"]
         kept = {"difference": difference}
@@ -41,6 +43,8 @@ class Projection(Rule):
         direction = positive / positive.norm().clamp(min=SMALLEST)
         parallel = (difference * direction).sum() * direction
         guided = positive + self.strength * (difference - parallel + self.eta * parallel)
+        if self.space == "clean":
+            guided = moment.prediction_of(guided)
         return Guided(guided.to(predictions[PROMPT].dtype), kept)
 
 
@@ -50,10 +54,10 @@ class AdaptiveProjected(Guidance):
 
     strength: w, in the paper's terms w − 1: with momentum 0, no limit and η = 1 this is classifier-free guidance.
     momentum: the paper's β; its reverse momentum is below 0. It begins at the switch.
-    norm_limit: the paper's r, in the units of the network's output; None: no limit.
-    eta: η, the share that is kept of the part along ε(z,c).
-    The arithmetic is that of diffusers' AdaptiveProjectedGuidance, on the network's output. The paper projects
-    predictions of the picture without noise, where lengths differ by a factor that changes with the iteration.
+    norm_limit: the paper's r, a length over all numbers of a picture's latents; None: no limit.
+    eta: η, the share that is kept of the part along the prompt's prediction.
+    space: the paper projects predictions of the picture without noise (clean); diffusers' AdaptiveProjectedGuidance
+        the network's output, whatever it predicts (output). A limit of the one means nothing in the other.
     """
 
     method: ClassVar[str] = "adaptive_projected"
@@ -63,6 +67,9 @@ class AdaptiveProjected(Guidance):
     momentum: float = number(-0.5, "Share β of the earlier differences that is added.", symbol="β", low=-1, high=1)
     norm_limit: float | None = number(15.0, "Longest difference r; none: no limit.", symbol="r", low=0, optional=True)
     eta: float = number(0.0, "Share η of the part along the prediction that is kept.", symbol="η", low=0, high=1)
+    space: Space = choice(
+        "clean", "What is projected: pictures without noise, or the network's output.", get_args(Space), symbol="space"
+    )
     negative_prompt: str = text("", "Text in the place of the empty one.")
     switch_after: int | None = whole(None, "Number of iterations under the opening; none: half.", optional=True)
     opening: ClassifierFree = opening_guidance(ClassifierFree, "Guidance of the iterations before the switch.")
@@ -70,4 +77,6 @@ class AdaptiveProjected(Guidance):
     def after_switch(self, _iteration: int) -> Demand:
         """Return the negative prompt's row."""
         subtracted = Conditioning(negative_prompt=self.negative_prompt)
-        return Demand((subtracted,), Projection(subtracted, self.strength, self.momentum, self.norm_limit, self.eta))
+        return Demand(
+            (subtracted,), Projection(subtracted, self.strength, self.momentum, self.norm_limit, self.eta, self.space)
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import UNGUIDED, ClassifierFree, extrapolation
-from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Rule, SelfAttention
+from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Moment, Rule, SelfAttention
 from evenhand.generation.methods.settings import (
     GuidanceError,
     layer_names,
@@ -30,9 +30,7 @@ class Differences(Rule):
 
     elementwise: ClassVar[bool] = True
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _moment: Moment) -> Guided:
         """Add the differences in order."""
         positive = predictions[PROMPT]
         guided = positive

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from evenhand.generation.methods.base import Guidance
-from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Rule
+from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Moment, Rule
 from evenhand.generation.methods.settings import GuidanceError, number, opening_guidance, text, whole
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ class Extrapolation(Rule):
 
     elementwise: ClassVar[bool] = True
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _moment: Moment) -> Guided:
         """Combine the predictions."""
         return Guided(combine(predictions[self.subtracted], predictions[PROMPT], self.strength))
 
@@ -45,9 +43,7 @@ class Rescaling(Rule):
     strength: float
     share: float
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _moment: Moment) -> Guided:
         """φ·g·std(p)/std(g) + (1 − φ)·g, where g is eq. 4's prediction; one without spread stays as it is."""
         positive = predictions[PROMPT].double()
         guided = combine(predictions[self.subtracted].double(), positive, self.strength)

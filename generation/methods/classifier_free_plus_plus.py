@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
-from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Rule
+from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Guided, Memory, Moment, Rule
 from evenhand.generation.methods.settings import number, opening_guidance, text, whole
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ class Interpolation(Rule):
 
     elementwise: ClassVar[bool] = True
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], _memory: Memory, _moment: Moment) -> Guided:
         """Combine the predictions."""
         negative = predictions[self.subtracted]
         return Guided(negative + self.strength * (predictions[PROMPT] - negative), renoise=negative)

@@ -49,6 +49,37 @@ EMPTY = Conditioning(negative_prompt="")
 
 
 @dataclass(frozen=True)
+class Moment:
+    """Where in a trajectory predictions are combined.
+
+    latents: the network's input √ᾱ·x + √(1−ᾱ)·ε, of the shape of each prediction. signal: ᾱ.
+    output: what the network predicts, in diffusers' words: ``epsilon``, ``v_prediction`` or ``sample``.
+    noise: draws standard normal noise of that shape, which depends on the picture's seed and the network call alone.
+    """
+
+    latents: torch.Tensor
+    signal: float
+    output: str
+    noise: Callable[[], torch.Tensor]
+
+    def clean(self, prediction: torch.Tensor) -> torch.Tensor:
+        """Return the picture without noise, x, that a prediction stands for."""
+        keeps, adds = self.signal**0.5, (1 - self.signal) ** 0.5
+        latents = self.latents.to(prediction.dtype)
+        if self.output == "epsilon":
+            return (latents - adds * prediction) / keeps
+        return keeps * latents - adds * prediction if self.output == "v_prediction" else prediction
+
+    def prediction_of(self, clean: torch.Tensor) -> torch.Tensor:
+        """Return the prediction that stands for a picture without noise."""
+        keeps, adds = self.signal**0.5, (1 - self.signal) ** 0.5
+        latents = self.latents.to(clean.dtype)
+        if self.output == "epsilon":
+            return (latents - keeps * clean) / adds
+        return (keeps * latents - clean) / adds if self.output == "v_prediction" else clean
+
+
+@dataclass(frozen=True)
 class Guided:
     """What a rule makes of predictions.
 
@@ -73,14 +104,11 @@ class Rule:
 
     elementwise: ClassVar[bool] = False
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, moment: Moment) -> Guided:
         """Combine the predictions of one picture, each (C, h, w); of elementwise rules (b, C, h, w).
 
         predictions: of the demanded rows and of ``PROMPT``. memory: what this rule returned for the picture in the
-        iteration before; empty at first, and after another rule. noise: draws standard normal noise (C, h, w), which
-        depends on the picture's seed and the network call alone.
+        iteration before; empty at first, and after another rule.
         """
         raise NotImplementedError
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from evenhand.generation.guidance import ClassifierFree, Guidance
-from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Demand, Guided, Memory, Rule
+from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Demand, Guided, Memory, Moment, Rule
 from evenhand.generation.methods.settings import number, opening_guidance, whole
 
 
@@ -19,15 +19,13 @@ class WanderingRule(Rule):
 
     strength: float
 
-    def combine(
-        self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, noise: Callable[[], torch.Tensor]
-    ) -> Guided:
+    def combine(self, predictions: Mapping[Conditioning, torch.Tensor], memory: Memory, moment: Moment) -> Guided:
         """Combine the predictions of one picture."""
         difference = predictions[PROMPT] - predictions[EMPTY]
         seen = float(memory["seen"]) if memory else 0.0
         mean = (memory["mean"] * seen + difference) / (seen + 1) if memory else difference
         scale = difference.norm() / difference.numel() ** 0.5
-        guided = predictions[PROMPT] + self.strength * (mean + 0.1 * scale * noise())
+        guided = predictions[PROMPT] + self.strength * (mean + 0.1 * scale * moment.noise())
         return Guided(guided, {"mean": mean, "seen": torch.tensor(seen + 1)})
 
 

@@ -10,7 +10,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 
 from evenhand.generation.guidance import ClassifierFree, GuidanceError, fingerprint, from_dict
 from evenhand.generation.methods.classifier_free import Rescaling
-from evenhand.generation.methods.rows import PROMPT, Conditioning
+from evenhand.generation.methods.rows import PROMPT, Conditioning, Moment
 from tests.helpers.runs import PROMPTS, SEEDS, STEPS, first_noise, run, use_scheduler
 from tests.helpers.slow_guidance import Predict, classifier_free, slow_latents
 
@@ -47,7 +47,7 @@ def test_a_prediction_without_spread_stays() -> None:
     flat = torch.ones(4, 2, 2)
     rule = Rescaling(Conditioning(""), 7.5, 1.0)
     predictions = {PROMPT: flat, Conditioning(""): flat}
-    assert torch.equal(rule.combine(predictions, {}, lambda: flat).prediction, flat)
+    assert torch.equal(rule.combine(predictions, {}, Moment(flat, 0.5, "epsilon", torch.Tensor)).prediction, flat)
 
 
 def test_it_is_stored_only_where_it_is_used() -> None:
