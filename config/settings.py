@@ -93,6 +93,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "evenhand.config.urls"
+CSRF_FAILURE_VIEW = "evenhand.studies.error_pages.without_token"
 WSGI_APPLICATION = "evenhand.config.wsgi.application"
 TEMPLATES = [
     {

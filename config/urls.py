@@ -23,3 +23,8 @@ urlpatterns = [
     path("console/", include("evenhand.studies.console.urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "evenhand.studies.error_pages.bad_request"
+handler403 = "evenhand.studies.error_pages.not_allowed"
+handler404 = "evenhand.studies.error_pages.not_found"
+handler500 = "evenhand.studies.error_pages.fault"
