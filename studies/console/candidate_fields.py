@@ -1,12 +1,16 @@
-"""Translate candidates to and from a form with one field for all scales, one strength and one switch."""
+"""Translate candidates to and from a form: one field for all scales, one strength and one switch, and one for others.
+
+The segmentation-free candidates have the first three fields; all others are lines of JSON in the fourth.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
+from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, SegmentationFree, from_dict
 
 GUIDANCE_FIELDS = {"sfg_strength": "strength", "switch_after": "switch_after"}  # the form's field -> the guidance's
 
@@ -55,6 +59,45 @@ def changed_candidates(
     )
     merged = [
         next(replacements, None) if isinstance(guidance, SegmentationFree) else guidance for guidance in candidates
+    ]
+    return (*(guidance for guidance in merged if guidance is not None), *replacements)
+
+
+def others_text(candidates: Sequence[Guidance]) -> str:
+    """Write the candidates that are not segmentation-free as JSON, one a line."""
+    others = [guidance for guidance in candidates if not isinstance(guidance, SegmentationFree)]
+    return "\n".join(json.dumps(guidance.to_dict(), ensure_ascii=False) for guidance in others)
+
+
+def read_others(text: str, opening: ClassifierFree) -> tuple[Guidance, ...]:
+    """Read the candidates that ``others_text`` wrote, or a person did; those without an opening get ``opening``.
+
+    Raises GuidanceError, naming the line, where one cannot be read.
+    """
+    return tuple(_read_line(number, line, opening) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+
+
+def _read_line(number: int, line: str, opening: ClassifierFree) -> Guidance:
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise GuidanceError(f"line {number} is no JSON: {error}") from error
+    if isinstance(data, dict) and data.get("method") != ClassifierFree.method:
+        data = {"opening": opening.to_dict()} | data
+    try:
+        guidance = from_dict(data)
+    except GuidanceError as error:
+        raise GuidanceError(f"line {number}: {error}") from error
+    if isinstance(guidance, SegmentationFree):
+        raise GuidanceError(f"line {number}: segmentation-free candidates have fields of their own")
+    return guidance
+
+
+def changed_others(candidates: Sequence[Guidance], others: Sequence[Guidance]) -> tuple[Guidance, ...]:
+    """Return the candidates with ``others`` in the places of those that are not segmentation-free; the rest last."""
+    replacements = iter(others)
+    merged = [
+        guidance if isinstance(guidance, SegmentationFree) else next(replacements, None) for guidance in candidates
     ]
     return (*(guidance for guidance in merged if guidance is not None), *replacements)
 

@@ -18,8 +18,11 @@ from evenhand.studies.console.candidate_fields import (
     GUIDANCE_FIELDS,
     changed_baseline,
     changed_candidates,
+    changed_others,
     how_they_differ,
     number_text,
+    others_text,
+    read_others,
     segmentation_free,
 )
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm
@@ -173,6 +176,15 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         required=False, label="Candidates: switch after tₛ iterations", help_text="Empty: half of the iterations."
     )
 
+    other_candidates = TextField(
+        required=False,
+        label="Other candidates",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="One a line, as JSON, for instance "
+        '{"method": "perturbed_attention", "strength": 3, "text_strength": 7.5}. '
+        "docs/methods.md lists methods and settings. Without an opening, the baseline is it.",
+    )
+
     primary_comparison = forms.IntegerField(
         required=False,
         initial=1,
@@ -207,7 +219,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     groups = (
         ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
-        ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after")),
+        ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after", "other_candidates")),
         *ProcedureFields.procedure_groups,
         (
             "Analysis",
@@ -235,12 +247,6 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
                 self.fields[name].help_text = f"Now {values}. A new value here is for all of them."
 
     @property
-    def _others_only(self) -> bool:
-        """Whether the stored candidates are all of kinds that this form does not show."""
-        candidates = self.stored_configuration.candidates if self.stored_configuration else ()
-        return bool(candidates) and not segmentation_free(candidates)
-
-    @property
     def sections(self) -> list[Section]:
         """Return the fields under their headings; optional ones without values or errors are folded."""
         return [Section(title, [self[name] for name in names]) for title, names in self.groups]
@@ -259,10 +265,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         return 1 if number is None else number
 
     def clean_scales(self) -> tuple[float, ...]:
-        scales = numbers(self.cleaned_data["scales"])
-        if not scales and not self._others_only:
-            raise ValidationError("Give at least one scale.")
-        return scales
+        return numbers(self.cleaned_data["scales"])
 
     def clean(self) -> dict[str, Any]:
         """Build the configuration, and add its errors to the fields that they concern."""
@@ -285,15 +288,20 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         configuration, changed_fields = self.stored_configuration, set(self.changed_data)
         baseline = changed_baseline(configuration.baseline if configuration else None, changed_fields, values)
         opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
+        opening = opening.opening or opening
         changes: dict[str, Any] = {
             name: values[field] for field, name in GUIDANCE_FIELDS.items() if field in changed_fields
         }
         if changed_fields & {"strength", "negative_prompt"}:
             changes["opening"] = opening
         candidates: tuple[Guidance, ...] = configuration.candidates if configuration else ()
-        if scales := values["scales"]:
-            default = SegmentationFree(scales[0], values["sfg_strength"], values["switch_after"], opening=opening)
-            candidates = changed_candidates(candidates, scales, changes, default)
+        default = SegmentationFree(1.0, values["sfg_strength"], values["switch_after"], opening=opening)
+        candidates = changed_candidates(candidates, values["scales"], changes, default)
+        if "other_candidates" in changed_fields:
+            try:
+                candidates = changed_others(candidates, read_others(values["other_candidates"], opening))
+            except GuidanceError as error:
+                raise ConfigurationError({"other_candidates": str(error)}) from error
         settings |= {"baseline": baseline, "candidates": candidates}
         return dataclasses.replace(configuration, **settings) if configuration else StudyConfiguration(**settings)
 
@@ -313,7 +321,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
                 "negative_prompt": configuration.baseline.negative_prompt,
             }
         candidates = segmentation_free(configuration.candidates)
-        values["scales"] = ""
+        values |= {"scales": "", "other_candidates": others_text(configuration.candidates)}
         if candidates:
             values |= {
                 "scales": ", ".join(number_text(guidance.scale) for guidance in candidates),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from django.test import Client
 from django.urls import reverse
 
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree, methods
+from evenhand.generation.methods.perturbed_attention import PerturbedAttention
+from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import StaleDraftError, change_draft, configuration_of, draft_sha256
 from evenhand.studies.models import Study
@@ -194,3 +198,59 @@ def test_a_revision_from_an_older_page_is_refused_with_both_values(console: Clie
     again = values_of(response.content.decode()) | {"quota": "9"}
     assert console.post(address, again).status_code == 302
     assert (stored(study).quota, stored(study).contact) == (9, "ethics@example.org")
+
+
+def test_candidates_of_any_method_are_given_as_json(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada, baseline=OPENING, candidates=UNEQUAL)
+    own = SmoothedEnergy(blur=None, opening=ClassifierFree(1.0))
+    lines = ['{"method": "perturbed_attention", "strength": 4}', json.dumps(own.to_dict()), ""]
+    assert (
+        console.post(plan_of(study), shown(console, study) | {"other_candidates": "\r\n".join(lines)}).status_code
+        == 302
+    )
+    assert stored(study).candidates == (*UNEQUAL, PerturbedAttention(4.0, opening=OPENING), own)
+    kept = shown(console, study)
+    assert [json.loads(line)["method"] for line in kept["other_candidates"].splitlines()] == [
+        "perturbed_attention",
+        "smoothed_energy",
+    ]
+    only = kept["other_candidates"].splitlines()[1]
+    assert console.post(plan_of(study), kept | {"scales": "", "other_candidates": only}).status_code == 302
+    assert stored(study).candidates == (own,)
+
+
+def test_other_candidates_keep_their_places(console: Client, ada: User) -> None:
+    weak, strong = ClassifierFree(3.0), ClassifierFree(12.5)
+    study = make_draft(owner=ada, baseline=OPENING, candidates=(weak, UNEQUAL[0], strong))
+    changed = '{"method": "classifier_free", "strength": 4, "rescale": 0.7}\n' + json.dumps(strong.to_dict())
+    console.post(plan_of(study), shown(console, study) | {"other_candidates": changed})
+    assert stored(study).candidates == (ClassifierFree(4.0, rescale=0.7), UNEQUAL[0], strong)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("perturbed_attention", "line 1 is no JSON"),
+        ('\n{"method": "perturbed"}', "line 2: method must be one of classifier_free"),
+        ('{"method": "perturbed_attention", "strength": "much"}', "line 1: strength must be a finite number"),
+        ('["perturbed_attention"]', "line 1: a guidance must be an object"),
+        (
+            '{"method": "segmentation_free", "scale": 3}',
+            "segmentation-free candidates have fields of their own",
+        ),
+        ('{"method": "perturbed_attention", "switch_after": 99}', "switch_after must lie in 0…"),
+    ],
+)
+def test_other_candidates_that_cannot_be_read_are_named(console: Client, ada: User, text: str, message: str) -> None:
+    study = make_draft(owner=ada)
+    before = stored(study)
+    answer = console.post(plan_of(study), shown(console, study) | {"other_candidates": text})
+    assert answer.status_code == 200
+    assert message in unescape(answer.content.decode())
+    assert stored(study) == before
+
+
+def test_a_plan_without_any_candidate_is_refused(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada)
+    answer = console.post(plan_of(study), shown(console, study) | {"scales": ""})
+    assert "give at least one candidate" in answer.content.decode()
