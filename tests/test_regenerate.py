@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint, methods
 from evenhand.generation.images import decode_png, encode_png
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import image_path, store_image
@@ -36,20 +37,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def image(checkpoint: str) -> Image:
+    return made(checkpoint, SegmentationFree(5.0, switch_after=1, opening=ClassifierFree(2.0)), "euler")
+
+
+def made(checkpoint: str, guidance: Guidance, scheduler: str) -> Image:
     """The second of three prompts' pictures, made by the stage's own code in one batch of four."""
     study = make_draft(checkpoint=checkpoint)
     recipe = Recipe.objects.create(
         checkpoint=checkpoint,
         revision=model_cache.checkpoint_revision(checkpoint),
-        scheduler="euler",
+        scheduler=scheduler,
         steps=2,
         height=16,
         width=16,
         dtype="float32",
         batch_size=4,
     )
-    guidance = SegmentationFree(5.0, switch_after=1, opening=ClassifierFree(2.0))
-    arm = Arm.objects.create(label="a = 5", guidance=guidance.to_dict(), fingerprint=fingerprint(guidance))
+    arm = Arm.objects.create(label=guidance.label(), guidance=guidance.to_dict(), fingerprint=fingerprint(guidance))
     prompts = list(study.prompt_set.prompts.all()[:3])
     for prompt, text in zip(prompts, ("a cat", "a red star", "the dog"), strict=True):
         prompt.text = text
@@ -78,6 +82,13 @@ def test_an_image_is_made_again_from_its_row(image: Image, tmp_path: Path) -> No
     assert "The bytes are equal" in regenerate(image.sha256)
     with pytest.raises(CommandError, match=r"again\.png is there already"):
         regenerate(image.pk, "--output", copy)
+
+
+@pytest.mark.parametrize("method", list(methods()))
+def test_an_image_of_every_method_is_made_again(checkpoint: str, method: str) -> None:
+    kind: type[Any] = methods()[method]
+    image = made(checkpoint, kind(switch_after=1, opening=ClassifierFree(2.0)), (*kind.schedulers, "ddpm")[0])
+    assert "The bytes are equal" in regenerate(image.pk)
 
 
 def test_the_row_names_what_the_bytes_depend_on(image: Image) -> None:

@@ -31,12 +31,15 @@ SHIPPED: tuple[type[Guidance], ...] = (
 def methods() -> Mapping[str, type[Guidance]]:
     """Return every method's class by its name, the shipped ones first.
 
-    Raises GuidanceError where an entry point of the group ``evenhand.guidance`` names no subclass of Guidance, or a
-    name that is taken. The entry point's own name does not matter.
+    Raises GuidanceError where an entry point of the group ``evenhand.guidance`` cannot be imported, names no subclass
+    of Guidance, or one whose ``method`` is taken. The entry point's own name does not matter.
     """
     kinds: dict[str, type[Guidance]] = {kind.method: kind for kind in SHIPPED}
     for point in entry_points(group=GROUP):
-        kind = point.load()
+        try:
+            kind = point.load()
+        except (ImportError, AttributeError) as error:
+            raise GuidanceError(f"the entry point {point.name} = {point.value} cannot be imported: {error}") from error
         if not (isinstance(kind, type) and issubclass(kind, Guidance)):
             raise GuidanceError(f"the entry point {point.name} = {point.value} names no guidance method but {kind!r}")
         if kinds.setdefault(kind.method, kind) is not kind:

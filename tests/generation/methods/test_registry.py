@@ -49,6 +49,8 @@ def test_another_package_brings_a_method(tmp_path: Path, monkeypatch: pytest.Mon
     ("entry_points", "message"),
     [
         ("any = tests.helpers.third_party:EMPTY", "any = tests.helpers.third_party:EMPTY names no guidance method"),
+        ("any = nowhere_to_be_found:Wandering", "any = nowhere_to_be_found:Wandering cannot be imported"),
+        ("any = tests.helpers.third_party:Nothing", "cannot be imported"),
         ("any = tests.helpers.third_party:WanderingRule", "names no guidance method"),
         ("a = tests.helpers.third_party:Wandering\nb = tests.helpers.twins:Twin", "'wandering' is taken"),
     ],
@@ -90,3 +92,11 @@ def test_a_field_that_is_no_setting_is_named() -> None:
 
     with pytest.raises(TypeError, match=r"Bare\.colour"):
         Bare()
+
+
+def test_a_method_for_other_networks_is_refused_by_name(pipeline: StableDiffusionPipeline) -> None:
+    class ForTransformers(Wandering):
+        families = ("transformer",)
+
+    with pytest.raises(GuidanceError, match="far: wandering works on networks of the family transformer, not 'unet'"):
+        run(pipeline, {"far": ForTransformers()})
