@@ -172,18 +172,24 @@ def test_a_slow_picture_is_told_in_its_place_and_a_missing_one_can_be_tried_agai
     assert pictures["y"] < told["y"] < pictures["y"] + pictures["height"]
     before = len(asked)
     middle.get_by_role("button", name="Try again").click(delay=80)
-    at_work.wait_for_timeout(200)
+    at_work.wait_for_timeout(400)
     assert len(asked) > before  # at once, beside the tries that come by themselves
 
-    def late(route: Route) -> None:
-        at_work.wait_for_timeout(900)
-        route.continue_()
-
-    at_work.route("**/left", late)  # goes before the other
+    at_work.unroute("**/left", fail)
     ready(at_work, 10_000)
     expect(middle).to_be_hidden()
+
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    at_work.route("**/left", hold)  # comes when the page has told of it, however slow this machine is
     at_work.reload(wait_until="commit")
     expect(middle).to_contain_text("loading")
+    for route in held:
+        route.continue_()
+    at_work.unroute("**/left", hold)
     ready(at_work, 10_000)
     at_work.unroute_all(behavior="ignoreErrors")
     assert Rating.objects.count() == 0
