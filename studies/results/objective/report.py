@@ -110,11 +110,12 @@ def _distances(scope: Scope) -> dict[str, list[dict[str, Any] | None]]:
 
 
 def _strength(arm: Arm) -> float | None:
-    """Return the strength of an arm that a sweep may hold: plain classifier-free guidance without an interval."""
+    """Return the strength of an arm that a sweep may hold: classifier-free guidance with no other setting changed."""
     guidance = arm.to_guidance()
-    if not isinstance(guidance, ClassifierFree) or guidance.first or guidance.stop is not None:
+    if not isinstance(guidance, ClassifierFree):
         return None
-    return guidance.strength
+    plain_one = ClassifierFree(guidance.strength, negative_prompt=guidance.negative_prompt)
+    return guidance.strength if guidance == plain_one else None
 
 
 def _sweep(
