@@ -41,6 +41,7 @@ def values(setting: Setting) -> str:
     """Say which values a setting takes."""
     text = {
         "number": "number",
+        "numbers": "numbers",
         "whole": "whole number",
         "text": "text",
         "choice": " or ".join(f"`{name}`" for name in setting.choices),

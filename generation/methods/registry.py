@@ -12,6 +12,7 @@ from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
 from evenhand.generation.methods.classifier_free_plus_plus import ClassifierFreePlusPlus
 from evenhand.generation.methods.perturbed_attention import PerturbedAttention
+from evenhand.generation.methods.scheduled_classifier_free import ScheduledClassifierFree
 from evenhand.generation.methods.segmentation_free import SegmentationFree
 from evenhand.generation.methods.settings import GuidanceError
 from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
@@ -24,6 +25,7 @@ SHIPPED: tuple[type[Guidance], ...] = (
     PerturbedAttention,
     SmoothedEnergy,
     ClassifierFreePlusPlus,
+    ScheduledClassifierFree,
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from evenhand.errors import InputError
 
-Kind = Literal["number", "whole", "text", "choice", "layers", "opening"]
+Kind = Literal["number", "numbers", "whole", "text", "choice", "layers", "opening"]
 
 
 class GuidanceError(InputError):
@@ -46,6 +46,11 @@ class Setting:
 def number(default: float | None, help: str, **options: Any) -> Any:
     """Declare a finite number; ``options`` as in Setting."""
     return _field("number", help, default=default, **options)
+
+
+def numbers(default: tuple[float, ...], help: str, **options: Any) -> Any:
+    """Declare finite numbers in an order, at least one; ``options`` as in Setting."""
+    return _field("numbers", help, default=default, **options)
 
 
 def whole(default: int | None, help: str, **options: Any) -> Any:
@@ -103,6 +108,12 @@ def _number(setting: Setting, name: str, value: object) -> float:
     return number + 0.0  # turns −0.0 into 0.0, so that equal settings have one fingerprint
 
 
+def _numbers(setting: Setting, name: str, value: object) -> tuple[float, ...]:
+    if not isinstance(value, tuple | list) or not value:
+        raise GuidanceError(f"{name} must be a list of numbers, not {value!r}")
+    return tuple(_number(setting, f"{name}, number {place},", each) for place, each in enumerate(value, start=1))
+
+
 def _whole(_setting: Setting, name: str, value: object) -> int:
     is_whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not is_whole or value < 0:  # type: ignore[operator]
@@ -138,6 +149,7 @@ def _opening(_setting: Setting, name: str, value: object) -> object:
 
 _CHECKS: Mapping[str, Callable[[Setting, str, object], object]] = {
     "number": _number,
+    "numbers": _numbers,
     "whole": _whole,
     "text": _text,
     "choice": _choice,
