@@ -70,6 +70,16 @@ def people(request: HttpRequest, pk: int) -> HttpResponseBase:
     return _csv(study, "people", export.people_lines(study))
 
 
+@login_required
+@require_GET
+def links(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Stream the personal links, whole; the download is recorded."""
+    study = study_of(request.user, pk)
+    assert isinstance(request.user, AbstractBaseUser)
+    audit.record(study, "links downloaded", actor=request.user)
+    return _csv(study, "links", export.link_lines(study, request.build_absolute_uri("/")[:-1]))
+
+
 def _csv(study: Study, name: str, lines: Iterator[str]) -> StreamingHttpResponse:
     """Stream a CSV; a name that ends in “excel” begins with a byte-order mark."""
     mark = [export.EXCEL_MARK] if name.endswith("excel") else []

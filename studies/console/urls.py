@@ -67,6 +67,7 @@ urlpatterns = [
         path(f"studies/<int:pk>/{name}.csv", downloads.table, {"name": name}, name=f"{name}_csv")
         for name in ("preferences-excel", "pairs", "evaluators")
     ),
+    path("studies/<int:pk>/links.csv", downloads.links, name="links_csv"),
     path("studies/<int:pk>/people.csv", downloads.people, name="people_csv"),
     path("studies/<int:pk>/report.json", downloads.report_json, name="report"),
     path(

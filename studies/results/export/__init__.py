@@ -3,7 +3,7 @@
 from evenhand.studies.results.export.cells import EXCEL_MARK, protected
 from evenhand.studies.results.export.codebook import codebook
 from evenhand.studies.results.export.columns import COLUMNS
-from evenhand.studies.results.export.people import people_lines
+from evenhand.studies.results.export.people import link_lines, people_lines
 from evenhand.studies.results.export.ratings import csv_lines
 from evenhand.studies.results.export.summaries import evaluator_lines, pair_lines
 
@@ -13,6 +13,7 @@ __all__ = [
     "codebook",
     "csv_lines",
     "evaluator_lines",
+    "link_lines",
     "pair_lines",
     "people_lines",
     "protected",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from evenhand.studies.access import link_for
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.results.export.cells import boolean, moment, words
@@ -62,6 +63,17 @@ def people_lines(study: Study) -> Iterator[str]:
             *(words(person.external_ids.get(name)) for name in names),
         ]
         yield ",".join(cells) + "\n"
+
+
+def link_lines(study: Study, base: str) -> Iterator[str]:
+    """Yield a row a personal link, for a mailing: note, state and the whole link. base: scheme and host.
+
+    People of a panel and simulations have none.
+    """
+    yield "note,state,link\n"
+    people = Evaluator.objects.filter(study=study, simulated=False, external_key=None, external_hmac="")
+    for person in people.order_by("pk").iterator(2000):
+        yield f"{words(person.note)},{_state(person)},{base}{link_for(person)}\n"
 
 
 def _state(person: Evaluator) -> str:
