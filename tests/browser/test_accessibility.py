@@ -148,12 +148,19 @@ def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
         "pairs": f"/console/studies/{study.pk}/pairs/",
         "check pairs": f"/console/studies/{study.pk}/checks/",
         "check pairs to exchange": f"/console/studies/{ready_study.pk}/checks/",
+        "versions of the plan": f"/console/studies/{study.pk}/versions/",
+        "metrics": f"/console/studies/{study.pk}/metrics/",
+        "nothing": "/console/studies/999999/",
         "prompt sets": "/console/prompts/",
         "prompt set": f"/console/prompts/{study.prompt_set_id}/",
     }.items():
         themed.goto(live_server.url + path)
         seen[name] = problems(themed)
     assert {name: found for name, found in seen.items() if found} == {}
+    themed.set_viewport_size({"width": 390, "height": 800})
+    for page in ("", "versions/", "metrics/"):
+        themed.goto(f"{live_server.url}/console/studies/{study.pk}/{page}")
+        assert themed.evaluate("document.documentElement.scrollWidth") <= 390, page
 
 
 @pytest.mark.usefixtures("pseudo")
