@@ -16,6 +16,7 @@ from evenhand.studies.console.power import plan_box
 from evenhand.studies.console.results import primary_of
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Image, Stage, Study, SubsetPrompt
+from evenhand.studies.picture_flags import equal_pairs, one_coloured_pairs
 from evenhand.studies.pipeline.stages import DEFINITIONS, STAGES
 from evenhand.studies.results.report import study_report
 from evenhand.studies.results.tables.outcomes import several_criteria
@@ -61,6 +62,8 @@ def study_context(study: Study, *, population: str | None = None, evaluators_pag
             "flagged": len(flagged_images),
             "flagged_prompts": safety_flags.flagged_prompts(flagged_images),
             "screened": safety_flags.was_screened(study),
+            "equal_pairs": equal_pairs(study),
+            "one_coloured": one_coloured_pairs(study),
             "guarantees": [
                 *booklets.guarantees(booklets.cells_of(study), configuration.trials_per_evaluator),
                 *procedure_in_words(configuration),
