@@ -14,7 +14,7 @@ from evenhand.generation.plan import count_evaluations
 from tests.helpers.runs import STEPS, run
 
 OPENING = ClassifierFree(3.0)
-METHOD = SegmentationFree(5.0, switch_after=1, opening=OPENING)
+SFG = SegmentationFree(5.0, switch_after=1, opening=OPENING)
 
 
 def latents_of(pipeline: StableDiffusionPipeline, guidance: object) -> np.ndarray:
@@ -42,12 +42,12 @@ def test_entries_belong_to_the_iterations_after_the_switch(pipeline64: StableDif
 
 
 def test_a_matched_arm_has_the_methods_mean_strength_and_its_opening(pipeline64: StableDiffusionPipeline) -> None:
-    measured = run(pipeline64, {"method": METHOD}, measure_strength=True).effective_strengths["method"]
+    measured = run(pipeline64, {"method": SFG}, measure_strength=True).effective_strengths["method"]
     omega = measured[..., 0]
-    control = matched_to(METHOD, omega.tolist())
+    control = matched_to(SFG, omega.tolist())
     assert (control.switch_after, control.opening) == (1, OPENING)
     assert len(control.strengths) == STEPS - 1
-    made = run(pipeline64, {"method": METHOD, "control": control}, measure_strength=True)
+    made = run(pipeline64, {"method": SFG, "control": control}, measure_strength=True)
     own = made.effective_strengths["control"]
     np.testing.assert_allclose(
         own[:, 1:, 0], np.broadcast_to(omega[:, 1:].mean(axis=0), own[:, 1:, 0].shape), rtol=1e-9
@@ -55,7 +55,7 @@ def test_a_matched_arm_has_the_methods_mean_strength_and_its_opening(pipeline64:
     np.testing.assert_allclose(own[:, 1:, 1], 0.0, atol=1e-6)  # nothing lies across: the direction is plain
     assert (made.effective_strengths["method"][:, 1:, 1] > 0.01).all()
     # The opening is shared: one more arm costs nothing there, and as much as the method afterwards.
-    both = count_evaluations({"method": METHOD, "control": control}, STEPS)
+    both = count_evaluations({"method": SFG, "control": control}, STEPS)
     assert both == 2 + 3 + 4 * (STEPS - 2)
     assert made.latents is not None
     assert not np.allclose(made.latents["method"], made.latents["control"])
