@@ -13,7 +13,7 @@ HEAD = """\
 # Modules
 
 Every module with the first line of its docstring, written by `python scripts/list_modules.py` and checked by a test.
-The folders and the rules between them stand in [architecture.md](architecture.md).
+Names stand below `evenhand`. The folders and the rules between them stand in [architecture.md](architecture.md).
 """
 
 
@@ -30,6 +30,12 @@ def first_line(path: Path) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
+def dotted(path: Path) -> str:
+    """Return a module's name below ``evenhand``; of a package's ``__init__`` the package's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def page() -> str:
     """Build the page."""
     parts = [HEAD]
@@ -37,7 +43,7 @@ def page() -> str:
         rows = []
         for path in modules(package):
             if line := first_line(path):
-                name = path.relative_to(ROOT).as_posix()
+                name = dotted(path)
                 rows.append(f"| `{name}` | {line.replace('``', '`')} |\n")
         parts.append(f"\n## {package}\n\n| module | |\n|---|---|\n{''.join(rows)}")
     return "".join(parts)
