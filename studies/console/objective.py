@@ -55,7 +55,7 @@ class ScoringForm(forms.Form):
         label="Folder of reference pictures",
         required=False,
         max_length=500,
-        help_text="On the worker’s machine; “scenes” renders the demo’s captions. Empty: no distances.",
+        help_text="Here and on the workers’ machines; “scenes” renders the demo’s captions. Empty: no distances.",
     )
     spaces = forms.CharField(
         label="Spaces of features for distances",

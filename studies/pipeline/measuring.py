@@ -6,7 +6,7 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import Image, Study
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut
 from evenhand.studies.pipeline.pictures import IMAGES_SCORED
-from evenhand.studies.pipeline.scorings import score_images
+from evenhand.studies.pipeline.scorers import score_images
 from evenhand.studies.pipeline.screening import images_to_screen
 
 METRICS = ("clip",)

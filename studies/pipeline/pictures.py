@@ -15,6 +15,7 @@ from evenhand.studies.image_store import image_path, store_picture
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut, whole
+from evenhand.studies.pipeline.scorers import score_images
 
 IMAGES_SCORED = 64  # per batch
 
@@ -163,32 +164,16 @@ def plan_score(study: Study, _configuration: StudyConfiguration) -> Plan:
 
 def score(context: Context) -> None:
     """Store the CLIP score of each baseline image and its prompt (method §3.1: raw cosine)."""
-    from evenhand.generation.images import decode_png
-    from evenhand.metrics.clip import clip_scores
-
     study, configuration = context.study, context.configuration
     baseline, _ = _arms(study)
-    metric = f"clip:{configuration.encoder_name}"
-    prompts = {prompt.pk: prompt for prompt in Prompt.objects.filter(pk__in=context.items)}
-    images = {
-        (image.prompt_id, image.seed): image
-        for image in Image.objects.filter(prompt__in=prompts, arm=baseline, recipe=study.recipe, state="done")
-    }
-    batch = [images[pk, seed_of(prompt, configuration)] for pk, prompt in prompts.items()]
-    scores = dict(ImageScore.objects.filter(metric=metric, image__in=batch).values_list("image_id", "value"))
-    new_images = [image for image in batch if image.pk not in scores]
-    if new_images:
-        pixels = [decode_png(image_path(image.sha256).read_bytes()) for image in new_images]
-        texts = [prompts[image.prompt_id].text for image in new_images]
-        values = clip_scores(pixels, texts, model_cache.clip(configuration))
-        scores |= {image.pk: float(value) for image, value in zip(new_images, values, strict=True)}
-    rows = [ImageScore(image=image, metric=metric, value=scores[image.pk]) for image in new_images]
+    found = Image.objects.filter(prompt__in=context.items, arm=baseline, recipe=study.recipe, state="done")
+    images = [image for image in found.select_related("prompt") if image.seed == seed_of(image.prompt, configuration)]
+    score_images(images, ("clip",), configuration)
+    rows = ImageScore.objects.filter(metric=f"clip:{configuration.encoder_name}", image__in=images)
+    scores = dict(rows.values_list("image__prompt", "value"))
     with transaction.atomic():
-        ImageScore.objects.bulk_create(rows, ignore_conflicts=True)
-        for image in batch:
-            SubsetPrompt.objects.filter(subset_id=study.subset_id, prompt_id=image.prompt_id).update(
-                clip_score=scores[image.pk]
-            )
+        for prompt, value in scores.items():
+            SubsetPrompt.objects.filter(subset_id=study.subset_id, prompt_id=prompt).update(clip_score=value)
 
 
 # ------------------------------------------------------------------------------ pairs

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.image_store import image_path
+from evenhand.studies.models import Image, ImageScore
 from evenhand.studies.pipeline import model_cache
+from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR
 
 Score = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], NDArray[np.float32]]
 KINDS = ("clip", "pickscore", "hps")
@@ -65,3 +68,35 @@ def _loaded(kind: str, location: str, configuration: StudyConfiguration, device:
     name, _, pretrained = location.partition(",")
     clip = load_clip(name, pretrained or None, device=device)
     return f"clip:{clip.label}", lambda pictures, texts: clip_scores(pictures, texts, clip)
+
+
+def score_images(images: Sequence[Image], metrics: Sequence[str], configuration: StudyConfiguration) -> None:
+    """Store the metrics' values of pictures that have none yet.
+
+    Pictures of one colour are scored and marked; a value that is not finite is not stored, and its picture is marked.
+    """
+    from evenhand.generation.images import decode_png
+    from evenhand.metrics.pictures import is_one_coloured
+
+    pixels: dict[int, Any] = {}
+
+    def picture(image: Image) -> Any:
+        if image.pk not in pixels:
+            pixels[image.pk] = decode_png(image_path(image.sha256).read_bytes())
+        return pixels[image.pk]
+
+    rows = []
+    for metric in metrics:
+        name, score = scorer(metric, configuration)
+        not_finite = f"{NOT_FINITE}:{name}"
+        known = ImageScore.objects.filter(image__in=images, metric__in=[name, not_finite])
+        missing = [image for image in images if image.pk not in set(known.values_list("image_id", flat=True))]
+        if not missing:
+            continue
+        values = score([picture(image) for image in missing], [image.prompt.text for image in missing])
+        for image, value in zip(missing, values.tolist(), strict=True):
+            finite = abs(value) != float("inf") and value == value
+            rows.append(ImageScore(image=image, metric=name if finite else not_finite, value=value if finite else 1.0))
+    seen = [image for image in images if image.pk in pixels]
+    rows += [ImageScore(image=image, metric=ONE_COLOUR, value=1.0) for image in seen if is_one_coloured(picture(image))]
+    ImageScore.objects.bulk_create(rows, ignore_conflicts=True)

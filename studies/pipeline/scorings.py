@@ -22,12 +22,11 @@ from evenhand.studies.chosen_prompts import CHOICES, pks_of, prompts_of, seed_of
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Arm, Image, ImageScore, Prompt, Recipe, Scoring, ScoringPart, Study
+from evenhand.studies.models import Arm, Image, Prompt, Recipe, Scoring, ScoringPart, Study
 from evenhand.studies.models.work import WorkItem
 from evenhand.studies.pipeline import scorers
 from evenhand.studies.pipeline.distances import SCENES, SPACES, compare_arm, read_reference
 from evenhand.studies.pipeline.pictures import generate_missing
-from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR
 from evenhand.studies.work import queue as work_queue
 from evenhand.studies.work.notify import notify
 from evenhand.studies.work.queue import Claim, Handler
@@ -91,7 +90,7 @@ def start(study: Study, request: Request, *, actor: AbstractBaseUser | None = No
             "count": len(prompts),
             "metrics": list(request.metrics),
             "spaces": list(request.spaces),
-            "reference": request.reference,
+            "reference": _absolute(request.reference),
             "crop": request.crop,
         }
         scoring = Scoring.objects.create(study=study, plan=plan, created_by_id=actor.pk if actor else None)
@@ -99,6 +98,11 @@ def start(study: Study, request: Request, *, actor: AbstractBaseUser | None = No
         audit.record(study, "scoring started", actor=actor, scoring=scoring.pk, **plan)
     transaction.on_commit(lambda: notify(QUEUE))
     return scoring
+
+
+def _absolute(reference: str) -> str:
+    """Return a folder's whole path: a worker may run in another one."""
+    return reference if reference in ("", SCENES) else str(Path(reference).resolve())
 
 
 def _arms(study: Study, others: Iterable[Guidance]) -> list[Arm]:
@@ -232,39 +236,7 @@ def _score_pictures(scoring: Scoring, configuration: StudyConfiguration, claim: 
     arms = list(Arm.objects.filter(pk__in=scoring.plan["arms"]))
     generate_missing(_Work(configuration, claim, share=0.9), recipe, prompts, arms)
     images = _images(scoring.study, prompts, [arm.pk for arm in arms])
-    score_images(images, scoring.plan["metrics"], configuration)
-
-
-def score_images(images: Sequence[Image], metrics: Sequence[str], configuration: StudyConfiguration) -> None:
-    """Store the metrics' values of pictures that have none yet.
-
-    Pictures of one colour are scored and marked; a value that is not finite is not stored, and its picture is marked.
-    """
-    from evenhand.generation.images import decode_png
-    from evenhand.metrics.pictures import is_one_coloured
-
-    pixels: dict[int, Any] = {}
-
-    def picture(image: Image) -> Any:
-        if image.pk not in pixels:
-            pixels[image.pk] = decode_png(image_path(image.sha256).read_bytes())
-        return pixels[image.pk]
-
-    rows = []
-    for metric in metrics:
-        name, score = scorers.scorer(metric, configuration)
-        not_finite = f"{NOT_FINITE}:{name}"
-        known = ImageScore.objects.filter(image__in=images, metric__in=[name, not_finite])
-        missing = [image for image in images if image.pk not in set(known.values_list("image_id", flat=True))]
-        if not missing:
-            continue
-        values = score([picture(image) for image in missing], [image.prompt.text for image in missing])
-        for image, value in zip(missing, values.tolist(), strict=True):
-            finite = abs(value) != float("inf") and value == value
-            rows.append(ImageScore(image=image, metric=name if finite else not_finite, value=value if finite else 1.0))
-    seen = [image for image in images if image.pk in pixels]
-    rows += [ImageScore(image=image, metric=ONE_COLOUR, value=1.0) for image in seen if is_one_coloured(picture(image))]
-    ImageScore.objects.bulk_create(rows, ignore_conflicts=True)
+    scorers.score_images(images, scoring.plan["metrics"], configuration)
 
 
 HANDLER = Handler(run)

@@ -12,12 +12,27 @@ from PIL import Image as Pillow
 
 from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree
-from evenhand.studies.models import Arm, ArmScore, Image, ImageScore, Prompt, Scoring, ScoringPart, Study
+from evenhand.studies.chosen_prompts import pks_of
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.models import (
+    Arm,
+    ArmScore,
+    Image,
+    ImageScore,
+    Prompt,
+    Scoring,
+    ScoringPart,
+    Stage,
+    Study,
+    SubsetPrompt,
+)
 from evenhand.studies.models.work import WorkItem
-from evenhand.studies.pipeline import distances, model_cache, scorers, scorings
+from evenhand.studies.pipeline import distances, model_cache, pictures, scorers, scorings
+from evenhand.studies.pipeline.context import Context
 from evenhand.studies.pipeline.scorings import Request, ScoringError
 from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR
 from evenhand.studies.work import queue
+from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import make_draft, make_ready_study
 
 pytestmark = pytest.mark.django_db
@@ -229,3 +244,24 @@ def test_the_command_scores_and_says_what_failed(
         call_command("score_study", study.name, "--metrics", "pickscore=" + str(tmp_path))
     call_command("score_study", study.name, "--workers")
     assert "waiting" in capsys.readouterr().out
+
+
+def test_the_score_stage_marks_one_coloured_baselines_too() -> None:
+    """They have a score when the stage that scores all arms comes, which looks at none that has."""
+    study = make_ready_study()  # flat colours
+    configuration = configuration_of(study)
+    stage = Stage.objects.create(study=study, name="score", position=0)
+    batch = stage.batches.create(number=0, items=pks_of(study, "first"), total=12)
+    pictures.score(Context(study, configuration, Claim(batch)))
+    baseline = Image.objects.filter(arm=study.comparisons.all()[0].baseline, prompt__in=batch.items)
+    assert set(scores(ONE_COLOUR)) == set(baseline.values_list("pk", flat=True))
+    found = scores("clip:demo")
+    members = SubsetPrompt.objects.filter(subset=study.subset).values_list("prompt", "clip_score")
+    assert dict(members) == {image.prompt_id: found[image.pk] for image in baseline}
+
+
+def test_a_reference_is_found_from_any_folder(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    monkeypatch.chdir(tmp_path)
+    scoring = scorings.start(study, Request(spaces=("clip",), reference="real"))
+    assert scoring.plan["reference"] == str((tmp_path / "real").resolve())
