@@ -66,6 +66,7 @@ def ratings_of(drawn: Drawn, comparison: int) -> Ratings:
         both_bad=nothing,
         elapsed_ms=np.full(n, 4000.0),
         counts=np.ones(n, np.bool_),
+        for_pair=nothing,
         flagged=nothing,
         failed_check=nothing,
         once=True,

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from benchmarks.invitations import invited
+from benchmarks.throwaway import database
 
 if TYPE_CHECKING:
     from evenhand.studies.models import Study
@@ -70,20 +71,6 @@ class Line:
 
 
 # ------------------------------------------------------------------------------ server and study
-
-
-@contextmanager
-def database() -> Iterator[None]:
-    """Create a fresh database; drop it at the end."""
-    from django.db import connection
-
-    connection.settings_dict["TEST"]["NAME"] = NAME
-    name = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(name, verbosity=0)
 
 
 @contextmanager
@@ -285,7 +272,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as var:
         os.environ |= {
             "EVENHAND_VAR": var, "DATABASE_URL": options.database, "DJANGO_SETTINGS_MODULE": "evenhand.config.settings",
-            "EVENHAND_STATIC": f"{var}/collected",
+            "EVENHAND_STATIC": f"{var}/collected", "EVENHAND_ARRIVALS_PER_ADDRESS": "0",
         }  # fmt: skip
         import django
 
@@ -296,7 +283,7 @@ def main() -> None:
         from benchmarks.rating_browser import measure_browser
 
         measures = {"ratings": measure_ratings, "enrolment": measure_enrolment, "browser": measure_browser}
-        with database(), server(options.workers, options.threads, Path(var) / "server.log") as url:
+        with database(NAME), server(options.workers, options.threads, Path(var) / "server.log") as url:
             result: dict[str, Any] = {
                 "machine": machine(), "gunicorn": {"workers": options.workers, "threads": options.threads}
             }  # fmt: skip

@@ -86,10 +86,10 @@ def measure_browser(url: str) -> dict[str, Any]:
 def prepare(people: int) -> tuple[list[str], list[int]]:
     """Open a study and return links of people at their first trial, and the pictures' sizes in bytes."""
     from benchmarks.invitations import invited
-    from evenhand.studies.image_store import image_path
     from evenhand.studies.lifecycle import open_study
     from evenhand.studies.models import Image
     from tests.helpers.factories import make_ready_study
+    from tests.helpers.stored import image_path
 
     study = make_ready_study(name="Browser", draw=textured)
     open_study(study)

@@ -15,28 +15,12 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
 NAME = "evenhand_bench_results"
 PARTS = ("report", "csv")
-
-
-@contextmanager
-def database() -> Iterator[None]:
-    """Create a fresh database; drop it at the end."""
-    from django.db import connection
-
-    connection.settings_dict["TEST"]["NAME"] = NAME
-    name = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(name, verbosity=0)
 
 
 def main() -> None:
@@ -56,11 +40,12 @@ def main() -> None:
         from benchmarks.rating import machine
         from benchmarks.results_csv import measure_csv
         from benchmarks.results_report import measure_report
+        from benchmarks.throwaway import database
 
         measures = {"report": measure_report, "csv": measure_csv}
         result: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
-        with database():
-            for part in options.only:
+        for part in options.only:
+            with database(NAME):
                 result[part] = {"machine": machine(), **measures[part]()}
                 print(part, json.dumps(result[part], indent=2), flush=True)
     if options.json:

@@ -16,15 +16,15 @@ VIEWPORT = (
 
 EVALUATORS = """
 INSERT INTO studies_evaluator (study_id, version_id, public_id, nonce, external_ids, later_ids, external_hmac, note,
-    simulated, language, consented_at, consent_text_sha256, age_confirmed, comprehension_tries, comprehension_wrong,
-    breaks_taken, finished_at, created_at)
-SELECT %(study)s, %(version)s, 'b' || %(study)s || '-' || n, md5(n::text), '{}', '[]', '', '', false, 'en', now(), '',
-    false, 0, '[]', 0, now(), now()
+    simulated, pilot, language, consented_at, consent_text_sha256, age_confirmed, comprehension_tries,
+    comprehension_wrong, breaks_taken, finished_at, created_at)
+SELECT %(study)s, %(version)s, 'b' || %(study)s || '-' || n, md5(n::text), '{}', '[]', '', '', false, false, 'en',
+    now(), '', false, 0, '[]', 0, now(), now()
 FROM generate_series(1, %(people)s) n
 """
 BOOKLETS = """
-INSERT INTO studies_booklet (study_id, block, number, simulated, evaluator_id, remainder)
-SELECT study_id, 1, 1000000 + row_number() OVER (ORDER BY id), false, id, false
+INSERT INTO studies_booklet (study_id, block, number, simulated, pilot, evaluator_id, remainder)
+SELECT study_id, 1, 1000000 + row_number() OVER (ORDER BY id), false, false, id, false
 FROM studies_evaluator WHERE study_id = %(study)s
 """
 # The k-th trial shows the k-th prompt after one of the evaluator's own, so that nobody sees a prompt twice.
@@ -57,19 +57,24 @@ WHERE b.study_id = %(study)s AND b.evaluator_id IS NOT NULL
 
 def filled_study(ratings: int) -> Study:
     """Make a study with that many ratings, a hundred by each evaluator; flat pictures, PostgreSQL only."""
-    from django.db import connection
-
     from evenhand.studies.lifecycle import open_study
     from tests.helpers.factories import make_ready_study
 
     study = make_ready_study(name=f"{ratings} ratings", per_stratum=PER_STRATUM, trials_per_evaluator=30, quota=1)
     open_study(study)
+    fill(study, people=ratings // TRIALS, trials=TRIALS, per_stratum=PER_STRATUM)
+    return study
+
+
+def fill(study: Study, *, people: int, trials: int, per_stratum: int) -> None:
+    """Let people answer trials of an open study with two comparisons of three strata; PostgreSQL only."""
+    from django.db import connection
+
     values = {
-        "study": study.pk, "version": study.current_version_id, "people": ratings // TRIALS, "trials": TRIALS,
-        "prompts": 3 * PER_STRATUM, "viewport": VIEWPORT,
+        "study": study.pk, "version": study.current_version_id, "people": people, "trials": trials,
+        "prompts": 3 * per_stratum, "viewport": VIEWPORT,
     }  # fmt: skip
     with connection.cursor() as cursor:
         for statement in (EVALUATORS, BOOKLETS, TRIALS_SQL, RATINGS):
             cursor.execute(statement, values)
         cursor.execute("ANALYZE")
-    return study

@@ -8,13 +8,41 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_ready
 from django.conf import settings
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "evenhand.config.settings")
 
+TRANSPORT_ALIASES["filesystem"] = "evenhand.config.broker:Transport"
 app = Celery("evenhand")
+
+# Whoever sends a message waits for a few seconds where the broker is silent or gone: work is safe in the database, and
+# workers look for it. A worker's own connection is made again for as long as it lives.
+SHORT_WAITS: dict[str, Any] = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 2,
+    "retry_on_timeout": False,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
+BEAT: dict[str, dict[str, Any]] = {
+    "resume stalled work": {
+        "task": "evenhand.resume",
+        "schedule": 60.0,
+        "options": {"queue": "cpu", "expires": 60},
+    },
+    "make lost pictures again": {
+        "task": "evenhand.restore_pictures",
+        "schedule": 3600.0,
+        "options": {"queue": "gpu", "expires": 3600},
+    },
+}
 
 
 def _transport_options() -> dict[str, Any]:
+    if settings.CELERY_BROKER_URL.startswith("redis"):
+        return SHORT_WAITS
     if not settings.CELERY_BROKER_URL.startswith("filesystem"):
         return {}
     folders = {name: settings.BROKER_FOLDER / name for name in ("queue", "processed", "control")}
@@ -35,6 +63,10 @@ def _configuration() -> dict[str, Any]:
         "broker_url": settings.CELERY_BROKER_URL,
         "broker_transport_options": _transport_options(),
         "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_connection_timeout": 2,
+        "beat_schedule": BEAT,
+        "beat_schedule_filename": str(settings.VAR / "beat-schedule"),
         "task_ignore_result": True,
         "task_default_queue": "cpu",
         "task_acks_late": False,
@@ -56,4 +88,4 @@ def _look_for_work(**_: object) -> None:
     """Look for work that another worker left, when this worker starts and then on a timer."""
     from evenhand.studies.work.notify import start_timer
 
-    start_timer()
+    start_timer(",".join(sorted(app.amqp.queues.consume_from)))

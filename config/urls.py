@@ -1,7 +1,8 @@
-"""Map addresses: evaluators under ``/e/`` and ``/j/``, study admins under ``/console/``, admin, health."""
+"""Map addresses: evaluators under ``/e/`` and ``/j/``, study admins under ``/console/``, programs under ``/api/``."""
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -36,8 +37,14 @@ urlpatterns = [
     path("e/", include("evenhand.studies.rating.urls")),
     path("j/", include(enrolment)),
     path("console/", include("evenhand.studies.console.urls")),
+    path("api/", include(("evenhand.studies.api.views", "api"))),
     path("admin/", admin.site.urls),
 ]
+
+if settings.METRICS:
+    from evenhand.config.prometheus import metrics
+
+    urlpatterns.append(path("metrics", metrics, name="metrics"))
 
 handler400 = "evenhand.studies.error_pages.bad_request"
 handler403 = "evenhand.studies.error_pages.not_allowed"

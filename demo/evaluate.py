@@ -1,4 +1,4 @@
-"""Measure the demo model and print the model card's tables (``python -m evenhand.demo.evaluate``).
+"""Measure the demo model and print the model card's tables (``python -m evenhand.demo.evaluate [--methods]``).
 
 Every arm generates a picture of every prompt from the same seeds; the judge compares each with its caption.
 """
@@ -21,7 +21,7 @@ from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationF
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 STEPS, FIRST_SEED = 20, 5000
-BEGIN, END = "<!-- measured: python -m evenhand.demo.evaluate -->", "<!-- /measured -->"
+BEGIN, END = "<!-- measured: python -m evenhand.demo.evaluate{} -->", "<!-- /measured -->"
 
 
 def held_out_captions(count: int, seed: int = 77) -> list[str]:
@@ -40,6 +40,27 @@ def arms_of_the_card(
         label = f"SFG a={scale:g} w̄={strength:g} t_s={switch}"
         arms[label] = SegmentationFree(scale, strength, switch_after=switch, opening=ClassifierFree(opening))
     return arms
+
+
+def arms_of_methods(opening: float, switch: int) -> dict[str, Guidance]:
+    """Build arms of the other guidance methods behind one opening, beside classifier- and segmentation-free ones."""
+    from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
+    from evenhand.generation.methods.classifier_free_plus_plus import ClassifierFreePlusPlus
+    from evenhand.generation.methods.perturbed_attention import PerturbedAttention
+    from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
+    from evenhand.generation.methods.strength_matched import matched_per_picture
+
+    behind: dict[str, Any] = {"switch_after": switch, "opening": ClassifierFree(opening)}
+    segmentation_free = SegmentationFree(10.0, 0.5, **behind)
+    return {
+        f"CFG w={opening:g}": ClassifierFree(opening),
+        "SFG a=10 w̄=0.5": segmentation_free,
+        "matched CFG to SFG": matched_per_picture(segmentation_free),
+        f"PAG s=1 and w={opening:g}": PerturbedAttention(1.0, text_strength=opening, **behind),
+        f"SEG s=1 and w={opening:g}": SmoothedEnergy(1.0, layers=("down_blocks",), text_strength=opening, **behind),
+        f"APG w={opening:g}": AdaptiveProjected(opening, **behind),
+        "CFG++ λ=0.6": ClassifierFreePlusPlus(0.6, **behind),
+    }
 
 
 def generate_pictures(
@@ -118,13 +139,14 @@ def report(results: Mapping[str, Any]) -> str:
     )
 
 
-def put_into_card(card: Path, text: str) -> None:
-    """Replace the text between the card's marks; ``ValueError`` if they are missing."""
-    head, begin, rest = card.read_text().partition(BEGIN)
+def put_into_card(card: Path, text: str, option: str = "") -> None:
+    """Replace the text between the card's marks of the command with ``option``; ``InputError`` if they are missing."""
+    mark = BEGIN.format(option)
+    head, begin, rest = card.read_text().partition(mark)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise InputError(f"{card} has no {BEGIN} … {END}")
-    card.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
+        raise InputError(f"{card} has no {mark} … {END}")
+    card.write_text(f"{head}{mark}\n{text}\n{END}{tail}")
 
 
 def main() -> None:
@@ -138,23 +160,31 @@ def main() -> None:
     pipeline = load_pipeline(str(options.checkpoint), device=options.device, dtype=torch.float32)
     clip = load_clip(str(options.checkpoint / "clip"))
     captions = held_out_captions(options.prompts)
-    arms = arms_of_the_card(
-        options.strengths, options.opening, options.scales, options.sfg_strengths, options.switch_after
+    arms = (
+        arms_of_methods(options.opening, options.switch_after[-1])
+        if options.methods
+        else arms_of_the_card(
+            options.strengths, options.opening, options.scales, options.sfg_strengths, options.switch_after
+        )
     )
     pictures = generate_pictures(pipeline, captions, arms)
-    preference = measures.caption_preference(clip, 400)
-    results = {
+    results: dict[str, Any] = {
         "prompts": len(captions),
         "steps": STEPS,
-        "clip": {"hits": preference.hits, "total": preference.total},
-        "attention": [asdict(share) for share in measures.attention_shares(pipeline)],
         "arms": plain(measure(pictures, captions, clip)),
     }
-    print(report(results))
+    if options.methods:
+        text = f"The first {len(captions)} of the same captions and seeds:\n\n{markdown(read(results['arms']))}"
+    else:
+        preference = measures.caption_preference(clip, 400)
+        results["clip"] = {"hits": preference.hits, "total": preference.total}
+        results["attention"] = [asdict(share) for share in measures.attention_shares(pipeline)]
+        text = report(results)
+    print(text)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     if options.card:
-        put_into_card(options.card, report(results))
+        put_into_card(options.card, text, " --methods" if options.methods else "")
     if options.sheet:
         from PIL import Image
 
@@ -173,6 +203,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scales", type=float, nargs="*", default=[0.0, 1.0, 5.0, 10.0, 20.0], help="a")
     parser.add_argument("--sfg-strengths", type=float, nargs="*", default=[0.5, 1.0, 2.5], help="w̄")
     parser.add_argument("--switch-after", type=int, nargs="*", default=[5, 10], help="t_s")
+    parser.add_argument("--methods", action="store_true", help="other guidance methods instead, behind the last switch")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--shown", nargs="*", help="arms on the contact sheet, as the table names them (default: all)")
     parser.add_argument("--json", type=Path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from diffusers import StableDiffusionPipeline
 
 from evenhand.errors import InputError
+from evenhand.generation.kinds.registry import Pipeline
 from evenhand.generation.noise import SEED_LIMIT
 
 
@@ -29,7 +29,7 @@ def checked_seeds(seeds: Sequence[int]) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-def picture_size(pipeline: StableDiffusionPipeline, height: int | None, width: int | None) -> tuple[int, int]:
+def picture_size(pipeline: Pipeline, height: int | None, width: int | None) -> tuple[int, int]:
     """Return height and width in pixels, the checkpoint's own where None.
 
     Raises ValueError for a size that is no positive multiple of the pipeline's ``vae_scale_factor``.

@@ -126,7 +126,7 @@ class GuidedAttention:
         key, value = text_projections[self.name] if text_projections else _projected(attn, encoder_hidden_states)
         head_outputs = F.scaled_dot_product_attention(query, key, value)
         if perturbation is not None:
-            head_outputs, token_index = _corrected(head_outputs, query, key, value, perturbation)
+            head_outputs, token_index = corrected(head_outputs, query, key, value, perturbation)
             if semantic_maps is not None:
                 semantic_maps[self.name] = token_index
         return _merged(attn, head_outputs, query.dtype)
@@ -187,7 +187,7 @@ def cross_attention_modules(unet: UNet2DConditionModel) -> list[str]:
     return names
 
 
-def _corrected(
+def corrected(
     head_outputs: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, change: Perturbation
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """out (B, heads, patches, d) with out − (1+a)·A[p,s]·V[s] on the perturbed rows; s (n, heads or 1, patches)."""

@@ -10,22 +10,22 @@ from typing import Any
 
 import torch
 import transformers
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 
 from evenhand.errors import InputError, is_machine_fault
 from evenhand.generation.attention import AttentionError, cross_attention_modules
+from evenhand.generation.kinds.base import Kind
+from evenhand.generation.kinds.registry import NAMES, Pipeline, kind_named
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-CLASSES = ("StableDiffusionPipeline", "SegmentationFreeStableDiffusionPipeline")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 
 # Settings of a UNet that needs inputs beside the text, and the name of each input in the error message.
 _FURTHER_CONDITIONS = {
-    "addition_embed_type": "added conditions, as Stable Diffusion XL has them",
+    "addition_embed_type": "other added conditions than its kind of pipeline has",
     "class_embed_type": "class labels",
     "num_class_embeds": "class labels",
     "dual_cross_attention": "two texts for each cross-attention",
@@ -50,39 +50,43 @@ def load_pipeline(
     dtype: torch.dtype | str | None = None,
     channels_last: bool = False,
     compiled: bool = False,
-) -> StableDiffusionPipeline:
-    """Load a Stable Diffusion pipeline on ``device``, without its safety checker.
+    safetensors_only: bool = False,
+) -> Pipeline:
+    """Load a Stable Diffusion pipeline, 1, 2 or XL, on ``device``, without its safety checker or watermark.
 
     name_or_path: a diffusers folder, or a hub id ``owner/name`` where there is no such folder.
     dtype: a torch dtype or its name; float16 on a GPU and float32 on a CPU by default.
-    channels_last: convolutions' memory layout in UNet and VAE; faster on a GPU with tensor cores.
+    channels_last: convolutions' memory layout in UNet and VAE; for compiled models on a GPU.
     compiled: compile UNet and VAE decoder, which takes minutes at the first call of each shape and pays on a GPU in
         long runs. A compiled UNet runs one graph for all perturbed calls, whatever their arms, and one for plain calls.
+    safetensors_only: refuse pickled weights, which could run code.
     ``channels_last`` and ``compiled`` change a picture's last bits; both are recorded in its provenance.
     Raises CheckpointError (not a checkpoint, parts missing, another class, no cross-attention) and DeviceError.
     """
     device = _device(device)
     dtype = _dtype(dtype, device)
-    model_index = _check_declaration(str(name_or_path))
-    omitted_parts = {"safety_checker": None, "feature_extractor": None}
+    name = str(name_or_path)
+    kind_class, model_index = _check_declaration(name)
+    safe: dict[str, Any] = {"use_safetensors": True} if safetensors_only else {}
     try:
-        is_folder = Path(name_or_path).is_dir()
-        folder = name_or_path if is_folder else StableDiffusionPipeline.download(str(name_or_path), **omitted_parts)
-        pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(
-            str(folder),
-            text_encoder=_text_encoder(str(name_or_path), Path(folder), model_index, dtype),
-            dtype=dtype,
-            requires_safety_checker=False,
-            **omitted_parts,
+        here = Path(name).is_dir()
+        folder = Path(name) if here else kind_class.pipeline_class.download(name, **safe, **kind_class.omitted)
+        encoders = {
+            part: _text_encoder(name, Path(folder) / part, model_index.get(part), dtype, safe)
+            for part in kind_class.encoders
+        }
+        pipeline: Pipeline = kind_class.pipeline_class.from_pretrained(
+            str(folder), dtype=dtype, **safe, **encoders, **kind_class.omitted, **kind_class.options
         )
     except CheckpointError:
         raise
     except _LOADING_ERRORS as error:
         if is_machine_fault(error):
             raise
-        raise CheckpointError(f"checkpoint {name_or_path} cannot be loaded: {error}") from error
-    _check_weights(str(name_or_path), pipeline)
-    _check_network(str(name_or_path), pipeline)
+        raise CheckpointError(f"checkpoint {name} cannot be loaded: {error}") from error
+    kind = kind_class(pipeline)
+    _check_weights(name, kind)
+    _check_network(name, kind)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     if channels_last:
@@ -152,18 +156,19 @@ def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype
     return torch_dtype
 
 
-def _text_encoder(name: str, folder: Path, model_index: dict[str, Any], dtype: torch.dtype) -> Any:
-    """Load the text encoder by itself: transformers gives a missing tensor random values and only reports it."""
-    library, kind = model_index.get("text_encoder") or (None, None)
-    if kind is None:
-        raise CheckpointError(f"checkpoint {name} has no text_encoder")
-    if library != "transformers" or not hasattr(transformers, kind):
-        raise CheckpointError(f"checkpoint {name}: its text_encoder is {library}.{kind}, which transformers has not")
-    encoder, loading_info = getattr(transformers, kind).from_pretrained(
-        folder / "text_encoder", dtype=dtype, output_loading_info=True
+def _text_encoder(name: str, folder: Path, declared: Any, dtype: torch.dtype, safe: dict[str, Any]) -> Any:
+    """Load a text encoder by itself: transformers gives a missing tensor random values and only reports it."""
+    part = folder.name
+    library, class_name = declared or (None, None)
+    if class_name is None:
+        raise CheckpointError(f"checkpoint {name} has no {part}")
+    if library != "transformers" or not hasattr(transformers, class_name):
+        raise CheckpointError(f"checkpoint {name}: its {part} is {library}.{class_name}, which transformers has not")
+    encoder, loading_info = getattr(transformers, class_name).from_pretrained(
+        folder, dtype=dtype, output_loading_info=True, **safe
     )
     if loading_info["missing_keys"]:
-        raise _lacking(name, "text_encoder", sorted(loading_info["missing_keys"]))
+        raise _lacking(name, part, sorted(loading_info["missing_keys"]))
     return encoder
 
 
@@ -171,8 +176,8 @@ def _lacking(name: str, part: str, tensors: list[str]) -> CheckpointError:
     return CheckpointError(f"checkpoint {name}: the weights of its {part} lack {', '.join(tensors)}")
 
 
-def _check_declaration(name: str) -> dict[str, Any]:
-    """Return the model index, after checking that the checkpoint exists and has the right class and all parts."""
+def _check_declaration(name: str) -> tuple[type[Kind], dict[str, Any]]:
+    """Return kind and model index, after checking that the checkpoint exists, with a right class and all parts."""
     if not name:
         raise CheckpointError("a checkpoint must be named, and the name is empty")
     if Path(name).is_file():
@@ -183,9 +188,13 @@ def _check_declaration(name: str) -> dict[str, Any]:
         model_index = _hub_index(name)
     else:
         raise CheckpointError(f"checkpoint folder {name} does not exist")
-    if model_index.get("_class_name") not in CLASSES:
-        raise CheckpointError(f"checkpoint {name} is a {model_index.get('_class_name')}, not a {CLASSES[0]}")
-    return model_index
+    kind = kind_named(model_index.get("_class_name"))
+    if kind is None:
+        raise CheckpointError(f"checkpoint {name} is a {model_index.get('_class_name')}, not a {NAMES}")
+    missing_parts = [part for part in kind.parts if Path(name).is_dir() and not (Path(name) / part).is_dir()]
+    if missing_parts:
+        raise CheckpointError(f"checkpoint folder {name} lacks {', '.join(f'{part}/' for part in missing_parts)}")
+    return kind, model_index
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -198,9 +207,6 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint file {index_file} is not JSON: {error}") from error
     if not isinstance(model_index, dict):
         raise CheckpointError(f"checkpoint file {index_file} holds no object")
-    missing_parts = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing_parts and model_index.get("_class_name") in CLASSES:
-        raise CheckpointError(f"checkpoint folder {folder} lacks {', '.join(f'{part}/' for part in missing_parts)}")
     return model_index
 
 
@@ -212,24 +218,29 @@ def _hub_index(name: str) -> dict[str, Any]:
     return model_index
 
 
-def _check_weights(name: str, pipeline: StableDiffusionPipeline) -> None:
-    for part in PARTS:
-        if getattr(pipeline, part) is None:
+def _check_weights(name: str, kind: Kind) -> None:
+    for part in kind.parts:
+        if getattr(kind.pipeline, part) is None:
             raise CheckpointError(f"checkpoint {name} has no {part}")
     for part in ("unet", "vae"):  # diffusers leaves a missing tensor on the meta device, without storage
-        missing_tensors = [key for key, tensor in getattr(pipeline, part).state_dict().items() if tensor.is_meta]
+        missing_tensors = [key for key, tensor in getattr(kind.pipeline, part).state_dict().items() if tensor.is_meta]
         if missing_tensors:
             raise _lacking(name, part, missing_tensors)
 
 
-def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
-    unet, vae = pipeline.unet, pipeline.vae
+def _check_network(name: str, kind: Kind) -> None:
+    unet, vae = kind.pipeline.unet, kind.pipeline.vae
     try:
         cross_attention_modules(unet)
     except AttentionError as error:
         raise CheckpointError(f"checkpoint {name}: {error}") from error
+    if kind.added_embedding and unet.config.addition_embed_type is None:
+        raise CheckpointError(
+            f"checkpoint {name} cannot be used: its network (addition_embed_type=None) takes no added conditions"
+        )
     for setting, condition in _FURTHER_CONDITIONS.items():
-        if value := unet.config.get(setting):
+        value = unet.config.get(setting)
+        if value and not (setting == "addition_embed_type" and value == kind.added_embedding):
             raise CheckpointError(
                 f"checkpoint {name} cannot be used: its network ({setting}={value!r}) needs {condition} beside the text"
             )
@@ -240,13 +251,13 @@ def _check_network(name: str, pipeline: StableDiffusionPipeline) -> None:
             f"checkpoint {name} is no text-to-image model: its network takes {unet.config.in_channels} channels,"
             f" its latents have {vae.config.latent_channels}"
         )
-    widths, text_width = unet.config.cross_attention_dim, pipeline.text_encoder.config.hidden_size
-    if unet.config.encoder_hid_dim is None and {text_width} != set(
-        widths if isinstance(widths, list | tuple) else [widths]
-    ):
-        raise CheckpointError(
-            f"checkpoint {name} does not fit together: its network reads texts of width {widths},"
-            f" its text encoder gives {text_width}"
-        )
+    if misfit := kind.misfit():
+        raise CheckpointError(f"checkpoint {name} does not fit together: {misfit}")
     if unet.config.time_cond_proj_dim is not None:
         raise CheckpointError(f"checkpoint {name} has its guidance distilled in, and cannot be guided again")
+    scheduler = kind.pipeline.scheduler
+    if "beta_schedule" not in scheduler.config:
+        raise CheckpointError(
+            f"checkpoint {name} cannot be used: its {type(scheduler).__name__} has no noise schedule of betas, which"
+            " every scheduler here needs"
+        )

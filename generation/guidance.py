@@ -12,18 +12,22 @@ from typing import Any
 
 from evenhand.generation.methods.base import Guidance, read
 from evenhand.generation.methods.classifier_free import ClassifierFree, combine
+from evenhand.generation.methods.other_checkpoint import OtherCheckpoint
 from evenhand.generation.methods.registry import methods
 from evenhand.generation.methods.rows import Heads, Tokens
 from evenhand.generation.methods.segmentation_free import SegmentationFree
 from evenhand.generation.methods.settings import GuidanceError
+from evenhand.generation.methods.uploaded import Uploaded
 
 __all__ = [
     "ClassifierFree",
     "Guidance",
     "GuidanceError",
     "Heads",
+    "OtherCheckpoint",
     "SegmentationFree",
     "Tokens",
+    "Uploaded",
     "combine",
     "fingerprint",
     "from_dict",
@@ -31,11 +35,19 @@ __all__ = [
 ]
 
 
+# What stands beside the methods: arms of a study that its checkpoint does not draw.
+BESIDE: Mapping[str, type[Guidance]] = {kind.method: kind for kind in (Uploaded, OtherCheckpoint)}
+
+
 def from_dict(data: Mapping[str, Any]) -> Guidance:
-    """Read a guidance from the settings that ``to_dict`` wrote. Missing fields take their defaults.
+    """Read a guidance from the settings that ``to_dict`` wrote, uploaded pictures, or an arm of another checkpoint.
+
+    Missing fields take defaults.
 
     Raises GuidanceError for an unknown method, an unknown field, or a value that the guidance refuses.
     """
+    if isinstance(data, Mapping) and isinstance(name := data.get("method"), str) and name in BESIDE:
+        return read({**methods(), **BESIDE}, data)
     return read(methods(), data)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from diffusers import StableDiffusionPipeline
 
+from evenhand.generation.kinds.registry import Pipeline
 from evenhand.generation.trajectory import Arms, Generated, generate
 
 logger = logging.getLogger(__name__)
 
 # The batch size that fitted, by picture size. Without it, every later call would first run out of memory again.
-_batch_sizes: WeakKeyDictionary[StableDiffusionPipeline, dict[tuple[int | None, int | None], int]] = WeakKeyDictionary()
+_batch_sizes: WeakKeyDictionary[Pipeline, dict[tuple[int | None, int | None], int]] = WeakKeyDictionary()
 
 
 class MemoryTooSmall(RuntimeError):
@@ -24,7 +24,7 @@ class MemoryTooSmall(RuntimeError):
 
 
 def generate_within_memory(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     prompts: Sequence[str],
     seeds: Sequence[int],
     arms: Arms,

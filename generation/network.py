@@ -1,4 +1,4 @@
-"""Run the planned rows through the UNet, and latents through the VAE, in calls of a fixed size.
+"""Run the planned rows through the UNet in calls of a fixed size.
 
 Matrix kernels may treat the last rows of a call differently, so a picture's bits can depend on how many rows share its
 call. Therefore every call has the same number of rows, padded by repeating its last row.
@@ -6,13 +6,11 @@ call. Therefore every call has the same number of rows, padded by repeating its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from numpy.typing import NDArray
+from diffusers import UNet2DConditionModel
 
 from evenhand.generation.attention import (
     Perturbation,
@@ -24,9 +22,11 @@ from evenhand.generation.attention import (
     perturbation,
     project_text,
 )
+from evenhand.generation.kinds.base import Conditions, joined
 from evenhand.generation.methods.rows import Conditioning
 from evenhand.generation.plan import Step
 from evenhand.generation.self_attention import SelfChanges, self_attention_modules, self_changes
+from evenhand.generation.text import Texts
 
 RowMaps = dict[str, list[torch.Tensor]]  # module name -> for each picture, its token index (heads or 1, patches)
 
@@ -44,15 +44,6 @@ def network_rows(batch_size: int) -> int:
 def is_compiled(unet: UNet2DConditionModel) -> bool:
     """Whether calls of the UNet run a compiled graph: ``unet.compile()`` or ``torch.compile(unet)``."""
     return hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Encoded texts of one batch of b pictures."""
-
-    prompts: torch.Tensor  # (b, tokens, width)
-    negatives: Mapping[str, torch.Tensor]  # text -> (tokens, width)
-    own_tokens: torch.Tensor  # (b, tokens) bool
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ class _Call:
 
     rows: tuple[_Row, ...]
     sources: torch.Tensor  # (rows,) int64, into the stacked latents of all branches
-    text: torch.Tensor  # (rows, tokens, width)
+    conditions: Conditions  # of as many rows as the call has
     projections: TextProjections
     perturbation: Perturbation | None
     self_changes: SelfChanges | None
@@ -134,8 +125,9 @@ class Network:
         output: torch.Tensor = network(
             latents.index_select(0, call.sources),
             timestep,
-            encoder_hidden_states=call.text,
+            encoder_hidden_states=call.conditions.states,
             cross_attention_kwargs=keywords,
+            added_cond_kwargs=dict(call.conditions.added) or None,
             return_dict=False,
         )[0]
         return output
@@ -160,68 +152,47 @@ class Network:
         return self._calls
 
     def _call(self, rows: Sequence[_Row], latent_size: Sequence[int]) -> _Call:
-        prompts = self.texts.prompts
+        prompts, device = self.texts.prompts, self.texts.prompts.states.device
         padded_rows = [*rows, *[rows[-1]] * (self.rows - len(rows))]
         sources = torch.tensor([row.branch * len(prompts) + row.picture for row in padded_rows])
         changes = [self._change(row) for row in rows] + [None] * (len(padded_rows) - len(rows))
-        text = torch.stack([self._text(row) for row in padded_rows])
+        conditions = joined([self._conditions(row) for row in padded_rows])
         return _Call(
             tuple(rows),
-            sources.to(prompts.device),
-            text,
-            project_text(self.unet, text),
+            sources.to(device),
+            conditions,
+            project_text(self.unet, conditions.states),
             self._perturbation(changes),
             self_changes(
                 getattr(self.unet, "_orig_mod", self.unet),
                 [row.conditioning.self_attention for row in padded_rows],
                 (latent_size[0], latent_size[1]),
-                device=prompts.device,
+                device=device,
                 dtype=self.unet.dtype,
             ),
         )
 
     def _perturbation(self, changes: Sequence[RowChange | None]) -> Perturbation | None:
         """Return None for a plain call, the dense form for a compiled network, else the form that names rows."""
-        texts = self.texts.prompts
+        texts = self.texts.prompts.states
         if any(changes) and is_compiled(self.unet) and not self.record_maps:
             return dense_perturbation(changes, tokens=texts.shape[1], device=texts.device, dtype=self.unet.dtype)
         return perturbation(changes, device=texts.device, dtype=self.unet.dtype)
 
-    def _text(self, row: _Row) -> torch.Tensor:
+    def _conditions(self, row: _Row) -> Conditions:
         negative = row.conditioning.negative_prompt
-        return self.texts.prompts[row.picture] if negative is None else self.texts.negatives[negative]
+        return self.texts.prompts.row(row.picture) if negative is None else self.texts.negatives[negative]
 
     def _change(self, row: _Row) -> RowChange | None:
         conditioning = row.conditioning
         if conditioning.scale is None:
             return None
-        own_tokens = self.texts.own_tokens[row.picture]
-        allowed_tokens = own_tokens if conditioning.tokens == "prompt" else after_first(len(own_tokens))
+        if conditioning.tokens == "prompt":
+            assert self.texts.own_tokens is not None
+            allowed_tokens = self.texts.own_tokens[row.picture]
+        else:
+            allowed_tokens = after_first(self.texts.prompts.states.shape[1])
         return RowChange(conditioning.scale, allowed_tokens, per_head=conditioning.heads == "per_head")
-
-
-def decode_latents(
-    pipeline: StableDiffusionPipeline,
-    latents: torch.Tensor,
-    rows: int,
-    on_picture: Callable[[int, NDArray[np.uint8]], None] | None = None,
-) -> NDArray[np.uint8]:
-    """Decode latents (n, C, h, w) to pictures, uint8 (n, H, W, 3), in calls of exactly ``rows`` latents.
-
-    on_picture: called with each picture's position and the picture as its call ends, before the next call begins.
-    """
-    pictures: list[NDArray[np.uint8]] = []
-    for start in range(0, len(latents), rows):
-        part = latents[start : start + rows]
-        padded_part = torch.cat([part, *[part[-1:]] * (rows - len(part))])
-        decoded = pipeline.vae.decode(padded_part / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-        scaled = pipeline.image_processor.postprocess(decoded[: len(part)], output_type="pt")
-        levels = (scaled.float() * 255).round().to(torch.uint8)  # as postprocess does, but on the device: less to copy
-        pictures.append(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-        if on_picture is not None:
-            for position, picture in enumerate(pictures[-1], start):
-                on_picture(position, picture)
-    return np.concatenate(pictures)
 
 
 def _collect_maps(results: Sequence[BranchPrediction], call: _Call, maps: Mapping[str, torch.Tensor]) -> None:

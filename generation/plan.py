@@ -15,7 +15,7 @@ from numbers import Integral
 
 from evenhand.errors import InputError
 from evenhand.generation.guidance import Guidance, GuidanceError
-from evenhand.generation.methods.rows import PROMPT, Conditioning, Demand, Rule
+from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Demand, Rule
 
 SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
 
@@ -55,10 +55,12 @@ def plan(
     steps: int = 20,
     scheduler: str = "ddim",
     besides: tuple[Conditioning, ...] = (),
+    besides_every: int = 1,
 ) -> tuple[Step, ...]:
     """Plan the network calls of one image under all ``arms``, in order.
 
-    besides: rows that every branch computes, whether its arms need them or not.
+    besides: rows that every branch computes at every ``besides_every``-th iteration, from the first, whether its arms
+        need them or not.
 
     Raises ValueError for no arms, a name given twice, something that is no guidance, ``steps`` below 1,
     ``switch_after`` beyond ``steps``, an unknown scheduler, or one that a guidance does not work with.
@@ -69,10 +71,20 @@ def plan(
     branches: list[tuple[str, ...]] = [tuple(arms_by_name)]
     entries = []
     for iteration in entry_iterations(scheduler, steps):
-        step = Step(iteration, tuple(_branch(members, arms_by_name, iteration, steps, besides) for members in branches))
+        added = () if iteration % besides_every else besides
+        step = Step(iteration, tuple(_branch(members, arms_by_name, iteration, steps, added) for members in branches))
         branches = [group.arms for branch in step.branches for group in branch.groups]
         entries.append(step)
     return tuple(entries)
+
+
+def measured_plan(
+    arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]], steps: int, scheduler: str, measure_strength: int
+) -> tuple[Step, ...]:
+    """Plan as ``plan`` does, with the empty prompt at every ``measure_strength``-th iteration; 0: as arms need it."""
+    if not measure_strength:
+        return plan(arms, steps, scheduler)
+    return plan(arms, steps, scheduler, (EMPTY,), measure_strength)
 
 
 def count_evaluations(
@@ -80,13 +92,15 @@ def count_evaluations(
     steps: int = 20,
     scheduler: str = "ddim",
     prompts: int = 1,
+    measure_strength: int = 0,
 ) -> int:
     """Count the network evaluations that ``generate`` will make, padding excluded, without running anything.
 
     For classifier-free guidance and K segmentation-free arms with one opening, a prompt takes
-    2·t_s + (2+K) + 2(K+1)(T−t_s−1).
+    2·t_s + (2+K) + 2(K+1)(T−t_s−1). measure_strength: as ``generate`` takes it.
     """
-    return prompts * sum(step.evaluations for step in plan(arms, steps, scheduler))
+    steps_of_all = measured_plan(arms, steps, scheduler, measure_strength)
+    return prompts * sum(step.evaluations for step in steps_of_all)
 
 
 def entry_iterations(scheduler: str, steps: int) -> tuple[int, ...]:
@@ -135,10 +149,19 @@ def check_family(arms: Mapping[str, Guidance], family: str) -> None:
             raise GuidanceError(f"{name}: {guidance.method} works on networks of the family {known}, not {family!r}")
 
 
-def negative_prompts(arms: Iterable[Guidance], steps: int) -> list[str]:
-    """Return the texts, sorted, that the rows of ``arms`` put in the place of the empty one in ``steps`` iterations."""
-    rows = {row for arm in arms for iteration in range(steps) for row in arm.demand(iteration, steps).rows}
+def demanded_rows(arms: Iterable[Guidance], steps: int) -> set[Conditioning]:
+    """Return the rows that ``arms`` demand beside the prompt's own in ``steps`` iterations."""
+    return {row for arm in arms for iteration in range(steps) for row in arm.demand(iteration, steps).rows}
+
+
+def negative_prompts(rows: Iterable[Conditioning]) -> list[str]:
+    """Return the texts, sorted, that the rows put in the place of the empty one, which is among them."""
     return sorted({row.negative_prompt for row in rows if row.negative_prompt is not None})
+
+
+def asks_for_own_tokens(rows: Iterable[Conditioning]) -> bool:
+    """Return whether a row may choose its semantic token among the prompt's own alone."""
+    return any(row.scale is not None and row.tokens == "prompt" for row in rows)
 
 
 def _branch(

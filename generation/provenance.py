@@ -8,14 +8,14 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import StableDiffusionPipeline
 
+from evenhand.generation.kinds.registry import Pipeline, kind_of
 from evenhand.generation.network import is_compiled, network_rows
 from evenhand.generation.schedule import Scheduler
 
 
 def provenance_of(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     scheduler: Scheduler,
     scheduler_name: str,
     steps: int,
@@ -43,4 +43,5 @@ def provenance_of(
             **({"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if on_gpu else {}),
         },
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        **kind_of(pipeline).provenance(size),
     }

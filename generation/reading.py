@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from evenhand.errors import InputError
 from evenhand.generation import noise
+from evenhand.generation.arrays import patch_grid
 from evenhand.generation.attention import (
     Perturbation,
     RowChange,
@@ -23,16 +23,17 @@ from evenhand.generation.attention import (
     guide_attention,
     perturbation,
 )
+from evenhand.generation.kinds.base import Conditions
+from evenhand.generation.kinds.registry import Pipeline
 from evenhand.generation.schedule import build_scheduler
 from evenhand.generation.text import check_prompts, encode_texts
-from evenhand.generation.trajectory import patch_grid
 
 Maps = dict[int, dict[str, NDArray[np.int16]]]
 
 
 @torch.no_grad()
 def semantic_maps_of(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     latents: NDArray[np.floating],
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -55,10 +56,12 @@ def semantic_maps_of(
     check_prompts(pipeline, prompts)
     guide_attention(pipeline.unet)
     scheduler = build_scheduler("ddim", pipeline.scheduler.config, steps)
-    states = encode_texts(pipeline, prompts, len(prompts))
+    height, width = (side * pipeline.vae_scale_factor for side in np.shape(latents)[2:])
+    conditions = encode_texts(pipeline, prompts, len(prompts), (height, width))
+    states = conditions.states
     clean_latents = torch.from_numpy(np.asarray(latents)).to(states)
-    channels, height, width = clean_latents.shape[1:]
-    picture_noise = noise.draw(seeds, 0, (channels, height, width)).to(states)
+    channels, rows, columns = clean_latents.shape[1:]
+    picture_noise = noise.draw(seeds, 0, (channels, rows, columns)).to(states)
     plain_change = RowChange(-1.0, after_first(states.shape[1]))  # a = −1 leaves the weight unchanged
     batch_perturbation = perturbation([plain_change] * len(prompts), device=states.device, dtype=states.dtype)
     assert batch_perturbation is not None
@@ -66,19 +69,25 @@ def semantic_maps_of(
     for iteration in iteration_numbers:
         timestep = scheduler.timesteps[iteration]
         noisy_latents = scheduler.add_noise(clean_latents, picture_noise, timestep[None])  # type: ignore[attr-defined]
-        maps[iteration] = _read(pipeline, noisy_latents, timestep, states, batch_perturbation)
+        maps[iteration] = _read(pipeline, noisy_latents, timestep, conditions, batch_perturbation)
     return maps
 
 
 def _read(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     latents: torch.Tensor,
     timestep: torch.Tensor,
-    states: torch.Tensor,
+    conditions: Conditions,
     change: Perturbation,
 ) -> dict[str, NDArray[np.int16]]:
     maps: SemanticMaps = {}
-    pipeline.unet(latents, timestep, states, cross_attention_kwargs={"perturbation": change, "semantic_maps": maps})
+    pipeline.unet(
+        latents,
+        timestep,
+        conditions.states,
+        cross_attention_kwargs={"perturbation": change, "semantic_maps": maps},
+        added_cond_kwargs=dict(conditions.added) or None,
+    )
     size = (int(latents.shape[2]), int(latents.shape[3]))
     return {
         name: tokens[:, :1].unflatten(-1, patch_grid(tokens.shape[-1], size)).cpu().numpy().astype(np.int16)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from evenhand.errors import InputError
@@ -25,15 +24,27 @@ from evenhand.generation.arguments import (
     checked_texts,
     picture_size,
 )
+from evenhand.generation.arrays import floating, joined, joined_by_key, patch_grid
 from evenhand.generation.attention import guide_attention
 from evenhand.generation.combining import combine_pictures, effective_strengths, no_noise
+from evenhand.generation.decoding import OnBranchPicture, decode_branches, nothing
+from evenhand.generation.finite import are_finite, check_decoded, check_trajectories
 from evenhand.generation.guidance import Guidance
+from evenhand.generation.kinds.registry import Pipeline, kind_of
 from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Memory, Moment, Rule
-from evenhand.generation.network import Network, RowMaps, Texts, check_layers, decode_latents, network_rows
-from evenhand.generation.plan import Group, Step, check_family, count_evaluations, named_arms, plan
+from evenhand.generation.network import Network, RowMaps, check_layers, network_rows
+from evenhand.generation.plan import (
+    Group,
+    Step,
+    asks_for_own_tokens,
+    check_family,
+    count_evaluations,
+    measured_plan,
+    named_arms,
+)
 from evenhand.generation.provenance import provenance_of
 from evenhand.generation.schedule import Scheduler, advance, build_scheduler, signal_of
-from evenhand.generation.text import check_prompts, encode_texts, own_tokens
+from evenhand.generation.text import check_prompts, encode_rows, refuse_differing_tokens
 
 __all__ = ["Generated", "count_evaluations", "generate"]
 
@@ -55,7 +66,7 @@ class Generated:
         int16 (B, 1 or heads, rows, columns); classifier-free iterations have none. Empty unless requested.
     effective_strengths: for each arm the effective strength of every picture and iteration, in diffusers' convention,
         and the share of the step that lies across classifier-free guidance's: float64 (B, T, 2), as
-        ``combining.effective_strengths`` defines them. Empty unless requested.
+        ``combining.effective_strengths`` defines them; not a number where none was measured. Empty unless requested.
     provenance: JSON-able: scheduler and its configuration, call shapes, device, threads, versions.
     """
 
@@ -70,7 +81,7 @@ class Generated:
 
 @torch.no_grad()
 def generate(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     prompts: Sequence[str],
     seeds: Sequence[int],
     arms: Arms,
@@ -84,7 +95,7 @@ def generate(
     return_latents: bool = False,
     intermediates: Sequence[int] = (),
     semantic_maps: bool = False,
-    measure_strength: bool = False,
+    measure_strength: int = 0,
     on_picture: OnPicture | None = None,
 ) -> Generated:
     """Generate one picture for each prompt and arm; picture b of every arm starts from the noise of ``seeds[b]``.
@@ -95,18 +106,21 @@ def generate(
     call ``batch_size``, so a picture does not depend on the other pictures, its slot or the other arms (bit for bit
     in float32 on a CPU). progress: called with (evaluations done, all evaluations) after each iteration of a batch.
     intermediates: the numbers of iterations k in 0 … T after which the noisy latent is decoded (Fig. 8).
-    measure_strength: measure the effective strengths; where an arm needs no row of the empty prompt, that is one more.
+    measure_strength: n measures the effective strengths at every n-th iteration, where an arm that needs no row of the
+        empty prompt gets one more, and wherever an arm has that row anyway; 0 measures none.
     on_picture: called with an arm's name, b and the finished picture, uint8 (H, W, 3), as soon as its VAE call ends, so
     that encoding and storing in threads overlap the calls that follow.
 
     The pipeline's attention processors become the guided ones, which change nothing in other uses of it.
-    Raises ValueError, naming the value, for input that cannot be run; warns (PromptTruncated) of prompts that are cut.
+    Raises ValueError, naming the value, for input that cannot be run; NotFiniteError for pictures that are not finite,
+    before theirs are handed to ``on_picture``. Warns (PromptTruncated) of prompts that are cut.
     """
     arms_by_name = named_arms(arms)
-    check_family(arms_by_name, "unet")
+    check_family(arms_by_name, kind_of(pipeline).family)
     run = _Run(
         pipeline=pipeline,
-        steps=plan(arms_by_name, steps, scheduler, (EMPTY,) if measure_strength else ()),
+        labels={name: guidance.label() for name, guidance in arms_by_name.items()},
+        steps=measured_plan(arms_by_name, steps, scheduler, measure_strength),
         scheduler=build_scheduler(scheduler, pipeline.scheduler.config, steps),
         size=picture_size(pipeline, height, width),
         batch_size=checked_batch_size(batch_size),
@@ -118,6 +132,8 @@ def generate(
     if len(prompts) != len(seeds):
         raise InputError(f"there must be one seed for each prompt: {len(prompts)} prompts, {len(seeds)} seeds")
     check_prompts(pipeline, prompts)
+    if asks_for_own_tokens(run.rows):
+        refuse_differing_tokens(pipeline, prompts)
     guide_attention(pipeline.unet)
     check_layers(pipeline.unet, run.steps)
 
@@ -127,24 +143,24 @@ def generate(
         for part in (slice(at, at + batch_size) for at in range(0, len(prompts), batch_size))
     ]
     return Generated(
-        images={name: _joined(batch[name].images for batch in batches) for name in arms_by_name},
+        images={name: joined(batch[name].images for batch in batches) for name in arms_by_name},
         evaluations=counter.evaluations,
         provenance=provenance_of(pipeline, run.scheduler, scheduler, steps, run.size, batch_size),
         latents=(
-            {name: _joined(batch[name].latents for batch in batches) for name in arms_by_name}
+            {name: joined(batch[name].latents for batch in batches) for name in arms_by_name}
             if return_latents
             else None
         ),
-        intermediates={name: _joined_by_key([batch[name].intermediates for batch in batches]) for name in arms_by_name},
+        intermediates={name: joined_by_key([batch[name].intermediates for batch in batches]) for name in arms_by_name},
         semantic_maps={
             name: {
-                iteration: _joined_by_key([batch[name].maps[iteration] for batch in batches])
+                iteration: joined_by_key([batch[name].maps[iteration] for batch in batches])
                 for iteration in batches[0][name].maps
             }
             for name in arms_by_name
         },
         effective_strengths={
-            name: _joined(np.stack(list(batch[name].strengths.values()), axis=1) for batch in batches)
+            name: joined(np.stack(list(batch[name].strengths.values()), axis=1) for batch in batches)
             for name in arms_by_name
             if measure_strength
         },
@@ -166,7 +182,7 @@ class _Result:
 class _State:
     """A branch: latents (b, C, h, w), the scheduler that stepped them, and what the last rule keeps of each picture.
 
-    intermediates, maps, strengths: by iteration.
+    intermediates, maps, strengths: by iteration. finite: bool (b,) after each network call, on the latents' device.
     """
 
     latents: torch.Tensor
@@ -176,6 +192,7 @@ class _State:
     intermediates: dict[int, torch.Tensor] = field(default_factory=dict)
     maps: dict[int, dict[str, NDArray[np.int16]]] = field(default_factory=dict)
     strengths: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    finite: list[torch.Tensor] = field(default_factory=list)
 
 
 @dataclass
@@ -196,14 +213,20 @@ class _Counter:
 class _Run:
     """The settings that all batches of one call share."""
 
-    pipeline: StableDiffusionPipeline
+    pipeline: Pipeline
+    labels: Mapping[str, str]
     steps: tuple[Step, ...]
     scheduler: Scheduler
     size: tuple[int, int]
     batch_size: int
     intermediate_iterations: frozenset[int]
     record_maps: bool
-    measure_strength: bool
+    measure_strength: int
+
+    @property
+    def iterations(self) -> int:
+        """T."""
+        return self.steps[-1].iteration + 1
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -211,27 +234,35 @@ class _Run:
         factor = self.pipeline.vae_scale_factor
         return self.pipeline.unet.config.in_channels, self.size[0] // factor, self.size[1] // factor
 
+    @property
+    def rows(self) -> set[Conditioning]:
+        """All kinds of rows that the steps need."""
+        return {row for step in self.steps for branch in step.branches for row in branch.rows}
+
     def batch(
         self, prompts: Sequence[str], seeds: Sequence[int], counter: _Counter, on_picture: OnPicture
     ) -> dict[str, _Result]:
         """Generate all arms for at most ``batch_size`` prompts."""
-        texts = self._texts(prompts)
+        texts = encode_rows(self.pipeline, prompts, self.rows, self.batch_size, self.size)
         network = Network(self.pipeline.unet, texts, network_rows(self.batch_size), self.record_maps)
-        states = [self._start(seeds, texts.prompts)]
+        states = [self._start(seeds, texts.prompts.states)]
         for entry, step in enumerate(self.steps):
             states = self._step(network, step, entry, states, seeds)
             counter.add(step.evaluations * len(prompts))
-        return self._results(states, on_picture)
-
-    def _texts(self, prompts: Sequence[str]) -> Texts:
-        rows = {row for step in self.steps for branch in step.branches for row in branch.rows}
-        negatives = sorted({row.negative_prompt for row in rows if row.negative_prompt is not None})
-        negative_states = encode_texts(self.pipeline, negatives, self.batch_size) if negatives else ()
-        return Texts(
-            encode_texts(self.pipeline, prompts, self.batch_size),
-            dict(zip(negatives, negative_states, strict=True)),
-            torch.stack([own_tokens(self.pipeline, prompt) for prompt in prompts]),
+        arms = [[self.labels[name] for name in group.arms] for group in self._last_groups]
+        check_trajectories(
+            [state.finite for state in states],
+            arms,
+            [step.iteration for step in self.steps],
+            prompts,
+            self.pipeline.unet.dtype,
         )
+        return self._results(states, on_picture, prompts)
+
+    @property
+    def _last_groups(self) -> list[Group]:
+        """The groups of the last branches, in the order of their states."""
+        return [group for branch in self.steps[-1].branches for group in branch.groups]
 
     def _start(self, seeds: Sequence[int], like: torch.Tensor) -> _State:
         first_noise = noise.draw(seeds, 0, self.latent_shape).to(device=like.device, dtype=like.dtype)
@@ -251,7 +282,7 @@ class _Run:
         next_states = []
         signal, output = signal_of(self.scheduler, entry), self.scheduler.config["prediction_type"]
         for state, branch, prediction, latents in zip(states, step.branches, branch_predictions, inputs, strict=True):
-            moment = Moment(latents, signal, output, no_noise)
+            moment = Moment(latents, signal, output, no_noise, step.iteration, self.iterations, timestep)
             copies = [copy.deepcopy(state.scheduler) for _ in branch.groups[1:]]
             for group, scheduler in zip(branch.groups, [*copies, state.scheduler], strict=True):
                 combined = combine_pictures(
@@ -277,12 +308,10 @@ class _Run:
                     dict(state.intermediates),
                     dict(state.maps),
                     dict(state.strengths),
+                    [*state.finite, are_finite(next_latents)],
                 )
                 if self.measure_strength:  # of PNDM's two calls in its first iteration the second one counts
-                    predictions = prediction.predictions
-                    next_state.strengths[step.iteration] = effective_strengths(
-                        combined.prediction, predictions[PROMPT], predictions[EMPTY]
-                    ).numpy()
+                    next_state.strengths[step.iteration] = _measured(combined.prediction, prediction.predictions)
                 self._record(next_state, step, entry, _maps_of(group, prediction.maps))
                 next_states.append(next_state)
         return next_states
@@ -303,21 +332,22 @@ class _Run:
         grid = patch_grid(tokens.shape[-1], self.latent_shape[1:])
         return tokens.unflatten(-1, grid).numpy().astype(np.int16)
 
-    def _results(self, states: Sequence[_State], on_picture: OnPicture) -> dict[str, _Result]:
-        groups = [group for branch in self.steps[-1].branches for group in branch.groups]
+    def _results(self, states: Sequence[_State], on_picture: OnPicture, prompts: Sequence[str]) -> dict[str, _Result]:
+        groups = self._last_groups
 
         def on_branch_picture(branch: int, index: int, picture: NDArray[np.uint8]) -> None:
             for name in groups[branch].arms:
                 on_picture(name, index, picture)
 
-        images = self._decoded([state.latents for state in states], on_branch_picture)
+        images = self._decoded([state.latents for state in states], prompts, on_branch_picture)
         intermediates = {
-            k: self._decoded([state.intermediates[k] for state in states]) for k in sorted(self.intermediate_iterations)
+            k: self._decoded([state.intermediates[k] for state in states], prompts)
+            for k in sorted(self.intermediate_iterations)
         }
         return {
             name: _Result(
                 images[branch],
-                _floating(state.latents),
+                floating(state.latents),
                 {k: pictures[branch] for k, pictures in intermediates.items()},
                 state.maps,
                 state.strengths,
@@ -329,23 +359,25 @@ class _Run:
     def _decoded(
         self,
         latents: Sequence[torch.Tensor],
-        on_picture: Callable[[int, int, NDArray[np.uint8]], None] = lambda *_: None,
+        prompts: Sequence[str],
+        on_picture: OnBranchPicture = nothing,
     ) -> list[Pictures]:
-        """Decode the latents of each branch; a latent that several branches share is decoded once.
+        """Decode the latents of each branch, and raise NotFiniteError for a picture that is not finite."""
+        names = [[self.labels[name] for name in group.arms] for group in self._last_groups]
 
-        on_picture: called with the branch, the picture's index in the batch and the picture.
-        """
-        distinct_latents = list({id(each): each for each in latents}.values())
-        branches = [[branch for branch, each in enumerate(latents) if each is one] for one in distinct_latents]
-        size = len(latents[0])
+        def check(finite: Sequence[bool], branches: Sequence[Sequence[int]], indices: Sequence[int]) -> None:
+            labels = [[label for branch in shown for label in names[branch]] for shown in branches]
+            check_decoded(finite, labels, [prompts[index] for index in indices], kind_of(self.pipeline).decoder_dtype)
 
-        def on_decoded_picture(position: int, picture: NDArray[np.uint8]) -> None:
-            for branch in branches[position // size]:
-                on_picture(branch, position % size, picture)
+        return decode_branches(self.pipeline, latents, self.batch_size, on_picture, check)
 
-        pictures = decode_latents(self.pipeline, torch.cat(distinct_latents), self.batch_size, on_decoded_picture)
-        parts = dict(zip(map(id, distinct_latents), np.split(pictures, len(distinct_latents)), strict=True))
-        return [parts[id(each)] for each in latents]
+
+def _measured(guided: torch.Tensor, predictions: Mapping[Conditioning, torch.Tensor]) -> NDArray[np.float64]:
+    """Return effective strengths (b, 2), not a number where the empty prompt was not computed."""
+    if EMPTY not in predictions:
+        return np.full((len(guided), 2), np.nan)
+    measured: NDArray[np.float64] = effective_strengths(guided, predictions[PROMPT], predictions[EMPTY]).numpy()
+    return measured
 
 
 def _maps_of(group: Group, maps: Mapping[Conditioning, RowMaps]) -> RowMaps | None:
@@ -353,33 +385,6 @@ def _maps_of(group: Group, maps: Mapping[Conditioning, RowMaps]) -> RowMaps | No
     return next((maps[row] for row in group.rows if row in maps), None)
 
 
-def patch_grid(patches: int, latent_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the rows and columns of an attention module's patches: the latent's size, halved until it fits.
-
-    Raises ValueError where no halving gives that number of patches.
-    """
-    rows, columns = latent_size
-    while rows * columns > patches and (rows > 1 or columns > 1):
-        rows, columns = -(-rows // 2), -(-columns // 2)
-    if rows * columns != patches:
-        raise InputError(f"{patches} patches are no halving of latents of size {latent_size[0]}×{latent_size[1]}")
-    return rows, columns
-
-
 def _from(start: int, on_picture: OnPicture | None) -> OnPicture:
     """Return ``on_picture`` for the batch that begins at prompt ``start``."""
     return lambda name, index, picture: on_picture(name, start + index, picture) if on_picture else None
-
-
-def _floating(latents: torch.Tensor) -> NDArray[np.floating]:
-    floats = latents if latents.dtype == torch.float64 else latents.float()
-    array: NDArray[np.floating] = floats.cpu().numpy()
-    return array
-
-
-def _joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(list(parts))
-
-
-def _joined_by_key(parts: Sequence[Mapping[Any, NDArray[Any]]]) -> dict[Any, NDArray[Any]]:
-    return {key: _joined(part[key] for part in parts) for key in parts[0]}

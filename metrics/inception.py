@@ -8,7 +8,7 @@ changes features by float rounding only.
 from __future__ import annotations
 
 import hashlib
-import pickle
+import pickle  # nosec B403  # for the name of its error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -47,7 +47,7 @@ def load_pickscore(name: str = DEFAULT, processor: str | None = None, *, device:
     has_own = Path(name).is_dir() and (Path(name) / "preprocessor_config.json").is_file()
     source = processor or (name if has_own else PROCESSOR)
     try:
-        prepared = CLIPProcessor.from_pretrained(source, local_files_only=True)
+        prepared = CLIPProcessor.from_pretrained(source, local_files_only=True)  # nosec B615  # nothing is downloaded
     except Exception as error:  # of transformers' hub client, tokenizers or json
         if is_machine_fault(error):
             raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,16 @@ from evenhand.errors import InputError, is_machine_fault
 
 T = TypeVar("T")
 Pixels = NDArray[np.uint8]  # (H, W, 3)
-Picture = Path | Pixels
+
+
+@runtime_checkable
+class File(Protocol):
+    """A file wherever it lies: a path, or an object of a store. Opened in the mode ``rb``."""
+
+    def open(self, mode: Literal["rb"], /) -> Any: ...
+
+
+Picture = File | Pixels
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")  # what becomes RGB, by name
 DEEP = re.compile(";16[BLN]")  # how decoders name 16 bits a channel; BMP's BGR;16 are 16 bits a pixel
 READERS = 2  # threads
@@ -162,7 +171,7 @@ def read_picture(picture: Picture) -> tuple[Pixels, Looks]:
     torch-fidelity, clean-fid and pytorch-fid do. Raises ``PictureError`` for what is no picture, is cut off, or has
     more than 8 bits a channel, and ``NotFiniteError`` for NaN and infinity.
     """
-    if not isinstance(picture, Path):
+    if not isinstance(picture, File):
         pixels, mode, frames = _checked(np.asarray(picture)), "RGB", 1
     else:
         try:
@@ -194,17 +203,17 @@ def _check_finite(array: NDArray[Any]) -> None:
         raise NotFiniteError(f"{bad} of {array.size} values are not finite")
 
 
-def _read_file(path: Path) -> tuple[Pixels, str, int]:
-    with Image.open(path) as image:
+def _read_file(file: File) -> tuple[Pixels, str, int]:
+    with file.open("rb") as stream, Image.open(stream) as image:
         mode, frames = image.mode, getattr(image, "n_frames", 1)
         if mode == "F":
             _check_finite(np.asarray(image))
-        if mode not in ("RGB", *CONVERTED) or _has_sixteen_bits(image):
+        if mode not in ("RGB", *CONVERTED) or has_sixteen_bits(image):
             raise PictureError(f"mode {mode}: more than 8 bits a channel, or no colours")
         return np.asarray(image.convert("RGB")), mode, frames
 
 
-def _has_sixteen_bits(image: Image.Image) -> bool:
+def has_sixteen_bits(image: Image.Image) -> bool:
     """Whether Pillow would cut 16 bits a channel to 8, of which its mode says nothing; its decoder's arguments do."""
     arguments = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in getattr(image, "tile", [])]
     return any(DEEP.search(str(each)) for several in arguments for each in several)
@@ -266,7 +275,7 @@ def manifest(pictures: Sequence[tuple[str, Picture]], framing: Framing) -> dict[
 
 
 def _sha256(name: str, picture: Picture) -> str:
-    if not isinstance(picture, Path):
+    if not isinstance(picture, File):
         return hashlib.sha256(f"{picture.dtype} {picture.shape}".encode() + picture.tobytes()).hexdigest()
     try:
         return file_sha256(picture)
@@ -276,7 +285,7 @@ def _sha256(name: str, picture: Picture) -> str:
         raise PictureError(f"{name} cannot be opened: {error.strerror}") from error
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: File) -> str:
     """Return the SHA-256 of a file's bytes, in hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

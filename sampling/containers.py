@@ -250,7 +250,7 @@ def _order(name: str) -> list[tuple[int, str]]:
 def _opened_archive(source: Path, kind: str, limit: int) -> zipfile.ZipFile:
     """Open an archive whose list of files and declared sizes are within the limits; no more than those is read."""
     with _reader_errors(source, kind):
-        _check_directory(source, kind)
+        check_zip_directory(source, kind)
         file = zipfile.ZipFile(source)
     size = sum(member.file_size for member in file.infolist())
     if size > limit:
@@ -259,12 +259,12 @@ def _opened_archive(source: Path, kind: str, limit: int) -> zipfile.ZipFile:
     return file
 
 
-def _check_directory(source: Path, kind: str) -> None:
+def check_zip_directory(source: Path, kind: str, most: int = FILE_LIMIT) -> None:
     """Check the length of the list of files before zipfile holds it in memory."""
     with source.open("rb") as handle:
         size = handle.seek(0, 2)
-        if size > FILE_LIMIT:
-            raise PromptFileError(f"{source}: has {size:,} bytes, at most {FILE_LIMIT:,} are read")
+        if size > most:
+            raise PromptFileError(f"{source}: has {size:,} bytes, at most {most:,} are read")
         handle.seek(max(0, size - 65_600))
         tail = handle.read()
     place = tail.rfind(b"PK\x05\x06")

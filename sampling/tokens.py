@@ -1,7 +1,8 @@
-"""Count the tokens of prompts by a checkpoint's tokenizer, without torch.
+"""Count the tokens of prompts by a checkpoint's tokenizers, without torch.
 
 ``tokenizer.json`` is read as it is. Older checkpoints of Stable Diffusion have ``vocab.json`` and ``merges.txt`` alone:
-from those CLIP's tokenizer is built as transformers builds it.
+from those CLIP's tokenizer is built as transformers builds it. Stable Diffusion XL has two tokenizers, which read
+exclamation marks differently.
 """
 
 from __future__ import annotations
@@ -16,23 +17,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
+_CONFIG, _SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
 FILE_LIMIT = 64_000_000  # bytes of a tokenizer's file
 LENGTH_LIMIT = 100_000  # tokens; above, a configuration means “no limit”
 _CLIP_WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+FOLDERS = ("tokenizer", "tokenizer_2")
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
 class TokenCounter:
-    """A tokenizer with its limit: how many tokens, start and end of the text included, a model reads of a prompt."""
+    """Tokenizers with their limit: how many tokens, start and end of the text included, a model reads of a prompt."""
 
-    def __init__(self, tokenizer: Tokenizer, limit: int, fingerprint: str) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizers: Sequence[Tokenizer], limit: int, fingerprint: str) -> None:
+        self._tokenizers = tokenizers
         self.limit = limit
         self.fingerprint = fingerprint  # SHA-256 of its files, 64 hex digits
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of tokens of each text, start and end included."""
-        return [len(each.ids) for each in self._tokenizer.encode_batch(list(texts))]
+        """Return the number of tokens of each text, start and end included; of several tokenizers the most."""
+        counts = [[len(each.ids) for each in one.encode_batch(list(texts))] for one in self._tokenizers]
+        return [max(numbers) for numbers in zip(*counts, strict=True)]
 
     def cut(self, texts: Sequence[str]) -> list[bool]:
         """Return whether each text is longer than the limit."""
@@ -50,13 +55,13 @@ def load_counter(checkpoint: Path) -> TokenCounter | None:
 
     None too where the package ``tokenizers`` is not installed.
     """
-    folder = checkpoint / "tokenizer"
-    files = [path for name in ("tokenizer.json", "vocab.json", "merges.txt") if (path := folder / name).is_file()]
-    files += [path for path in (folder / "tokenizer_config.json", _text_encoder(checkpoint)) if path.is_file()]
+    folders = [checkpoint / name for name in FOLDERS if (checkpoint / name).is_dir()]
+    files = [path for folder in folders for name in (*_FILES, _SPECIAL) if (path := folder / name).is_file()]
+    files += [path for path in (*(each / _CONFIG for each in folders), _text_encoder(checkpoint)) if path.is_file()]
     try:
         if not files or any(path.stat().st_size > FILE_LIMIT for path in files):
             return None
-        return _load(checkpoint, tuple((path, path.stat().st_mtime_ns) for path in files))
+        return _load(checkpoint, tuple(folders), tuple((path, path.stat().st_mtime_ns) for path in files))
     except (OSError, ImportError):
         return None
 
@@ -66,22 +71,23 @@ def _text_encoder(checkpoint: Path) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _load(checkpoint: Path, files: tuple[tuple[Path, int], ...]) -> TokenCounter | None:
+def _load(checkpoint: Path, folders: tuple[Path, ...], files: tuple[tuple[Path, int], ...]) -> TokenCounter | None:
     limit = _limit(checkpoint)
     digest = hashlib.sha256()
     for path, _ in files:
         digest.update(path.read_bytes())
     try:
-        tokenizer = _tokenizer(checkpoint / "tokenizer")
+        tokenizers = [tokenizer for folder in folders if (tokenizer := _tokenizer(folder)) is not None]
     except (OSError, ImportError):
         raise
     except Exception:  # the package raises bare exceptions for a file that is no tokenizer
         return None
-    if tokenizer is None or limit is None:
+    if not tokenizers or len(tokenizers) < len(folders) or limit is None:
         return None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return TokenCounter(tokenizer, limit, digest.hexdigest())
+    for tokenizer in tokenizers:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    return TokenCounter(tokenizers, limit, digest.hexdigest())
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
@@ -116,13 +122,34 @@ def _clip_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.post_processor = processors.RobertaProcessing(
         (_END, vocabulary[_END]), (_START, vocabulary[_START]), trim_offsets=False, add_prefix_space=False
     )
+    padding = _padding(folder)
+    if padding in vocabulary:
+        tokenizer.add_special_tokens([padding])
     return tokenizer
+
+
+def _padding(folder: Path) -> str | None:
+    """Return the token that fills up, which is then read as a token wherever a text has it.
+
+    As transformers finds it: in the older file of special tokens, if the configuration does not list its added tokens.
+    """
+    config, special = (_object(folder / name) for name in (_CONFIG, _SPECIAL))
+    value = config.get("pad_token")
+    if "added_tokens_decoder" not in config:
+        value = special.get("pad_token", value)
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _limit(checkpoint: Path) -> int | None:
     """Return the tokenizer's limit, or the text encoder's number of positions; None where neither says one."""
     for path, name in (
-        (checkpoint / "tokenizer" / "tokenizer_config.json", "model_max_length"),
+        (checkpoint / "tokenizer" / _CONFIG, "model_max_length"),
         (_text_encoder(checkpoint), "max_position_embeddings"),
     ):
         try:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from evenhand.generation.methods.base import Guidance
+from evenhand.generation.methods.diffusers_guiders import GUIDERS
 from evenhand.generation.methods.registry import SHIPPED
 from evenhand.generation.methods.settings import Setting, settings_of
 
@@ -32,8 +33,21 @@ def settings_table(kind: type[Guidance]) -> str:
     rows = [f"### `{kind.method}`", "", first_line, "", "| setting | values | default | |", "|---|---|---|---|"]
     default = kind().to_dict() | {field.name: getattr(kind(), field.name) for field in fields(kind)}
     for name, setting in settings_of(kind).items():
-        shown = "CFG, w=7.5" if setting.kind == "opening" and default[name] is not None else f"`{default[name]!r}`"
+        shown = f"`{default[name]!r}`"
+        if setting.kind == "guidance":
+            shown = default[name].label()
+        elif setting.kind == "opening" and default[name] is not None:
+            shown = "CFG, w=7.5"
         rows.append(f"| `{name}` | {values(setting)} | {shown} | {setting.help} |")
+    return "\n".join(rows)
+
+
+def guiders_table() -> str:
+    """Build the table of diffusers' guiders with their settings and defaults."""
+    rows = ["| guider | settings and diffusers' defaults |", "|---|---|"]
+    for name, settings in GUIDERS.items():
+        given = ", ".join(f"`{key}` {default!r}" for key, (_, default) in settings.items())
+        rows.append(f"| `{name}` | {given} |")
     return "\n".join(rows)
 
 
@@ -43,10 +57,14 @@ def values(setting: Setting) -> str:
         "number": "number",
         "numbers": "numbers",
         "whole": "whole number",
+        "dimensions": "whole numbers",
+        "flag": "true or false",
         "text": "text",
         "choice": " or ".join(f"`{name}`" for name in setting.choices),
         "layers": "names",
+        "options": "settings by name",
         "opening": "classifier-free",
+        "guidance": "any method's object",
     }[setting.kind]
     if setting.low is not None and setting.high is not None:
         text += f" in {setting.low:g}…{setting.high:g}"
@@ -60,7 +78,7 @@ def page() -> str:
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    tables = "\n\n".join([cost_table(), *map(settings_table, SHIPPED)])
+    tables = "\n\n".join([cost_table(), *map(settings_table, SHIPPED), guiders_table()])
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 

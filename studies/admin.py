@@ -50,6 +50,18 @@ class SamplingRunAdmin(ReadOnly):
     list_select_related = ("prompt_set",)
 
 
+@admin.register(models.RecipeCheck)
+class RecipeCheckAdmin(ReadOnly):
+    list_display = ("study", "state", "error", "created_at", "finished_at")
+    list_select_related = ("study",)
+
+
+@admin.register(models.SemanticMap)
+class SemanticMapAdmin(ReadOnly):
+    list_display = ("image", "state", "error", "created_at")
+    list_select_related = ("image",)
+
+
 @admin.register(models.SubsetPrompt)
 class SubsetPromptAdmin(ReadOnly):
     list_display = ("prompt", "clip_score", "stratum")
@@ -170,3 +182,17 @@ class AuditEventAdmin(ReadOnly):
     list_display = ("study", "action", "actor", "at")
     list_filter = ("action",)
     list_select_related = ("study", "actor")
+
+
+@admin.register(models.Membership)
+class MembershipAdmin(ReadOnly):
+    list_display = ("study", "user", "role", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("study", "user")
+
+
+@admin.register(models.ApiToken)
+class ApiTokenAdmin(ReadOnly):
+    list_display = ("user", "name", "created_at", "expires_on", "last_used_on", "revoked_at")
+    list_select_related = ("user",)
+    exclude = ("hmac",)

@@ -90,4 +90,6 @@ def _passed_over_texts(lists: Iterable[list[int]]) -> set[str]:
 
 def _check_ready(study: Study) -> None:
     if study.state != Study.State.READY or Booklet.objects.filter(study=study).exists():
+        if study.state == Study.State.READY and Booklet.objects.filter(study=study, pilot=True).exists():
+            raise ExchangeError("people of the pilot have these check pairs: they stay as they are")
         raise ExchangeError(f"“{study.name}” is {study.state}: check pairs are exchanged before a study is opened")

@@ -8,14 +8,17 @@ of the two files differ as those of the study's own pairs do, so that no length 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.errors import InputError
+from evenhand.studies.arm_recipes import made_for
+from evenhand.studies.arms import arms_of
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.image_store import image_path, store_picture, webp_path
-from evenhand.studies.models import CheckPair, Image, Study, SubsetPrompt
+from evenhand.studies.image_store import image_file, store_picture, webp_file
+from evenhand.studies.models import CheckPair, Image, Pair, Study, SubsetPrompt
+from evenhand.studies.stores.base import StoredFile
 
 STREAM = 7  # of the study's seed
 PAIRS_MEASURED = 300  # of the study's, for how much the sizes of two files differ
@@ -52,14 +55,17 @@ def stream(configuration: StudyConfiguration, *numbers: int) -> np.random.Genera
 
 
 def baseline_images_outside(study: Study) -> list[Image]:
-    """Return baseline images of distinct prompts outside the final subset, the highest CLIP scores first."""
+    """Return baseline images of distinct prompts outside the final subset, the highest CLIP scores first.
+
+    Those of ready-made pairs are the uploaded ones whose prompts are in no pair.
+    """
+    if study.subset_id is None:
+        return _uploaded_images_outside(study)
     members = SubsetPrompt.objects.filter(subset_id=study.subset_id)
     final_texts = set(members.exclude(stratum="").values_list("prompt__text", flat=True))
-    comparison = study.comparisons.first()
-    assert comparison is not None  # the prompts stage made it
     rows = Image.objects.filter(
         prompt__in=members.filter(stratum="").values("prompt"),
-        arm=comparison.baseline_id,
+        arm=arms_of(study)[0],
         recipe=study.recipe_id,
         state=Image.State.DONE,
     )
@@ -69,34 +75,63 @@ def baseline_images_outside(study: Study) -> list[Image]:
     return sorted(images, key=lambda image: (-(scores[image.prompt_id] or 0.0), image.prompt.index))
 
 
+def _uploaded_images_outside(study: Study) -> list[Image]:
+    paired = Pair.objects.filter(comparison__study=study)
+    texts = set(paired.values_list("prompt__text", flat=True))
+    rows = Image.objects.filter(
+        prompt__prompt_set=study.prompt_set_id,
+        arm__in=study.comparisons.values("baseline"),
+        kind=Image.Kind.UPLOADED,
+    )
+    images = rows.exclude(pk__in=paired.values("baseline_image")).select_related("prompt").order_by("-prompt__index")
+    by_text = {image.prompt.text: image for image in images}
+    return [image for text, image in reversed(by_text.items()) if text not in texts]
+
+
 def worse_image(
     better: Image, fault: str, others: Sequence[Image], ratios: NDArray[np.float64], rng: np.random.Generator
 ) -> Image:
     """Return the worse picture of a pair; a damaged one's file is stored, its record is not yet saved.
 
-    others: pictures of other prompts to choose from. ratios: of ``size_ratios``; the sizes of the pair's two files
-    differ by one of them, as nearly as can be.
+    others: pictures of other prompts to choose from; those of another size are not taken. ratios: of ``size_ratios``;
+    the sizes of the pair's two files differ by one of them, as nearly as can be. Raises ``InputError`` where no other
+    prompt's picture can be taken.
     """
     ratio = ratios[rng.integers(len(ratios))] ** rng.choice([-1, 1])
     wanted = sizes_of(better.sha256) * ratio
     if fault == CheckPair.Fault.DAMAGED:
         return _damaged_image(better, wanted, rng)
-    candidates = [image for image in others if image.prompt.text != better.prompt.text]
+    candidates = exchangeable(better, others)
+    if not candidates:
+        raise InputError("no other prompt has a picture of this size")
     misses = [float(np.abs(np.log(sizes_of(image.sha256) / wanted)).max()) for image in candidates]
     return candidates[int(np.argmin(misses))]
 
 
+def exchangeable(better: Image, others: Sequence[Image]) -> list[Image]:
+    """Return the pictures of other prompts that have this one's size."""
+    size = better.width, better.height
+    return [
+        image for image in others if image.prompt.text != better.prompt.text and (image.width, image.height) == size
+    ]
+
+
 def size_ratios(study: Study) -> NDArray[np.float64]:
-    """Return how the sizes of a candidate's and the baseline's file compare in the study's pairs: (pairs, 2), > 0.
+    """Return how the sizes of the two files compare in the study's pairs: (pairs, 2), > 0.
 
     One row of ones where the study has none.
     """
+    if study.subset_id is None:
+        pairs = Pair.objects.filter(comparison__study=study).order_by("comparison__position", "prompt__index")
+        couples = pairs.values_list("candidate_image__sha256", "baseline_image__sha256")[:PAIRS_MEASURED]
+        found = [sizes_of(each) / sizes_of(other) for each, other in couples]
+        return np.array(found) if found else np.ones((1, 2))
     ratios = []
     for comparison in study.comparisons.all():
         rows = Image.objects.filter(
+            made_for(study),
             prompt__in=SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").values("prompt"),
             arm__in=(comparison.baseline_id, comparison.candidate_id),
-            recipe=study.recipe_id,
             state=Image.State.DONE,
         ).order_by("prompt__index", "seed")
         by_prompt: dict[int, dict[int | None, str]] = {}
@@ -111,13 +146,13 @@ def size_ratios(study: Study) -> NDArray[np.float64]:
 
 def sizes_of(sha256: str) -> Sizes:
     """Return the sizes in which a stored picture is served: as PNG, and as WebP or else PNG again."""
-    png = image_path(sha256).stat().st_size
-    return np.array([png, _size_or(webp_path(sha256), png)], np.float64)
+    png = image_file(sha256).size()
+    return np.array([png, _size_or(webp_file(sha256), png)], np.float64)
 
 
-def _size_or(path: Path, other: int) -> int:
+def _size_or(file: StoredFile, other: int) -> int:
     try:
-        return path.stat().st_size
+        return file.size()
     except FileNotFoundError:
         return other
 
@@ -131,7 +166,7 @@ def _damaged_image(source: Image, wanted: Sizes, rng: np.random.Generator) -> Im
         sizes = np.array([len(png), len(smaller_webp(png) or png)], np.float64)
         return float(np.log(sizes / wanted).mean())
 
-    pixels = damaged_to_size(decode_png(image_path(source.sha256).read_bytes()), rng, miss)
+    pixels = damaged_to_size(decode_png(image_file(source.sha256).read_bytes()), rng, miss)
     return Image(
         prompt=source.prompt,
         seed=source.seed,

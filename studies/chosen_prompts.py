@@ -5,16 +5,21 @@ from __future__ import annotations
 from django.db.models import QuerySet
 
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.models import Prompt, Study, SubsetPrompt
+from evenhand.studies.models import Pair, Prompt, Study, SubsetPrompt
 
 CHOICES = ("final", "first", "all")
 
 
 def prompts_of(study: Study, which: str) -> QuerySet[Prompt]:
-    """Return the prompts of the ``final`` subset, of the ``first``, or ``all`` of the set, by index."""
+    """Return the prompts of the ``final`` subset, of the ``first``, or ``all`` of the set, by index.
+
+    A study of ready-made pairs has drawn no subset: both are the prompts of its pairs.
+    """
     prompts = study.prompt_set.prompts.order_by("index")
     if which == "all":
         return prompts
+    if study.subset_id is None:
+        return prompts.filter(pk__in=Pair.objects.filter(comparison__study=study.pk).values("prompt"))
     members = SubsetPrompt.objects.filter(subset_id=study.subset_id)
     if which == "final":
         members = members.exclude(stratum="")

@@ -10,10 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, SegmentationFree, from_dict
+from evenhand.generation.guidance import (
+    ClassifierFree,
+    Guidance,
+    GuidanceError,
+    OtherCheckpoint,
+    SegmentationFree,
+    Uploaded,
+    from_dict,
+)
 from evenhand.generation.plan import SCHEDULERS, check_scheduler
 from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
+from evenhand.studies import comparisons as compared_arms
 from evenhand.studies.criteria import DEFAULT_OPTIONS, DEFAULT_QUESTION, criterion_from
 from evenhand.studies.panels import end_return_from
 from evenhand.studies.procedure import Procedure, between, questions_from
@@ -57,7 +66,9 @@ class StudyConfiguration(Procedure):
     candidates: tuple[Guidance, ...] = field(
         default_factory=lambda: (SegmentationFree(scale=5.0), SegmentationFree(scale=10.0))
     )
-    primary_comparison: int = 1  # the primary outcome: a candidate's number, and a criterion's name (empty: the first)
+    comparisons: compared_arms.Compared = ()  # of arm numbers; empty: each candidate against the baseline
+    primary_comparison: int = 1  # the primary outcome: a comparison's number, and a criterion's name (empty: the first)
+    measure_strength: int = 0  # the effective strength at every n-th iteration; 0: nowhere
     primary_criterion: str = ""
     equivalence_margin: float | None = None  # points of net share; None: equivalence is not tested
     exclusion_rules: str = ""  # whom and which answers results will leave out, in words
@@ -69,6 +80,8 @@ class StudyConfiguration(Procedure):
         if self.equivalence_margin is not None:
             object.__setattr__(self, "equivalence_margin", float(self.equivalence_margin))
         object.__setattr__(self, "near_duplicate_cosine", float(self.near_duplicate_cosine))
+        if self.comparisons == compared_arms.against_baseline(len(self.arms)):
+            object.__setattr__(self, "comparisons", ())
         errors = {
             name: problem
             for name, problem in (
@@ -84,12 +97,14 @@ class StudyConfiguration(Procedure):
                 ("near_duplicate_cosine", "" if 0 < self.near_duplicate_cosine <= 1 else "give a cosine in (0, 1]"),
                 ("curve_draws", between(self.curve_draws, 1, 1000)),
                 ("curve_sizes", "" if all(n >= 2 for n in self.curve_sizes) else "every size must be at least 2"),
+                ("measure_strength", between(self.measure_strength, 0, 1000)),
                 ("seed", between(self.seed, 0, 2**62)),
                 ("per_stratum", between(self.per_stratum, 1, 1_000_000)),
                 ("percentiles", _percentile_problem(self.percentiles)),
-                ("baseline", self._arm_problem(self.baseline)),
+                ("baseline", self._baseline_problem()),
                 ("candidates", self._candidate_problem()),
-                ("primary_comparison", between(self.primary_comparison, 1, max(1, len(self.candidates)))),
+                ("comparisons", compared_arms.problem(self.comparisons, len(self.arms))),
+                ("primary_comparison", between(self.primary_comparison, 1, max(1, len(self.compared)))),
                 ("primary_criterion", self._primary_criterion_problem()),
                 ("equivalence_margin", self._margin_problem()),
                 *self.procedure_problems().items(),
@@ -100,7 +115,7 @@ class StudyConfiguration(Procedure):
             raise ConfigurationError(errors)
 
     def _checkpoint_problem(self) -> str:
-        if not self.checkpoint.strip():
+        if not self.checkpoint.strip() and not self.ready_made:
             return "give a folder or a hub id"
         return _too_long(self.checkpoint, CHECKPOINT_LIMIT)
 
@@ -109,21 +124,46 @@ class StudyConfiguration(Procedure):
             return "give “demo”, a folder or an open_clip model"
         return _too_long(f"{self.encoder}/{self.encoder_pretrained}", ENCODER_LIMIT)
 
+    def _baseline_problem(self) -> str:
+        if isinstance(self.baseline, OtherCheckpoint):
+            return "the study's own checkpoint draws the baseline"
+        return self._arm_problem(self.baseline)
+
     def _candidate_problem(self) -> str:
         if not self.candidates:
             return "give at least one candidate"
         if self.baseline in self.candidates or len(set(self.candidates)) < len(self.candidates):
             return "the baseline and the candidates must all differ"
+        if self.ready_made and not all(isinstance(arm, Uploaded) for arm in self.arms):
+            return "where the baseline was uploaded, every candidate is: nothing is generated beside it"
         return next(filter(None, map(self._arm_problem, self.candidates)), "")
 
     def _arm_problem(self, guidance: Guidance) -> str:
         """Say why an arm cannot run with this scheduler and these steps; empty where it can."""
         try:
             guidance.switch_iteration(self.steps)
-            check_scheduler(arm_label(guidance), guidance, self.scheduler)
+            scheduler = self.scheduler
+            if isinstance(guidance, OtherCheckpoint):
+                if not self._differs(guidance):
+                    return f"{guidance.label()}: this is the study's own recipe; give the guidance alone"
+                scheduler = guidance.scheduler or scheduler
+                if unknown := _one_of(scheduler, SCHEDULERS):
+                    return f"scheduler: {unknown}"
+                guidance = guidance.guidance
+            check_scheduler(arm_label(guidance), guidance, scheduler)
         except GuidanceError as error:
             return str(error)
         return ""
+
+    def _differs(self, other: OtherCheckpoint) -> bool:
+        """Whether an arm is drawn by another recipe than the study's."""
+        own = (self.checkpoint, self.scheduler, self.steps, self.dtype)
+        return own != (
+            other.checkpoint,
+            other.scheduler or self.scheduler,
+            other.steps or self.steps,
+            other.dtype or self.dtype,
+        )
 
     def _primary_criterion_problem(self) -> str:
         return _one_of(self.primary_criterion, ("", *(criterion.name for criterion in self.criteria)))
@@ -133,8 +173,33 @@ class StudyConfiguration(Procedure):
         return "" if margin is None or 0 < margin <= 100 else "give points between 0 and 100, or nothing"
 
     @property
+    def arms(self) -> tuple[Guidance, ...]:
+        """The arms in the order of their numbers: 0 is the baseline, 1 … are the candidates."""
+        return (self.baseline, *self.candidates)
+
+    @property
+    def compared(self) -> compared_arms.Compared:
+        """The two arms' numbers of every comparison, in their order."""
+        return self.comparisons or compared_arms.against_baseline(len(self.arms))
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether the study's pictures were uploaded: nothing is drawn, generated or selected."""
+        return isinstance(self.baseline, Uploaded)
+
+    @property
+    def brought(self) -> tuple[Uploaded, ...]:
+        """The arms of uploaded pictures."""
+        return tuple(arm for arm in self.arms if isinstance(arm, Uploaded))
+
+    @property
     def strata(self) -> dict[float, str]:
-        """Name each percentile's stratum: high, middle and low where there are three, else ``p90`` and so on."""
+        """Name each percentile's stratum: high, middle and low where there are three, else ``p90`` and so on.
+
+        Empty for ready-made pairs, whose strata are given with them.
+        """
+        if self.ready_made:
+            return {}
         if len(self.percentiles) == 3:
             return dict(zip(sorted(self.percentiles, reverse=True), STRATA, strict=True))
         return {p: f"p{p:g}" for p in self.percentiles}
@@ -145,8 +210,13 @@ class StudyConfiguration(Procedure):
         return "/".join(part for part in (self.encoder, self.encoder_pretrained) if part)
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces, one form for equal values."""
+        """Return canonical JSON: sorted keys, no spaces, one form for equal values.
+
+        Comparisons are written only where they are set, so that plans stored before there were any keep their hash.
+        """
         fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        if not self.comparisons:
+            del fields["comparisons"]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -155,6 +225,9 @@ class StudyConfiguration(Procedure):
         fields: dict[str, Any] = json.loads(text)
         fields["baseline"] = from_dict(fields["baseline"])
         fields["candidates"] = tuple(from_dict(c) for c in fields["candidates"])
+        fields["comparisons"] = compared_arms.read_comparisons(
+            fields.get("comparisons", []), 1 + len(fields["candidates"])
+        )
         for name in ("curve_sizes", "percentiles", "panel_parameters", "reasons"):
             if name in fields:
                 fields[name] = tuple(fields[name])
@@ -205,6 +278,12 @@ def _percentile_problem(values: tuple[float, ...]) -> str:
     if not values or len(set(values)) < len(values) or not all(0 <= p <= 100 for p in values):
         return "give different percentiles between 0 and 100"
     return ""
+
+
+def compared_in_words(configuration: StudyConfiguration) -> list[str]:
+    """Name the two arms of every comparison: “a = 10 against CFG”, the arm first whose preference is told."""
+    labels = [arm_label(guidance) for guidance in configuration.arms]
+    return [f"{labels[second]} against {labels[first]}" for first, second in configuration.compared]
 
 
 def arm_label(guidance: Guidance) -> str:

@@ -33,6 +33,10 @@ LETTERS = {
     "Left looks slightly better": gettext_noop("A looks slightly better"),
     "Right looks slightly better": gettext_noop("B looks slightly better"),
     "Right looks much better": gettext_noop("B looks much better"),
+    "Left has far fewer": gettext_noop("A has far fewer"),
+    "Left has slightly fewer": gettext_noop("A has slightly fewer"),
+    "Right has slightly fewer": gettext_noop("B has slightly fewer"),
+    "Right has far fewer": gettext_noop("B has far fewer"),
 }
 DECIDED_BY = ("both", "quality", "match")
 MOST_CRITERIA = 3
@@ -127,6 +131,18 @@ PRESETS = {
             gettext_noop("Right looks much better"),
         ),
         hide_prompt=True,
+        decided_by="quality",
+    ),
+    "defects": Criterion(
+        "defects",
+        gettext_noop("Which picture has fewer defects, such as parts that are missing, doubled or misshapen?"),
+        (
+            gettext_noop("Left has far fewer"),
+            gettext_noop("Left has slightly fewer"),
+            gettext_noop("No preference"),
+            gettext_noop("Right has slightly fewer"),
+            gettext_noop("Right has far fewer"),
+        ),
         decided_by="quality",
     ),
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import csrf, defaults
 
 from evenhand.studies.rating.language import speaking
 
 EVALUATORS = ("/e/", "/j/")
+PROGRAMS = "/api/"  # where errors are JSON
 
 
 @contextmanager
@@ -25,7 +26,10 @@ def _in_their_language(request: HttpRequest) -> Iterator[None]:
 def _handler(answer: Callable[..., HttpResponse]) -> Callable[[HttpRequest, Exception], HttpResponse]:
     def handle(request: HttpRequest, exception: Exception) -> HttpResponse:
         with _in_their_language(request):
-            return answer(request, exception)
+            page = answer(request, exception)
+        if request.path.startswith(PROGRAMS):
+            return JsonResponse({"error": f"there is nothing at {request.path}"}, status=page.status_code)
+        return page
 
     return handle
 
@@ -37,6 +41,8 @@ not_found = _handler(defaults.page_not_found)
 
 def fault(request: HttpRequest) -> HttpResponse:
     """Answer after an exception; nothing is asked of the database, which may be the fault."""
+    if request.path.startswith(PROGRAMS):
+        return JsonResponse({"error": "the server has failed; its log says why"}, status=500)
     with _in_their_language(request):
         return defaults.server_error(request)
 

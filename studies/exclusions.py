@@ -58,6 +58,27 @@ def free_places(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
             audit.record(evaluator.study, "places freed", actor=actor, evaluator=evaluator.pk, places=places)
 
 
+def free_open_pairs(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
+    """Give what an evaluator has not answered to others, who need not wait for the silence; answers stay and count.
+
+    A repeated call changes nothing. ``keep_open_pairs`` takes it back, as far as nobody was given the pairs.
+    """
+    if evaluator.finished_at or evaluator.withdrawn_at or evaluator.screened_out_at:
+        raise ExclusionError("whoever has come to an end holds no place any more")
+    with transaction.atomic():
+        if Evaluator.objects.filter(pk=evaluator.pk, freed_at=None).update(freed_at=timezone.now()):
+            audit.record(evaluator.study, "open pairs freed", actor=actor, evaluator=evaluator.pk)
+
+
+def keep_open_pairs(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
+    """Let an evaluator have their open pairs again, whom nobody has left out; a repeated call changes nothing."""
+    if Exclusion.objects.filter(evaluator=evaluator, lifted_at=None).exists():
+        raise ExclusionError("this evaluator is left out: count them again first")
+    with transaction.atomic():
+        if Evaluator.objects.filter(pk=evaluator.pk, freed_at__isnull=False).update(freed_at=None):
+            audit.record(evaluator.study, "open pairs kept", actor=actor, evaluator=evaluator.pk)
+
+
 def lift(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
     """Count an evaluator's ratings again; a repeated call changes nothing. The exclusion stays on record, as lifted.
 

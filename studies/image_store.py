@@ -1,4 +1,4 @@
-"""Store image files under the SHA-256 of their content.
+"""Store pictures under the SHA-256 of their content, in the folder or the bucket that the settings name.
 
 Beside a PNG there may lie a lossless WebP of the same pixels, for evaluators' browsers. It bears the PNG's hash: the
 record names the PNG alone.
@@ -7,34 +7,48 @@ record names the PNG alone.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import cast
 
-from django.conf import settings
+from django.core.files.storage import storages
+
+from evenhand.studies.stores.base import Store, StoredFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[^/]+")
+FEW = 200  # pictures, below which each is asked for instead of listing all
 
 
-def image_path(sha256: str) -> Path:
-    """Return the path of the image with this hash, two levels of folders down."""
+def store() -> Store:
+    """Return the store of pictures that the settings name."""
+    return cast(Store, storages["pictures"])
+
+
+def _file(sha256: str, ending: str) -> StoredFile:
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"not a SHA-256: {sha256!r}")
-    return Path(settings.MEDIA_ROOT) / sha256[:2] / sha256[2:4] / f"{sha256}.png"
+    return StoredFile(store(), f"{sha256[:2]}/{sha256[2:4]}/{sha256}.{ending}")
 
 
-def webp_path(sha256: str) -> Path:
-    """Return the path of the WebP beside the PNG with this hash, whether or not there is one."""
-    return image_path(sha256).with_suffix(".webp")
+def image_file(sha256: str) -> StoredFile:
+    """Return the PNG with this hash, two levels of folders down, whether or not it is there."""
+    return _file(sha256, "png")
+
+
+def webp_file(sha256: str) -> StoredFile:
+    """Return the WebP beside the PNG with this hash, whether or not there is one."""
+    return _file(sha256, "webp")
 
 
 def store_image(data: bytes) -> str:
-    """Write an image under its hash and return the hash, after the bytes have been synced to the disk."""
+    """Write an image under its hash and return the hash, once the bytes are stored."""
     sha256 = hashlib.sha256(data).hexdigest()
-    path = image_path(sha256)
-    if not path.exists():
-        _write(path, data)
+    file = image_file(sha256)
+    if not file.exists():
+        file.write_bytes(data)
     return sha256
 
 
@@ -52,30 +66,43 @@ def add_webp(sha256: str, png: bytes) -> bool:
     """
     from evenhand.generation.images import smaller_webp
 
-    path = webp_path(sha256)
-    if path.exists():
+    file = webp_file(sha256)
+    if file.exists():
         return True
     data = smaller_webp(png)
     if data is not None:
-        _write(path, data)
+        file.write_bytes(data)
     return data is not None
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and sync it to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+def is_intact(sha256: str) -> bool:
+    """Whether the PNG holds the bytes of its name. Raises ``FileNotFoundError`` where it is not there."""
+    return hashlib.sha256(image_file(sha256).read_bytes()).hexdigest() == sha256
+
+
+def set_aside(sha256: str) -> None:
+    """Keep what lies under a PNG's name beside it, as ``.damaged``, so that the picture can be stored anew."""
+    file = image_file(sha256)
+    _file(sha256, "damaged").write_bytes(file.read_bytes())
+    file.delete()
+
+
+def missing(hashes: Iterable[str]) -> set[str]:
+    """Return those of the hashes whose PNG is not there; of many, by one listing of the store."""
+    wanted = set(hashes)
+    if len(wanted) <= FEW:
+        return {sha256 for sha256 in wanted if not image_file(sha256).exists()}
+    return wanted - {hash_of(file) for file, _ in stored_files() if file.name.endswith(".png")}
+
+
+def hash_of(file: StoredFile) -> str:
+    """Return the hash under which a file of the store lies: its name without the ending."""
+    return PurePosixPath(file.name).stem
+
+
+def stored_files() -> Iterator[tuple[StoredFile, datetime]]:
+    """Yield every file of the store with the time of its last change, PNG, WebP and what was left beside them."""
+    found = store()
+    for name, changed in found.files():
+        if _NAME.fullmatch(name):
+            yield StoredFile(found, name), changed

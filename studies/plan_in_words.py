@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenhand.generation.guidance import from_dict
-from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.generation.guidance import Uploaded, from_dict
+from evenhand.studies.configuration import StudyConfiguration, arm_label, compared_in_words
 from evenhand.studies.models import Study, StudyVersion
 
 NOTHING = "–"
@@ -43,6 +43,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "batch_size": "Pictures per batch",
         "baseline": "Baseline",
         "candidates": "Candidates",
+        "comparisons": "Comparisons",
+        "measure_strength": "Effective strength measured at every n-th iteration",
     },
     "Questions": {
         "criteria": "Criteria",
@@ -88,12 +90,17 @@ GROUPS: dict[str, dict[str, str]] = {
         "redirect_at_once": "Return at once",
     },
 }
+GENERATED_ONLY = {
+    *GROUPS["Prompts"],
+    *(name for name in GROUPS["Pictures"] if name not in ("baseline", "candidates", "comparisons")),
+}
 WITHOUT = {  # what an empty value means
     "stopping_rule": "none stated: collecting ends when the quota has been rated, or when an admin closes the study",
     "exclusion_rules": "none stated",
     "primary_criterion": "the first",
     "equivalence_margin": "equivalence is not tested",
     "height": "the checkpoint’s own",
+    "measure_strength": "not measured",
     "width": "the checkpoint’s own",
 }
 
@@ -117,16 +124,27 @@ class Change:
 
 
 def settings_of(version: StudyVersion) -> dict[str, Any]:
-    """Return every setting of a stored version; those that it was stored before have their defaults."""
-    stored: dict[str, Any] = json.loads(StudyConfiguration.from_json(version.configuration).to_json())
-    return stored
+    """Return every setting of a stored version; those that it was stored before have their defaults.
+
+    Comparisons name their arms, as numbers of arms would tell a reader nothing.
+    """
+    configuration = StudyConfiguration.from_json(version.configuration)
+    stored: dict[str, Any] = json.loads(configuration.to_json())
+    return stored | {"comparisons": compared_in_words(configuration)}
 
 
 def sections_of(settings: Mapping[str, Any]) -> dict[str, list[Line]]:
-    """Return all settings under their headings; one that has no heading stands under “Others”."""
+    """Return all settings under their headings; one that has no heading stands under “Others”.
+
+    Those that only generated pictures have are left out for uploaded ones.
+    """
+    unused = GENERATED_ONLY if settings["baseline"]["method"] == Uploaded.method else set()
     found = {
-        title: [Line(name, label, in_words(name, settings[name])) for name, label in group.items()]
+        title: [
+            Line(name, label, in_words(name, settings[name])) for name, label in group.items() if name not in unused
+        ]
         for title, group in GROUPS.items()
+        if not set(group) <= set(unused)
     }
     named = {name for group in GROUPS.values() for name in group}
     others = [
@@ -142,14 +160,32 @@ def in_words(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, bool):
         return ("yes" if value else "no",)
     if name == "baseline":
-        return (arm_label(from_dict(value)),)
+        return (_arm(value),)
     if name == "candidates":
-        return tuple(arm_label(from_dict(each)) for each in value)
+        return tuple(_arm(each) for each in value)
+    if name == "comparisons":
+        return tuple(f"{number}: {each}" for number, each in enumerate(value, 1))
     if isinstance(value, list):
         if all(isinstance(each, str | int | float) for each in value):
             return (", ".join(map(_plain, value)),)
         return tuple(_object(each) for each in value)
     return tuple(_plain(value).splitlines()) or (NOTHING,)
+
+
+def _arm(value: Mapping[str, Any]) -> str:
+    """Name an arm; of uploaded pictures with all that is said of them."""
+    guidance = from_dict(value)
+    if not isinstance(guidance, Uploaded):
+        return arm_label(guidance)
+    return "; ".join([arm_label(guidance), *said_of(guidance), f"SHA-256 {guidance.pictures}"])
+
+
+def said_of(arm: Uploaded) -> list[str]:
+    """Return source and licence of uploaded pictures as parts of a sentence."""
+    return [
+        *([f"source: {arm.source}"] if arm.source else []),
+        f"licence: {arm.licence}" if arm.licence else "no licence stated",
+    ]
 
 
 def _plain(value: Any) -> str:

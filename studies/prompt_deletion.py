@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Subquery
 
 from evenhand.errors import InputError
-from evenhand.studies.image_store import image_path, webp_path
+from evenhand.studies.image_store import image_file, webp_file
 from evenhand.studies.models import Image, PromptSet, PromptSubset, SamplingRun, Study
 from evenhand.studies.prompt_import import remove_rows, unseen_name
 
@@ -37,11 +38,13 @@ class Uses:
 
 def uses_of(prompt_set: PromptSet) -> Uses:
     """Return what holds a set: studies of any admin, and work at this moment."""
-    return Uses(
-        list(Study.objects.filter(prompt_set=prompt_set)),
-        Image.objects.filter(prompt__prompt_set=prompt_set).count(),
-        SamplingRun.objects.filter(prompt_set=prompt_set, state=SamplingRun.State.LEASED).exists(),
+    images = Image.objects.filter(prompt__prompt_set=OuterRef("pk")).order_by().values("prompt__prompt_set")
+    running = SamplingRun.objects.filter(prompt_set=OuterRef("pk"), state=SamplingRun.State.LEASED)
+    found = PromptSet.with_unfinished.filter(pk=prompt_set.pk).values_list(
+        Subquery(images.annotate(n=Count("pk")).values("n")), Exists(running)
     )
+    pictures, is_running = next(iter(found), (0, False))
+    return Uses(list(Study.objects.filter(prompt_set=prompt_set)), pictures or 0, is_running)
 
 
 def delete_prompt_set(prompt_set: PromptSet, *, actor: AbstractBaseUser | None = None) -> None:
@@ -81,5 +84,5 @@ def _delete_pictures(prompt_set: PromptSet) -> None:
             Image.objects.filter(pk__in=[pk for pk, _ in part]).delete()
         hashes = {sha256 for _, sha256 in part if sha256}
         for sha256 in hashes - set(Image.objects.filter(sha256__in=hashes).values_list("sha256", flat=True)):
-            image_path(sha256).unlink(missing_ok=True)
-            webp_path(sha256).unlink(missing_ok=True)
+            image_file(sha256).delete()
+            webp_file(sha256).delete()

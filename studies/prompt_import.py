@@ -9,9 +9,10 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -35,6 +36,7 @@ def import_file(
     reading: Reading | None = None,
     source: str | None = None,
     counters: Sequence[TokenCounter] = (),
+    creator: AbstractBaseUser | None = None,
 ) -> PromptSet:
     """Import a prompt file; ``source`` is its name where ``path`` has another.
 
@@ -43,7 +45,7 @@ def import_file(
     """
     name = free_name(name)
     prompts = whole_prompts(stream_prompts(path, reading=reading), counters)
-    return store_prompts(prompts, name=name, source=source or Path(path).name)
+    return store_prompts(prompts, name=name, source=source or Path(path).name, creator=creator)
 
 
 def whole_prompts(prompts: Iterable[SourcePrompt], counters: Sequence[TokenCounter]) -> Iterator[SourcePrompt]:
@@ -78,8 +80,17 @@ def free_name(name: str) -> str:
     return name
 
 
-def store_prompts(prompts: Iterable[SourcePrompt], *, name: str, source: str) -> PromptSet:
-    """Store clean prompts, whole or not at all; duplicates are kept and counted.
+def free_set_name(study: str) -> str:
+    """Return a free name for the prompt set that is made with a study."""
+    wanted = f"Prompts of {study}"[:90]
+    names = (wanted if number == 1 else f"{wanted} ({number})" for number in count(1))
+    return next(name for name in names if not PromptSet.objects.filter(name=name).exists())
+
+
+def store_prompts(
+    prompts: Iterable[SourcePrompt], *, name: str, source: str, creator: AbstractBaseUser | None = None
+) -> PromptSet:
+    """Store clean prompts, whole or not at all; duplicates are kept and counted. No creator: the set is everybody's.
 
     They are written in many short transactions under a set that nobody sees, so that others can write meanwhile; the
     last one gives it its name. What an import that was killed has left is removed by a later one.
@@ -91,7 +102,9 @@ def store_prompts(prompts: Iterable[SourcePrompt], *, name: str, source: str) ->
     chunk = list(islice(iterator, CHUNK))  # before anything is written, because most errors of a file show here
     if not chunk:
         raise PromptImportError(f"{source or name}: holds no prompts")
-    prompt_set = PromptSet.with_unfinished.create(name=unseen_name(), source=source, sha256="", count=len(chunk))
+    prompt_set = PromptSet.with_unfinished.create(
+        name=unseen_name(), source=source, sha256="", count=len(chunk), creator_id=creator.pk if creator else None
+    )
     try:
         _write(prompt_set, chunk, iterator)
         _finish(prompt_set, name)

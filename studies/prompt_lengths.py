@@ -12,9 +12,9 @@ from django.core.cache import cache
 
 from evenhand.sampling.tokens import TokenCounter, load_counter
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration
-from evenhand.studies.models import PromptSet, Recipe, StudyVersion
+from evenhand.studies.model_roots import DEMO, ModelPlaceError, check_model
+from evenhand.studies.models import PromptSet, StudyVersion
 
-DEMO = "demo"
 CUT_SHOWN = 5
 STUDIES_LOOKED_AT = 50
 CHUNK = 2000
@@ -63,14 +63,16 @@ class TokenLengths:
 
 def checkpoints_at_hand() -> list[Checkpoint]:
     """Return the demo's checkpoint and those of the latest studies whose tokenizer lies on this machine."""
-    names = [DEMO, *Recipe.objects.order_by("-pk").values_list("checkpoint", flat=True)[:STUDIES_LOOKED_AT]]
-    for text in StudyVersion.objects.order_by("-pk").values_list("configuration", flat=True)[:STUDIES_LOOKED_AT]:
+    names = [DEMO]
+    versions = StudyVersion.objects.order_by("-pk").values_list("study__recipe__checkpoint", "configuration")
+    for used, text in versions[:STUDIES_LOOKED_AT]:
+        names.append(used or "")
         try:
             names.append(StudyConfiguration.from_json(text).checkpoint)
         except ConfigurationError:  # of a version that an older release has frozen
             continue
     found: list[Checkpoint] = []
-    for name in dict.fromkeys(names):
+    for name in filter(None, dict.fromkeys(names)):
         counter = counter_of(name)
         if counter is not None:
             found.append(Checkpoint(name, counter))
@@ -79,6 +81,10 @@ def checkpoints_at_hand() -> list[Checkpoint]:
 
 def counter_of(name: str) -> TokenCounter | None:
     """Return the token counter of a checkpoint: the demo's, a folder's, or one in the hub's local cache."""
+    try:
+        check_model(name)
+    except ModelPlaceError:
+        return None
     folder = Path(settings.DEMO_CHECKPOINT if name == DEMO else name)
     return load_counter(folder) or _cached(name)
 

@@ -1,6 +1,7 @@
 """Keep an uploaded prompt file for an hour, until its admin has looked at it and imports or discards it.
 
-It lies in a folder of its own under ``var/uploads``; a signed token names the folder, the file and whose it is.
+It lies in a folder of its own under ``var/uploads``; a signed token names the folder, the file and whose it is. Other
+web machines find it where pictures lie in a bucket (``studies.shared_uploads``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import secrets
 import shutil
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -17,6 +19,7 @@ from django.core import signing
 from django.core.files.uploadedfile import UploadedFile
 
 from evenhand.errors import InputError
+from evenhand.studies import shared_uploads
 
 LIFETIME = 3600  # seconds
 SIZE_LIMIT = 100_000_000  # bytes
@@ -42,6 +45,7 @@ class Upload:
 def keep(file: UploadedFile, owner_id: int) -> Upload:
     """Write an uploaded file to its folder. Raises ``UploadError`` where it is too large or its name too long."""
     remove_old()
+    shared_uploads.remove_older_than(timedelta(seconds=LIFETIME))
     name = Path(file.name or "").name
     if len(name) > NAME_LIMIT:
         raise UploadError(f"the file’s name has {len(name)} characters, at most {NAME_LIMIT} are kept")
@@ -56,6 +60,7 @@ def keep(file: UploadedFile, owner_id: int) -> Upload:
     path = folder / f"prompts{Path(name).suffix[:10]}"  # its own name may be too long for the disk
     with path.open("wb") as kept:
         kept.writelines(file.chunks())
+    shared_uploads.share(folder)
     return Upload(path, name, signing.dumps([number, name, owner_id], salt=_SALT, compress=True))
 
 
@@ -66,6 +71,8 @@ def find(token: str, owner_id: int) -> Upload:
         number, name, owner = signing.loads(token, salt=_SALT, max_age=LIFETIME)
     except (signing.BadSignature, ValueError) as error:  # too old, too
         raise UploadError("the uploaded file is kept for an hour, which is over; upload it again") from error
+    if owner == owner_id:
+        shared_uploads.fetch(_root() / number)
     paths = list((_root() / number).glob("prompts*"))
     if owner != owner_id or not paths:
         raise UploadError("the uploaded file is no longer kept; upload it again")
@@ -74,7 +81,7 @@ def find(token: str, owner_id: int) -> Upload:
 
 def remove(upload: Upload) -> None:
     """Remove an upload."""
-    shutil.rmtree(upload.path.parent, ignore_errors=True)
+    shared_uploads.remove(upload.path.parent)
 
 
 def remove_old() -> None:

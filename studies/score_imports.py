@@ -7,9 +7,11 @@ from pathlib import Path
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from evenhand.errors import InputError
 from evenhand.studies import audit
+from evenhand.studies.arm_recipes import made_for
 from evenhand.studies.models import Image, ImageScore, Study
 from evenhand.studies.score_names import FAMILIES, FLAG, SAFETY
 
@@ -39,8 +41,7 @@ def import_scores(
     from evenhand.metrics.score_files import read_scores
 
     images: dict[str, list[int]] = {}
-    rows = Image.objects.filter(recipe=study.recipe_id, prompt__prompt_set=study.prompt_set_id, state=Image.State.DONE)
-    for pk, sha256 in rows.exclude(recipe=None).values_list("pk", "sha256").iterator():
+    for pk, sha256 in _images_of(study).values_list("pk", "sha256").iterator():
         images.setdefault(sha256, []).append(pk)
     if not images:
         raise ScoreImportError(f"“{study.name}” has no pictures")
@@ -68,3 +69,13 @@ def import_scores(
                 )
             audit.record(study, "scores imported", actor=actor, file=path.name, metrics=counts)
     return Imported(counts, found.notes)
+
+
+def _images_of(study: Study) -> QuerySet[Image]:
+    """Return the pictures of the study's recipes, or those that were uploaded for its arms."""
+    rows = Image.objects.filter(prompt__prompt_set=study.prompt_set_id, state=Image.State.DONE)
+    if study.recipe_id is not None:
+        return rows.filter(made_for(study))
+    comparisons = study.comparisons.order_by()
+    arms = Q(arm__in=comparisons.values("baseline")) | Q(arm__in=comparisons.values("candidate"))
+    return rows.filter(arms, kind=Image.Kind.UPLOADED)

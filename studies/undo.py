@@ -17,6 +17,7 @@ from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.drafts import configuration_of, create_study
 from evenhand.studies.models import (
+    ArmRecipe,
     Batch,
     Booklet,
     CheckPair,
@@ -48,6 +49,7 @@ class Losses:
 
     pairs: int
     simulated_ratings: int
+    pilot_ratings: int
     people: int  # who have a link or have come in, and have given no answer
 
     @property
@@ -56,15 +58,19 @@ class Losses:
         named = (
             (self.pairs, "pair", "pairs"),
             (self.simulated_ratings, "simulated answer", "simulated answers"),
+            (self.pilot_ratings, "answer of the pilot", "answers of the pilot"),
             (self.people, "person’s link", "people’s links"),
         )
         parts = [f"{count:,} {one if count == 1 else many}" for count, one, many in named if count]
-        return " and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}"
+        return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def has_answers(study: Study) -> bool:
-    """Whether a real person has answered, be it later withdrawn, corrected or deleted on request."""
-    return Rating.objects.filter(evaluator__study=study, evaluator__simulated=False).exists()
+    """Whether a real person has answered, be it later withdrawn, corrected or deleted on request.
+
+    A pilot's answers do not bind: they are there to find out what must be changed.
+    """
+    return Rating.objects.filter(evaluator__study=study, evaluator__simulated=False, evaluator__pilot=False).exists()
 
 
 def losses(study: Study) -> Losses:
@@ -72,6 +78,7 @@ def losses(study: Study) -> Losses:
     return Losses(
         pairs=Pair.objects.filter(comparison__study=study).count(),
         simulated_ratings=Rating.objects.filter(evaluator__study=study, evaluator__simulated=True).count(),
+        pilot_ratings=Rating.objects.filter(evaluator__study=study, evaluator__pilot=True).count(),
         people=Evaluator.objects.filter(study=study, simulated=False).count(),
     )
 
@@ -95,8 +102,8 @@ def stop_preparation(study: Study, *, actor: AbstractBaseUser | None = None) -> 
 def return_to_draft(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
     """Thaw the plan of a study that nobody has rated, and delete what was made from it, but no picture.
 
-    Raises ``UndoError`` for a draft, while a stage is running, while evaluators may come in, and where a real person
-    has answered.
+    Raises ``UndoError`` for a draft, while a stage is running, while evaluators may come in, where a real person has
+    answered, and for a study of uploaded pictures.
     """
     with transaction.atomic():
         locked = _lock(study)
@@ -104,6 +111,7 @@ def return_to_draft(study: Study, *, actor: AbstractBaseUser | None = None) -> N
             raise UndoError(f"“{study.name}” is a draft: its plan can be changed as it is")
         _check_quiet(locked)
         frozen = configuration_of(locked)
+        _check_made_here(locked, frozen.ready_made)
         lost = losses(locked)
         _delete_made(locked)
         # One version remains, with the configuration that was in force: the draft that is changed.
@@ -131,10 +139,20 @@ def delete_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None
     logger.info("study %s “%s” was deleted by %s", number, name, actor.pk if actor else "a command")
 
 
-def duplicate(study: Study, *, name: str, owner: AbstractBaseUser) -> Study:
-    """Create a draft with another study's prompts and its configuration in force; no people, no pictures' record."""
-    copy = create_study(owner=owner, name=name, prompt_set=study.prompt_set, configuration=configuration_of(study))
+def duplicate(study: Study, *, name: str, owner: AbstractBaseUser, keep_out: bool = False) -> Study:
+    """Create a draft with another study's prompts and its configuration in force; no people, no pictures' record.
+
+    keep_out: people who took part in the other study, or will, are not let in.
+
+    Raises ``UndoError`` for a study of uploaded pictures.
+    """
+    configuration = configuration_of(study)
+    _check_made_here(study, configuration.ready_made)
+    copy = create_study(owner=owner, name=name, prompt_set=study.prompt_set, configuration=configuration)
     audit.record(copy, "duplicated", actor=owner, source=study.pk, source_name=study.name)
+    if keep_out:
+        copy.keeps_out.add(study)
+        audit.record(copy, "kept out", actor=owner, studies=[study.name])
     return copy
 
 
@@ -142,6 +160,15 @@ def _lock(study: Study) -> Study:
     """Lock the study's row: an answer that comes at this moment waits, and then finds another state."""
     Study.objects.filter(pk=study.pk).update(name=F("name"))
     return Study.objects.select_related("current_version").get(pk=study.pk)
+
+
+def _check_made_here(study: Study, ready_made: bool) -> None:
+    """Raise ``UndoError`` for ready-made pairs: a draft of them could not be prepared."""
+    if ready_made:
+        raise UndoError(
+            f"the pairs of “{study.name}” were uploaded ready-made: upload them again for another plan, and delete "
+            "this study if nobody has rated it"
+        )
 
 
 def _check_quiet(study: Study) -> None:
@@ -171,6 +198,7 @@ def _delete_made(study: Study) -> None:
     Pair.objects.filter(comparison__study=study).delete()
     CheckPair.objects.filter(study=study).delete()
     Comparison.objects.filter(study=study).delete()
+    ArmRecipe.objects.filter(study=study).delete()
     Replication.objects.filter(study=study).delete()  # what is made anew is nobody's replication
     Scoring.objects.filter(study=study).delete()
     Stage.objects.filter(study=study).delete()

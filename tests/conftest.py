@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import os
-import socket
-from urllib.parse import urlparse
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+from tests.helpers.services import REQUIRED, unreachable
+
+# one thread for each of several test processes, else two
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 SERVICES = os.environ.get("EVENHAND_TEST_SERVICES") == "1"
-REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
-
-
-def _unreachable() -> str:
-    """Which of the services does not answer; empty if all do."""
-    for name in ("DATABASE_URL_SERVICES", "REDIS_URL_SERVICES"):
-        address = urlparse(os.environ[name])
-        try:
-            socket.create_connection((address.hostname or "", address.port or 0), timeout=2).close()
-        except OSError as error:
-            return f"{address.hostname}:{address.port} does not answer ({error})"
-    return ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without the services their tests are skipped with the reason, or fail where they are required."""
     if not SERVICES:
         return
-    if reason := _unreachable():
+    if reason := unreachable():
         if REQUIRED:
             pytest.exit(f"REQUIRE_SERVICES=1, but {reason}", returncode=1)
         for item in items:

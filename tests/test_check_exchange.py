@@ -18,11 +18,11 @@ from evenhand.studies.check_exchange import (
     other_faults,
 )
 from evenhand.studies.criteria import PRESETS
-from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import AuditEvent, CheckPair, Image, Prompt, Study, SubsetPrompt, Trial
 from tests.helpers.check_pairs import SPARE, pair_of, with_spare_prompts
 from tests.helpers.factories import make_admin
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db
 

@@ -50,7 +50,9 @@ def test_the_evaluations_are_methods_count_and_not_the_naive_one(demo: tuple[Pat
     evaluations = report_of(demo[0])["demo"]["evaluations"]
     assert (evaluations["first_subset"], evaluations["final_subset"]) == (60, 15)
     assert evaluations["baseline"] == 40 * 60
-    assert evaluations["arms"] == 59 * 15
+    assert (
+        evaluations["arms"] == (59 + 1 + 2 * 4) * 15
+    )  # strengths: one row at the switch, which the arms share, then one an arm
     assert evaluations["naive_per_prompt"] == 120
 
 

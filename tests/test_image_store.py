@@ -11,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from evenhand.generation.images import encode_png
-from evenhand.studies.image_store import image_path, store_image, store_picture, webp_path
+from evenhand.studies.image_store import store_image, store_picture
 from evenhand.studies.models import Image
 from tests.helpers.factories import make_ready_study
+from tests.helpers.stored import image_path, webp_path
 
 
 def test_an_image_lies_under_its_hash() -> None:

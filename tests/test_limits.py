@@ -116,6 +116,8 @@ def test_notes_and_reasons_are_kept_whole_or_refused(console: Client, ada: User)
         ({"PROLIFIC_PID": "x" * 201}, False),
         ({"PROLIFIC_PID": "a", "STUDY_ID": "x" * 201}, False),
         ({"PROLIFIC_PID": "a\0b"}, False),
+        ({"PROLIFIC_PID": "\0"}, False),
+        ({"PROLIFIC_PID": "a", "STUDY_ID": "a\0b"}, False),
         ({"PROLIFIC_PID": "a", "SESSION_ID": "\0"}, False),
     ],
 )
@@ -152,6 +154,16 @@ def test_a_return_address_that_is_none_is_named(console: Client, url: str) -> No
     }
     response = console.post(address, values | {"completion_url": url})
     assert list(response.context["form"].errors) == ["completion_url"]
+
+
+def test_a_revision_with_such_an_address_is_refused(console: Client, ada: User) -> None:
+    study = make_ready_study(owner=ada)
+    address = reverse("console:revision", args=[study.pk])
+    values = values_of(console.get(address).content.decode())
+    for url in ("http://[::1", "http://a]b/"):
+        answer = console.post(address, values | {"completion_url": url})
+        assert list(answer.context["form"].errors) == ["completion_url"]
+    assert study.versions.count() == 1
 
 
 def test_an_error_of_any_text_is_stored() -> None:

@@ -5,24 +5,20 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
-from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint, methods
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree, methods
 from evenhand.generation.images import decode_png, encode_png
-from evenhand.studies.drafts import configuration_of
-from evenhand.studies.image_store import image_path, store_image
-from evenhand.studies.models import Arm, Image, Recipe
-from evenhand.studies.pipeline import model_cache, pictures
-from evenhand.studies.pipeline.context import Context
+from evenhand.studies.image_store import store_image
+from evenhand.studies.models import Arm, Image
 from evenhand.studies.pipeline.remaking import differences, how_far_apart
-from evenhand.studies.work.queue import Claim
-from tests.helpers.factories import drawn_image, make_draft
-from tests.helpers.tiny_models import tiny_pipeline
+from tests.helpers.factories import drawn_image
+from tests.helpers.made_pictures import made
+from tests.helpers.stored import image_path
+from tests.helpers.tiny_models import tiny_pipeline, tiny_xl_pipeline
 
 pytestmark = pytest.mark.django_db
 
@@ -38,32 +34,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def image(checkpoint: str) -> Image:
     return made(checkpoint, SegmentationFree(5.0, switch_after=1, opening=ClassifierFree(2.0)), "euler")
-
-
-def made(checkpoint: str, guidance: Guidance, scheduler: str) -> Image:
-    """The second of three prompts' pictures, made by the stage's own code in one batch of four."""
-    study = make_draft(checkpoint=checkpoint)
-    recipe = Recipe.objects.create(
-        checkpoint=checkpoint,
-        revision=model_cache.checkpoint_revision(checkpoint),
-        scheduler=scheduler,
-        steps=2,
-        height=16,
-        width=16,
-        dtype="float32",
-        batch_size=4,
-    )
-    arm = Arm.objects.create(label=guidance.label(), guidance=guidance.to_dict(), fingerprint=fingerprint(guidance))
-    prompts = list(study.prompt_set.prompts.all()[:3])
-    for prompt, text in zip(prompts, ("a cat", "a red star", "the dog"), strict=True):
-        prompt.text = text
-        prompt.save()
-    stage = study.stages.create(name="arms", position=0, total=3)
-    lease = {"state": "leased", "holder": uuid4(), "lease_until": timezone.now()}
-    batch = stage.batches.create(number=0, items=[], total=3, queue="gpu", **lease)
-    context = Context(study, configuration_of(study), Claim(batch))
-    pictures.generate_images(context, recipe, prompts, [arm])
-    return Image.objects.get(prompt__index=1)
 
 
 def regenerate(*arguments: object) -> str:
@@ -88,6 +58,13 @@ def test_an_image_is_made_again_from_its_row(image: Image, tmp_path: Path) -> No
 def test_an_image_of_every_method_is_made_again(checkpoint: str, method: str) -> None:
     kind: type[Any] = methods()[method]
     image = made(checkpoint, kind(switch_after=1, opening=ClassifierFree(2.0)), (*kind.schedulers, "ddpm")[0])
+    assert "The bytes are equal" in regenerate(image.pk)
+
+
+def test_an_image_of_stable_diffusion_xl_is_made_again(tmp_path: Path) -> None:
+    tiny_xl_pipeline().save_pretrained(tmp_path / "xl")
+    image = made(str(tmp_path / "xl"), SegmentationFree(5.0, switch_after=1), "euler")
+    assert image.provenance["added_conditions"]["target_size"] == [16, 16]
     assert "The bytes are equal" in regenerate(image.pk)
 
 

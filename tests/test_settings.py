@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from evenhand.config.secret import load_secret_key
+from evenhand.config.secret import load_secret_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def settings_with(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import evenhand.config.settings as s; print(s.DATABASES['default']['ENGINE'], s.CELERY_BROKER_URL)"
+NAMED = "import evenhand.config.settings as s; print(s.DATABASES['default']['ENGINE'], s.CELERY_BROKER_URL)"
+
+
+def settings_with(tmp_path: Path, code: str = NAMED, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -37,6 +39,12 @@ def test_the_environment_names_the_services(tmp_path: Path) -> None:
     assert result.stdout.split() == ["django.db.backends.postgresql", "redis://h:6379/0"]
 
 
+def test_a_silent_database_is_given_up_and_its_address_may_say_when(tmp_path: Path) -> None:
+    code = "import evenhand.config.settings as s; print(s.DATABASES['default']['OPTIONS']['connect_timeout'])"
+    for url, seconds in (("postgresql://u:p@h/d", "10"), ("postgresql://u:p@h/d?connect_timeout=3", "3")):
+        assert settings_with(tmp_path, code, DATABASE_URL=url).stdout.split() == [seconds]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("EVENHAND_DEBUG", "perhaps"), ("EVENHAND_LEASE_SECONDS", "0"), ("EVENHAND_LEASE_SECONDS", "soon")],
@@ -53,10 +61,15 @@ def test_a_short_secret_is_refused(tmp_path: Path) -> None:
     assert "at least 32 characters" in result.stderr
 
 
+def test_a_short_older_secret_is_refused(tmp_path: Path) -> None:
+    result = settings_with(tmp_path, EVENHAND_SECRET_KEY="k" * 40, EVENHAND_SECRET_KEY_FALLBACKS=f"{'o' * 40} short")
+    assert "each of EVENHAND_SECRET_KEY_FALLBACKS must have at least 32" in result.stderr
+
+
 def test_the_secret_is_made_once_and_is_the_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVENHAND_SECRET_KEY", raising=False)
-    first = load_secret_key(tmp_path)
-    assert load_secret_key(tmp_path) == first
+    [first] = load_secret_keys(tmp_path)
+    assert load_secret_keys(tmp_path) == [first]
     assert len(first) >= 32
     assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
 
@@ -71,7 +84,7 @@ def test_processes_that_start_together_share_one_secret(tmp_path: Path, monkeypa
 
         def start(folder: Path = folder, barrier: threading.Barrier = barrier, keys: list[str] = keys) -> None:
             barrier.wait()
-            keys.append(load_secret_key(folder))
+            keys.extend(load_secret_keys(folder))
 
         threads = [threading.Thread(target=start) for _ in range(8)]
         for thread in threads:

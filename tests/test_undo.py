@@ -12,7 +12,6 @@ from django.urls import reverse
 
 from evenhand.studies import undo
 from evenhand.studies.drafts import change_draft, configuration_of
-from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import close_study, open_study, pause_study
 from evenhand.studies.models import (
     AuditEvent,
@@ -40,6 +39,7 @@ from evenhand.studies.revision import revise
 from evenhand.studies.undo import UndoError, delete_study, duplicate, losses, return_to_draft, stop_preparation
 from evenhand.studies.work import queue
 from tests.helpers.factories import make_admin, make_draft, make_ready_study, small_configuration
+from tests.helpers.stored import image_path
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 MADE = (Pair, CheckPair, Comparison, Stage, Batch, Booklet, Trial, Rating, Skip, Evaluator, PromptSubset, SubsetPrompt)

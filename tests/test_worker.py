@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +14,21 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
 from pytest_django.live_server_helper import LiveServer
 
 from evenhand.demo.judge import quality
 from evenhand.demo.scenes import built_in_prompts
 from evenhand.generation.plan import count_evaluations
-from evenhand.studies.demonstration.processes import tail, worker_command
+from evenhand.studies.demonstration.processes import worker_command
 from evenhand.studies.drafts import configuration_of, create_study
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Image, PromptSet, Rating, Stage, Study
 from evenhand.studies.pipeline import stages
 from evenhand.studies.simulation.deciders import Population, enrol_simulated
 from evenhand.studies.simulation.visits import visit_all
+from tests.helpers.child_environment import child_environment
 from tests.helpers.factories import make_admin, small_configuration
+from tests.helpers.servers import wait_for
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 
@@ -38,24 +37,6 @@ pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 def _one_folder(settings: Any) -> None:
     """The worker writes images where this process looks for them."""
     settings.MEDIA_ROOT = settings.VAR / "images"
-
-
-def child_environment() -> dict[str, str]:
-    """The worker's settings: this test's database, and leases short enough to wait for."""
-    database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        url = f"sqlite:///{database['NAME']}"
-    else:
-        host = f"{database['HOST']}:{database['PORT'] or 5432}"
-        url = f"postgresql://{database['USER']}:{database['PASSWORD']}@{host}/{database['NAME']}"
-    return os.environ | {
-        "DJANGO_SETTINGS_MODULE": "evenhand.config.settings",
-        "EVENHAND_VAR": str(settings.VAR),
-        "DATABASE_URL": url,
-        "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
-        "EVENHAND_LEASE_SECONDS": "3",
-        "OMP_NUM_THREADS": "1",
-    }
 
 
 @contextmanager
@@ -69,14 +50,6 @@ def worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float = 150) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"the worker ended:\n{tail(log, 40)}"
-        assert time.monotonic() < deadline, f"still not so after {seconds} s:\n{tail(log, 40)}"
-        time.sleep(0.05)
 
 
 def state_is(study: Study, state: str) -> Callable[[], bool]:

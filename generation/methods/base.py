@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from evenhand.generation.methods.rows import Demand
-from evenhand.generation.methods.settings import GuidanceError, settings_of
+from evenhand.generation.methods.settings import GuidanceError, Setting, settings_of
 
 JSONObject = dict[str, Any]
-FAMILIES = ("unet",)  # diffusers' UNet2DConditionModel, as in Stable Diffusion 1 and 2
+FAMILIES = ("unet",)  # diffusers' UNet2DConditionModel, as in Stable Diffusion 1, 2 and XL
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,18 @@ class Guidance:
 
     method: the name under which arms are stored. short: what labels call it. families: the networks it works on.
     schedulers: those it works with; empty: all. at_zero: what the plain network is asked for where ``strength`` is 0.
+    variant_by, variants: where a choice decides which settings there are in ``settings``: the choice's field, and for
+        each of its names the settings with their defaults.
     """
 
     method: ClassVar[str]
     short: ClassVar[str]
     families: ClassVar[tuple[str, ...]] = FAMILIES
     schedulers: ClassVar[tuple[str, ...]] = ()
+    generated_here: ClassVar[bool] = True  # whether ``generate`` takes it, so that it may stand inside another
     at_zero: ClassVar[Literal["prompt", "negative prompt"]] = "prompt"
+    variant_by: ClassVar[str] = ""
+    variants: ClassVar[Mapping[str, Mapping[str, tuple[Setting, Any]]]] = {}
 
     def __post_init__(self) -> None:
         for name, setting in settings_of(type(self)).items():
@@ -65,7 +70,7 @@ class Guidance:
         data: JSONObject = {"method": self.method}
         for name, setting in settings_of(type(self)).items():
             if not setting.later or self._written(name):
-                data[name] = _plain(self._setting(name))
+                data[name] = plain(self._setting(name))
         return data
 
     def _written(self, name: str) -> bool:
@@ -102,7 +107,8 @@ class Guidance:
         return field.default_factory() if callable(field.default_factory) else field.default
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a setting's value as JSON has it."""
     if isinstance(value, Guidance):
         return value.to_dict()
     return list(value) if isinstance(value, tuple) else value
@@ -133,6 +139,6 @@ def read(methods: Mapping[str, type[Guidance]], data: Mapping[str, Any]) -> Guid
         name = unknown_fields[0]
         raise GuidanceError(f"{method} has no field {name!r} (its value: {values[name]!r})")
     for name, value in values.items():
-        if settings[name].kind == "opening" and isinstance(value, Mapping):
+        if settings[name].kind in ("opening", "guidance") and isinstance(value, Mapping):
             values[name] = read(methods, value)
     return methods[method](**values)

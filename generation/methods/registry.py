@@ -11,11 +11,13 @@ from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
 from evenhand.generation.methods.base import Guidance
 from evenhand.generation.methods.classifier_free import ClassifierFree
 from evenhand.generation.methods.classifier_free_plus_plus import ClassifierFreePlusPlus
+from evenhand.generation.methods.diffusers_guider import DiffusersGuider
 from evenhand.generation.methods.perturbed_attention import PerturbedAttention
 from evenhand.generation.methods.scheduled_classifier_free import ScheduledClassifierFree
 from evenhand.generation.methods.segmentation_free import SegmentationFree
 from evenhand.generation.methods.settings import GuidanceError
 from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
+from evenhand.generation.methods.strength_matched import StrengthMatched
 
 GROUP = "evenhand.guidance"
 SHIPPED: tuple[type[Guidance], ...] = (
@@ -26,6 +28,8 @@ SHIPPED: tuple[type[Guidance], ...] = (
     SmoothedEnergy,
     ClassifierFreePlusPlus,
     ScheduledClassifierFree,
+    StrengthMatched,
+    DiffusersGuider,
 )
 
 

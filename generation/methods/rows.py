@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Heads = Literal["mean", "per_head"]
 Tokens = Literal["all", "prompt"]
-Memory = Mapping[str, "torch.Tensor"]  # what a rule keeps of one picture from iteration to iteration
+Memory = Mapping[str, Any]  # tensors and the like: what a rule keeps of one picture from iteration to iteration
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,16 @@ class Moment:
     latents: the network's input √ᾱ·x + √(1−ᾱ)·ε, of the shape of each prediction. signal: ᾱ.
     output: what the network predicts, in diffusers' words: ``epsilon``, ``v_prediction`` or ``sample``.
     noise: draws standard normal noise of that shape, which depends on the picture's seed and the network call alone.
+    iteration: 0 … T−1. steps: T. timestep: the scheduler's, as the network is told it.
     """
 
     latents: torch.Tensor
     signal: float
     output: str
     noise: Callable[[], torch.Tensor]
+    iteration: int = 0
+    steps: int = 1
+    timestep: torch.Tensor | None = None
 
     def clean(self, prediction: torch.Tensor) -> torch.Tensor:
         """Return the picture without noise, x, that a prediction stands for."""

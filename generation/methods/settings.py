@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from evenhand.errors import InputError
 
-Kind = Literal["number", "numbers", "whole", "text", "choice", "layers", "opening"]
+Kind = Literal[
+    "number", "numbers", "whole", "dimensions", "flag", "text", "choice", "layers", "options", "opening", "guidance"
+]
 
 
 class GuidanceError(InputError):
@@ -73,9 +75,19 @@ def layer_names(default: tuple[str, ...], help: str, **options: Any) -> Any:
     return _field("layers", help, default=default, **options)
 
 
+def options(help: str, **options: Any) -> Any:
+    """Declare settings by name, which the method itself checks; ``options`` as in Setting. In the field: pairs."""
+    return _field("options", help, default=(), **options)
+
+
 def opening_guidance(default: Callable[[], Any], help: str, **options: Any) -> Any:
     """Declare the classifier-free guidance of the iterations before the switch; ``options`` as in Setting."""
     return _field("opening", help, default_factory=default, **options)
+
+
+def nested_guidance(default: Callable[[], Any], help: str, **options: Any) -> Any:
+    """Declare another method with its settings; ``options`` as in Setting."""
+    return _field("guidance", help, default_factory=default, **options)
 
 
 def settings_of(method: type) -> dict[str, Setting]:
@@ -121,6 +133,21 @@ def _whole(_setting: Setting, name: str, value: object) -> int:
     return int(value)  # type: ignore[call-overload]
 
 
+def _dimensions(setting: Setting, name: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, tuple | list) or not value:
+        raise GuidanceError(f"{name} must be a list of whole numbers, not {value!r}")
+    for each in value:
+        if not _number(setting, name, each).is_integer():
+            raise GuidanceError(f"{name} must be whole numbers, not {each!r}")
+    return tuple(int(each) for each in value)
+
+
+def _flag(_setting: Setting, name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise GuidanceError(f"{name} must be true or false, not {value!r}")
+    return value
+
+
 def _text(_setting: Setting, name: str, value: object) -> str:
     if not isinstance(value, str):
         raise GuidanceError(f"{name} must be a text, not {value!r}")
@@ -139,6 +166,15 @@ def _layers(_setting: Setting, name: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _options(_setting: Setting, name: str, value: object) -> tuple[tuple[str, object], ...]:
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, tuple) or not all(
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs
+    ):
+        raise GuidanceError(f"{name} must be an object of settings by name, not {value!r}")
+    return pairs
+
+
 def _opening(_setting: Setting, name: str, value: object) -> object:
     if getattr(value, "method", None) != "classifier_free":
         raise GuidanceError(f"{name} must be a ClassifierFree, not {value!r}")
@@ -147,12 +183,24 @@ def _opening(_setting: Setting, name: str, value: object) -> object:
     return value
 
 
+def _guidance(_setting: Setting, name: str, value: object) -> object:
+    if not isinstance(getattr(value, "method", None), str):
+        raise GuidanceError(f"{name} must be a guidance, not {value!r}")
+    if not getattr(value, "generated_here", True):
+        raise GuidanceError(f"{name} cannot be {value.method}, which this checkpoint does not draw")  # type: ignore[attr-defined]
+    return value
+
+
 _CHECKS: Mapping[str, Callable[[Setting, str, object], object]] = {
     "number": _number,
     "numbers": _numbers,
     "whole": _whole,
+    "dimensions": _dimensions,
+    "flag": _flag,
     "text": _text,
     "choice": _choice,
     "layers": _layers,
+    "options": _options,
     "opening": _opening,
+    "guidance": _guidance,
 }

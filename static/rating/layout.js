@@ -111,7 +111,7 @@ export function fit() {
   frame.style.setProperty("--picture-width", `${view.width}px`);
   frame.style.setProperty("--picture-height", `${view.height}px`);
   const enlarged = times * (devicePixelRatio || 1);
-  frame.classList.toggle("smooth", Math.abs(enlarged - Math.round(enlarged)) > 1e-6);
+  frame.classList.toggle("smooth", "mixed" in text || Math.abs(enlarged - Math.round(enlarged)) > 1e-6);
   page.dataset.fitted = "";
   turn(view.shown);
   setPrompt();

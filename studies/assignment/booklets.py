@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from django.db import IntegrityError, transaction
@@ -80,28 +80,36 @@ def _with_sides(hand: list[PairCell], rng: np.random.Generator) -> list[Showing]
 
 def _ordered(booklet: list[Showing], rng: np.random.Generator, attempts: int = 200) -> list[Showing]:
     """Shuffle a booklet without long runs of one comparison or one side, as far as ``attempts`` shuffles allow."""
-    best, best_run = booklet, len(booklet) + 1
+    properties: list[list[object]] = [[showing.candidate_on_left for showing in booklet]]
+    comparisons: list[object] = [showing.cell.comparison for showing in booklet]
+    if len(set(comparisons)) > 1:
+        properties.append(comparisons)
+    best, best_run = list(range(len(booklet))), len(booklet) + 1
     for _ in range(attempts):
-        order = [booklet[int(i)] for i in rng.permutation(len(booklet))]
-        run = max(
-            _longest_run([showing.cell.comparison for showing in order])
-            if len({showing.cell.comparison for showing in order}) > 1
-            else 0,
-            _longest_run([showing.candidate_on_left for showing in order]),
-        )
+        order: list[int] = rng.permutation(len(booklet)).tolist()
+        run = _longest_run(properties, order, best_run)
         if run < best_run:
             best, best_run = order, run
         if best_run <= LONGEST_RUN:
             break
-    return best
+    return [booklet[i] for i in best]
 
 
-def _longest_run(values: Sequence[object]) -> int:
-    longest = run = 0
-    previous: object = None
-    for value in values:
-        run = run + 1 if run and value == previous else 1
-        previous, longest = value, max(longest, run)
+def _longest_run(properties: Sequence[Sequence[object]], order: Sequence[int], limit: int) -> int:
+    """Return the longest run of equal values of any property in this order; ``limit`` for one as long or longer."""
+    longest = min(1, len(order))
+    for values in properties:
+        run, previous = 0, object()
+        for i in order:
+            value = values[i]
+            if value != previous:
+                run, previous = 1, value
+                continue
+            run += 1
+            if run > longest:
+                longest = run
+                if run >= limit:
+                    return limit
     return longest
 
 
@@ -138,24 +146,25 @@ def cells_of(study: Study) -> list[PairCell]:
     return [PairCell(*row, criterion) for criterion in criteria for row in values]
 
 
-def build_blocks(study: Study, blocks: int, *, simulated: bool = False) -> int:
+def build_blocks(study: Study, blocks: int, *, simulated: bool = False, pilot: bool = False) -> int:
     """Write booklets until there are ``blocks`` blocks; returns how many blocks were written.
 
-    Simulated evaluators have blocks of their own, planned as the others are. A block is one transaction. Of two
-    processes that write the same block, the second one violates the uniqueness of booklet numbers, writes nothing, and
-    goes on with the next block.
+    Simulated evaluators, and people of the pilot, have blocks of their own, planned as the others are. A block is one
+    transaction. Of two processes that write the same block, the second one violates the uniqueness of booklet numbers,
+    writes nothing, and goes on with the next block.
     """
     cells = cells_of(study)
     configuration = configuration_of(study)
     stock = Stock(study, configuration)
-    numbered = Booklet.objects.filter(study=study, simulated=simulated, remainder=False)
+    numbered = Booklet.objects.filter(study=study, simulated=simulated, pilot=pilot, remainder=False)
     last_block = numbered.aggregate(last=Max("block"))["last"]
     count = 0
+    planned = _Planner(cells, configuration.trials_per_evaluator, configuration.seed)
     for block in range(0 if last_block is None else last_block + 1, blocks):
-        plan = _block_plan(cells, configuration.trials_per_evaluator, configuration.seed, block)
+        plan = planned.block(block)
         try:
             with transaction.atomic():
-                _write(study, block, plan, stock, simulated)
+                _write(study, block, plan, stock, simulated=simulated, pilot=pilot)
                 count += 1
         except IntegrityError:
             if not numbered.filter(block=block).exists():
@@ -163,15 +172,37 @@ def build_blocks(study: Study, blocks: int, *, simulated: bool = False) -> int:
     return count
 
 
-def _block_plan(cells: list[PairCell], trials: int, seed: int, block: int) -> Plan:
-    plan = plan_block(cells, trials, np.random.default_rng([seed, block // 2]))
-    return plan if block % 2 == 0 else mirror(plan, np.random.default_rng([seed, block // 2, 1]))
+@dataclass
+class _Planner:
+    """Plan blocks by their numbers; a block and its mirror image are planned once."""
+
+    cells: list[PairCell]
+    trials: int
+    seed: int
+    _last: tuple[int, Plan] | None = None
+
+    def block(self, number: int) -> Plan:
+        half = number // 2
+        if self._last is None or self._last[0] != half:
+            self._last = half, plan_block(self.cells, self.trials, np.random.default_rng([self.seed, half]))
+        plan = self._last[1]
+        return plan if number % 2 == 0 else mirror(plan, np.random.default_rng([self.seed, half, 1]))
 
 
-def _write(study: Study, block: int, plan: Plan, stock: Stock, simulated: bool) -> None:
+def _write(study: Study, block: int, plan: Plan, stock: Stock, *, simulated: bool, pilot: bool) -> None:
     first = block * len(plan)
     booklets = Booklet.objects.bulk_create(
-        Booklet(study=study, block=block, number=first + i, simulated=simulated) for i in range(len(plan))
+        Booklet(study=study, block=block, number=first + i, simulated=simulated, pilot=pilot) for i in range(len(plan))
     )
     rng = np.random.default_rng([stock.configuration.seed, block, 2])
     stock.write({booklet: stock.items(showings, rng) for booklet, showings in zip(booklets, plan, strict=True)})
+
+
+def write_first(study: Study) -> Booklet:
+    """Write the booklet that the first person will get, alone; for a transaction that is rolled back."""
+    configuration = configuration_of(study)
+    stock = Stock(study, configuration)
+    [showings, *_] = _Planner(cells_of(study), configuration.trials_per_evaluator, configuration.seed).block(0)
+    booklet = Booklet.objects.create(study=study, block=0, number=0)
+    stock.write({booklet: stock.items(showings, np.random.default_rng([configuration.seed, 0, 2]))})
+    return booklet

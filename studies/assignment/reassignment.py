@@ -20,6 +20,7 @@ from evenhand.studies.assignment.stock import Stock
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
+from evenhand.studies.unusable_pairs import marks_in_force
 
 
 class RaceLost(Exception):
@@ -63,13 +64,15 @@ def trials_left_behind(study: Study, *, simulated: bool = False) -> QuerySet[Tri
     """Return main trials whose slot stays empty unless somebody else is given it: a person, or a simulation.
 
     A finished evaluator leaves one behind where another filled its slot first and withdrew later. A skipped trial is
-    not left behind, because its evaluator has decided about it.
+    not left behind, because its evaluator has decided about it, nor is one of an unusable pair.
     """
     rating_of_slot = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
     return Trial.objects.filter(
         ~Exists(rating_of_slot),
+        ~Exists(marks_in_force().filter(pair=OuterRef("pair"))),
         booklet__evaluator__in=absent_evaluators(study).values("pk"),
         booklet__simulated=simulated,
+        booklet__pilot=False,
         kind=Trial.Kind.MAIN,
         released=False,
         skip=None,
@@ -77,8 +80,13 @@ def trials_left_behind(study: Study, *, simulated: bool = False) -> QuerySet[Tri
 
 
 def reassign(evaluator: Evaluator) -> Booklet | None:
-    """Make a booklet of trials left behind, no prompt twice; None where there are none. Raises ``RaceLost``."""
+    """Make a booklet of trials left behind, no prompt twice; None where there are none. Raises ``RaceLost``.
+
+    What a pilot's people leave behind is given to nobody, and they are given nothing of others.
+    """
     study = evaluator.study
+    if evaluator.pilot:
+        return None
     configuration = configuration_of(study)
     groups = _groups_left_behind(evaluator, configuration)
     if not groups:

@@ -14,8 +14,9 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from evenhand.generation.guidance import OtherCheckpoint
+from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.studies.bundle.naming import Naming
-from evenhand.studies.bundle.records import public_name
 from evenhand.studies.configuration import StudyConfiguration
 
 EMPTIED = ("contact", "approval", "completion_code", "completion_url", "end_returns")  # settings that name the owner
@@ -52,6 +53,9 @@ def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:
         end_returns=(),
         checkpoint=public_name(configuration.checkpoint),
         encoder=public_name(configuration.encoder),
+        candidates=tuple(
+            each.without_folders() if isinstance(each, OtherCheckpoint) else each for each in configuration.candidates
+        ),
     )
 
 

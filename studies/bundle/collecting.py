@@ -19,6 +19,8 @@ from django.utils import timezone
 
 from evenhand import __version__
 from evenhand.errors import InputError
+from evenhand.generation.guidance import OtherCheckpoint
+from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.sampling.prompts import prompts_sha256
 from evenhand.studies.bundle import anonymous as anonymity
 from evenhand.studies.bundle import records, verify_bundle
@@ -28,12 +30,13 @@ from evenhand.studies.bundle.snapshot import snapshot
 from evenhand.studies.bundle.texts import texts
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Pair, Rating, Replication, Study, SubsetPrompt
+from evenhand.studies.image_store import image_file
+from evenhand.studies.models import Arm, Pair, Rating, Replication, Study, SubsetPrompt
 from evenhand.studies.rating import chain
 from evenhand.studies.results import figures
 from evenhand.studies.results.export import codebook, csv_lines
 from evenhand.studies.results.report import study_report
+from evenhand.studies.stores.base import StoredFile
 
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "numpy", "scipy", "pillow", "Django")
 SUMS = verify_bundle.SUMS
@@ -48,7 +51,7 @@ class Entry:
     """A file of a bundle: its path there, where its bytes lie now, how many they are, and their SHA-256."""
 
     name: str
-    path: Path
+    path: Path | StoredFile
     size: int
     sha256: str
 
@@ -140,8 +143,10 @@ def _write_records(study: Study, writer: _Writer, *, anonymous: bool) -> None:
         "trials": writer.lines("trials.jsonl", records.trials(study, naming)),
         "evaluators": writer.lines("evaluators.jsonl", records.evaluators(study, naming)),
         "pictures": records.images_of(study).order_by().values("sha256").distinct().count(),
-        "ratings": Rating.objects.filter(evaluator__study=study, deleted_at=None).count(),
-        "deleted_ratings": Rating.objects.filter(evaluator__study=study).exclude(deleted_at=None).count(),
+        "ratings": Rating.objects.filter(evaluator__study=study, evaluator__pilot=False, deleted_at=None).count(),
+        "deleted_ratings": Rating.objects.filter(evaluator__study=study, evaluator__pilot=False)
+        .exclude(deleted_at=None)
+        .count(),
     }
     if not anonymous:
         writer.lines("chain.jsonl", records.chain_rows(study))
@@ -185,18 +190,24 @@ def _write_results(study: Study, writer: _Writer, *, anonymous: bool) -> None:
         )
 
 
+def _guidance(arm: Arm, anonymous: bool) -> records.Record:
+    guidance = arm.to_guidance()
+    known: records.Record = arm.guidance
+    return guidance.without_folders().to_dict() if anonymous and isinstance(guidance, OtherCheckpoint) else known
+
+
 def _provenance(study: Study, *, anonymous: bool) -> records.Record:
     """Say what made the pictures and chose the prompts: model, recipe, arms, sets with their hashes, libraries."""
     recipe, subset, prompt_set = study.recipe, study.subset, study.prompt_set
-    assert recipe is not None  # the study is prepared
-    assert subset is not None
-    name = records.public_name if anonymous else str
+    ready_made = configuration_of(study).ready_made  # then nothing was generated or drawn
+    assert ready_made or (recipe is not None and subset is not None)  # the study is prepared
+    name = public_name if anonymous else str
     comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
     arms = {arm.fingerprint: arm for each in comparisons for arm in (each.baseline, each.candidate)}
     texts_of_subset = (
         SubsetPrompt.objects.filter(subset=subset).order_by("prompt__index").values_list("prompt__text", flat=True)
     )
-    members = {
+    members = subset and {
         field: getattr(subset, field)
         for field in (
             "size", "seed", "percentiles", "per_stratum", "draw", "deduplicate", "near_duplicate_cosine", "removed",
@@ -208,14 +219,17 @@ def _provenance(study: Study, *, anonymous: bool) -> records.Record:
         for library, number in provenance.get("versions", {}).items():
             made_with.setdefault(library, set()).add(str(number))
     return {
-        "recipe": {
+        "recipe": recipe
+        and {
             "checkpoint": name(recipe.checkpoint),
             **{
                 field: getattr(recipe, field)
                 for field in ("revision", "scheduler", "steps", "height", "width", "dtype", "batch_size")
             },
         },
-        "arms": [{"fingerprint": key, "label": arm.label, "guidance": arm.guidance} for key, arm in arms.items()],
+        "arms": [
+            {"fingerprint": key, "label": arm.label, "guidance": _guidance(arm, anonymous)} for key, arm in arms.items()
+        ],
         "comparisons": [
             {
                 "comparison": each.position + 1,
@@ -227,7 +241,8 @@ def _provenance(study: Study, *, anonymous: bool) -> records.Record:
         "prompt_set": {
             field: getattr(prompt_set, field) for field in ("name", "source", "sha256", "count", "duplicates")
         },
-        "subset": {"encoder": name(subset.encoder), **members, "sha256": prompts_sha256(texts_of_subset)},
+        "subset": subset
+        and {"encoder": name(subset.encoder), **(members or {}), "sha256": prompts_sha256(texts_of_subset)},
         "stages": list(study.stages.order_by("position").values("name", "total", "evaluations")),
         "pictures_made_with": {library: sorted(numbers) for library, numbers in sorted(made_with.items())},
         "bundle_made_with": {"evenhand": __version__, "python": platform.python_version(), **_installed()},
@@ -273,14 +288,14 @@ def _description(
 def _pictures(hashes: list[str], progress: Callable[[int, int], None] | None) -> Iterator[Entry]:
     """Yield the pictures, each once, after their bytes were compared with their hash."""
     for count, sha256 in enumerate(hashes, start=1):
-        path = image_path(sha256)
+        file = image_file(sha256)
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            data = file.read_bytes()
         except FileNotFoundError as error:
-            raise ExportError(f"the picture {sha256} is missing from the store: {path}") from error
+            raise ExportError(f"the picture {sha256} is missing from the store: {file}") from error
+        found = hashlib.sha256(data).hexdigest()
         if found != sha256:
-            raise ExportError(f"the picture {sha256} was changed in the store: {path} now holds {found}")
-        yield Entry(records.picture_name(sha256), path, path.stat().st_size, sha256)
+            raise ExportError(f"the picture {sha256} was changed in the store: {file} now holds {found}")
+        yield Entry(records.picture_name(sha256), file, len(data), sha256)
         if progress is not None:
             progress(count, len(hashes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import count
 
 from django.contrib.auth.models import AbstractBaseUser
 
@@ -30,6 +29,7 @@ from evenhand.studies.models import (
     SubsetPrompt,
     Trial,
 )
+from evenhand.studies.prompt_import import free_set_name
 
 BATCH = 1000  # rows of one insert
 SUBSET = (
@@ -57,11 +57,11 @@ class Import:
 
     def write(self, *, name: str, owner: AbstractBaseUser, source: str) -> Study:
         """Write the study; return it ready to be opened."""
-        recipe, _ = Recipe.objects.get_or_create(**{field: self.provenance["recipe"][field] for field in RECIPE})
+        recipe = self._recipe()
         study = Study.objects.create(
             name=name,
             owner_id=owner.pk,
-            prompt_set=self._prompt_set(name, source),
+            prompt_set=self._prompt_set(name, source, owner),
             recipe=recipe,
         )
         study.subset = self._subset(study.prompt_set)
@@ -79,7 +79,7 @@ class Import:
     def _rows(self, name: str) -> Iterator[Record]:
         return (row for _, row in rows(self.bundle, name))
 
-    def _prompt_set(self, name: str, source: str) -> PromptSet:
+    def _prompt_set(self, name: str, source: str, owner: AbstractBaseUser) -> PromptSet:
         """Write the bundle's prompts as a set of their own, numbered anew in their order.
 
         Each keeps the seed of its pictures, so that the set makes the same pictures again.
@@ -90,11 +90,12 @@ class Import:
         if unclean := next((text for text in texts if clean(text) != text), None):
             raise InputError(f"the prompt {unclean!r} is not trimmed as prompts are")
         prompt_set = PromptSet.objects.create(
-            name=_free_set_name(name),
+            name=free_set_name(name),
             source=source,
             sha256=prompts_sha256(texts),
             count=len(texts),
             duplicates=len(texts) - len(set(texts)),
+            creator_id=owner.pk,
         )
         prompts = [
             Prompt(
@@ -110,7 +111,16 @@ class Import:
         self.prompts = {row["prompt_index"]: prompt for row, prompt in zip(given, prompts, strict=True)}
         return prompt_set
 
-    def _subset(self, prompt_set: PromptSet) -> PromptSubset:
+    def _recipe(self) -> Recipe | None:
+        """Return the recipe of generated pictures; None where all were uploaded."""
+        values = self.provenance["recipe"]
+        if values is None and self.configuration.ready_made:
+            return None
+        return Recipe.objects.get_or_create(**{field: values[field] for field in RECIPE})[0]
+
+    def _subset(self, prompt_set: PromptSet) -> PromptSubset | None:
+        if self.provenance["subset"] is None and self.configuration.ready_made:
+            return None
         values = {field: self.provenance["subset"][field] for field in SUBSET}
         subset = PromptSubset.objects.create(prompt_set=prompt_set, **values)
         SubsetPrompt.objects.bulk_create(
@@ -146,7 +156,7 @@ class Import:
             for row in self.provenance["comparisons"]
         }
 
-    def _images(self, recipe: Recipe) -> None:
+    def _images(self, recipe: Recipe | None) -> None:
         scores: list[ImageScore] = []
         for row in self._rows("images.jsonl"):
             kind = Image.Kind(row["kind"])
@@ -233,13 +243,3 @@ def _waves(trials: Iterable[Record]) -> Iterator[list[Record]]:
     rows_ = list(trials)
     for repeats, follows in ((False, False), (False, True), (True, False), (True, True)):
         yield [row for row in rows_ if (bool(row["repeat_of"]), bool(row["lead"])) == (repeats, follows)]
-
-
-def _free_set_name(name: str) -> str:
-    """Return a free name for the prompt set of a study."""
-    wanted = f"Prompts of {name}"[:90]
-    for number in count(1):
-        text = wanted if number == 1 else f"{wanted} ({number})"
-        if not PromptSet.objects.filter(name=text).exists():
-            return text
-    raise AssertionError("numbers do not end")

@@ -56,9 +56,9 @@ class Naming:
 
 def naming_of(study: Study, *, anonymous: bool) -> Naming:
     """Return the names for a bundle of a study."""
-    people = dict(Evaluator.objects.filter(study=study).order_by("pk").values_list("pk", "consented_at"))
+    people = dict(Evaluator.objects.filter(study=study, pilot=False).order_by("pk").values_list("pk", "consented_at"))
     rows = list(
-        Booklet.objects.filter(study=study)
+        Booklet.objects.filter(study=study, pilot=False)
         .order_by("simulated", "remainder", "number", "pk")
         .values("pk", "block", "number", "simulated", "remainder")
     )

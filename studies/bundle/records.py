@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
 
+from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.studies.bundle.naming import Naming
 from evenhand.studies.models import (
     Booklet,
@@ -97,16 +97,6 @@ def _without_folders(provenance: Record) -> Record:
     return provenance | {"checkpoint": public_name(checkpoint)} if isinstance(checkpoint, str) else provenance
 
 
-def public_name(name: str) -> str:
-    """Return a checkpoint's or encoder's name without the folders of a machine's path, which may name its user.
-
-    A hub's id, which has an owner and one slash, stays as it is.
-    """
-    parts = [part for part in re.split(r"[\\/]+", name) if part]
-    is_path = name.startswith((".", "~", "/", "\\")) or ":" in name or len(parts) > 2
-    return parts[-1] if is_path and parts else name
-
-
 def pairs(study: Study) -> Iterator[Record]:
     """Yield the pairs, by comparison and prompt."""
     rows = Pair.objects.filter(comparison__study=study).order_by("comparison__position", "prompt__index")
@@ -146,7 +136,7 @@ def check_pairs(study: Study) -> Iterator[Record]:
 
 def _booklets_in_order(study: Study, naming: Naming) -> list[Booklet]:
     order = {pk: i for i, pk in enumerate(naming.booklets)}
-    return sorted(Booklet.objects.filter(study=study), key=lambda booklet: order[booklet.pk])
+    return sorted(Booklet.objects.filter(study=study, pilot=False), key=lambda booklet: order[booklet.pk])
 
 
 def booklets(study: Study, naming: Naming) -> Iterator[Record]:
@@ -231,7 +221,7 @@ def evaluators(study: Study, naming: Naming) -> Iterator[Record]:
         times = {name: naming.time(getattr(each, name), None) for name in ("made_at", "lifted_at")}
         exclusions[each.evaluator_id].append({"reason": each.reason, **times})
     in_force = set(study.exclusions.filter(lifted_at=None, evaluator__isnull=False).values_list("evaluator", flat=True))
-    rows = Evaluator.objects.filter(study=study).select_related("version").order_by("pk")
+    rows = Evaluator.objects.filter(study=study, pilot=False).select_related("version").order_by("pk")
     people = [
         {
             "evaluator": naming.evaluator(row.pk),
@@ -264,7 +254,7 @@ def chain_rows(study: Study) -> Iterator[Record]:
     A deleted rating has no text any more; its place and hashes stand.
     """
     rows = (
-        Rating.objects.filter(evaluator__study=study)
+        Rating.objects.filter(evaluator__study=study, evaluator__pilot=False)
         .select_related("evaluator", "trial", "version", "corrects")
         .order_by("evaluator__public_id", "sequence")
     )

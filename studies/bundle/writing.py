@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -107,10 +106,8 @@ def _write_folder(collected: Collected, folder: Path) -> None:
     for entry in collected.entries:
         path = folder / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(entry.path, path)
-        except FileNotFoundError as error:
-            raise ExportError(f"{entry.name} disappeared from the store: {entry.path}") from error
+        with path.open("wb") as file:
+            file.writelines(_blocks(entry))
 
 
 class Download:

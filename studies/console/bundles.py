@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -13,9 +14,9 @@ from django.views.decorators.http import require_POST
 
 from evenhand.errors import InputError
 from evenhand.studies import audit
-from evenhand.studies.access import study_of
+from evenhand.studies.access import Right, study_of
 from evenhand.studies.bundle.writing import Download, folder_name
-from evenhand.studies.models import Replication, Study
+from evenhand.studies.models import AuditEvent, Replication, Study
 
 LARGEST = 4 * 2**30  # bytes of a download; a larger bundle is written by the command
 ROOTS_SHOWN = 5
@@ -25,7 +26,7 @@ ROOTS_SHOWN = 5
 @require_POST
 def download(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Stream a study's bundle as a zip file; its root is recorded before the first byte is sent."""
-    study = study_of(request.user, pk)
+    study = study_of(request.user, pk, Right.READ)
     try:
         bundle = Download(study, anonymous="anonymous" in request.POST, largest=LARGEST)
     except InputError as error:
@@ -42,8 +43,11 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
     return response
 
 
-def bundle_context(study: Study) -> dict[str, Any]:
-    """Return what the study's page shows: the latest bundles that were written, and the one that it was opened from."""
-    events = study.events.filter(action=audit.BUNDLE).order_by("-at")
+def bundle_context(study: Study, events: Sequence[AuditEvent]) -> dict[str, Any]:
+    """Return what the study's page shows: the latest bundles that were written, and the one that it was opened from.
+
+    events: of the study, the newest first; others than those of bundles are passed over.
+    """
+    written = [event for event in events if event.action == audit.BUNDLE]
     replication = Replication.objects.filter(study=study).defer("ratings").first()
-    return {"bundles": list(events[:ROOTS_SHOWN]), "replication": replication}
+    return {"bundles": written[:ROOTS_SHOWN], "replication": replication}

@@ -10,7 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, SegmentationFree, from_dict
+from evenhand.generation.guidance import (
+    ClassifierFree,
+    Guidance,
+    GuidanceError,
+    OtherCheckpoint,
+    SegmentationFree,
+    Uploaded,
+    from_dict,
+)
+from evenhand.studies.sweeps import expanded
 
 GUIDANCE_FIELDS = {"sfg_strength": "strength", "switch_after": "switch_after"}  # the form's field -> the guidance's
 
@@ -74,16 +83,35 @@ def read_others(text: str, opening: ClassifierFree) -> tuple[Guidance, ...]:
 
     Raises GuidanceError, naming the line, where one cannot be read.
     """
-    return tuple(_read_line(number, line, opening) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+    return tuple(
+        _read(number, data, opening)
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip()
+        for data in _parsed(number, line)
+    )
 
 
-def _read_line(number: int, line: str, opening: ClassifierFree) -> Guidance:
+def _parsed(number: int, line: str) -> list[Any]:
+    """Return the candidates of a line as JSON: one, or those of a sweep."""
     try:
-        data = json.loads(line)
+        return expanded(json.loads(line))
     except json.JSONDecodeError as error:
         raise GuidanceError(f"line {number} is no JSON: {error}") from error
-    if isinstance(data, dict) and data.get("method") != ClassifierFree.method:
-        data = {"opening": opening.to_dict()} | data
+    except GuidanceError as error:
+        raise GuidanceError(f"line {number}: {error}") from error
+
+
+def _with_opening(data: Any, opening: ClassifierFree) -> Any:
+    """Give a candidate's JSON the opening that it leaves out; of another checkpoint's arm, its guidance's."""
+    if not isinstance(data, dict) or data.get("method") in (ClassifierFree.method, Uploaded.method):
+        return data
+    if data.get("method") == OtherCheckpoint.method:
+        return {**data, "guidance": _with_opening(data.get("guidance"), opening)} if "guidance" in data else data
+    return {"opening": opening.to_dict()} | data
+
+
+def _read(number: int, data: Any, opening: ClassifierFree) -> Guidance:
+    data = _with_opening(data, opening)
     try:
         guidance = from_dict(data)
     except GuidanceError as error:

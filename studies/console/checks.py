@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from evenhand.studies.access import study_of
+from evenhand.studies.access import Right, allows, role_in, study_of
 from evenhand.studies.check_exchange import (
     ExchangeError,
     StaleExchangeError,
@@ -32,9 +32,9 @@ USES = {
 @require_GET
 def checks(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the check pairs, with buttons that exchange them while the study is ready."""
-    study = study_of(request.user, pk)
+    study = study_of(request.user, pk, Right.READ)
     rows = study.check_pairs.select_related("study__current_version", "prompt", "better", "worse__prompt")
-    may_exchange = study.state == Study.State.READY
+    may_exchange = study.state == Study.State.READY and allows(role_in(study), Right.CHANGE)
     pairs = [
         {
             "pair": pair,

@@ -29,7 +29,9 @@ class ConcurrentEditForm(forms.Form):
         return [
             Conflict(str(self[name].label), _shown(self[name]), _shown(stored_form[name]))
             for name, field in self.fields.items()
-            if name != "read_as" and field.has_changed(stored_form[name].value(), self[name].data)
+            if name != "read_as"
+            and name in stored_form.fields
+            and field.has_changed(stored_form[name].value(), self[name].data)
         ]
 
 

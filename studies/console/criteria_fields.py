@@ -25,6 +25,7 @@ PRESET_NAMES = {
     "overall": "Overall: which picture would you rather get for this text?",
     "match": "Match: which picture matches the text better? Ignore defects.",
     "appeal": "Appeal: which picture looks better? The text is hidden.",
+    "defects": "Defects: which picture has fewer, such as missing, doubled or misshapen parts?",
 }
 DECIDED_BY_NAMES = {"both": "Quality and match with the text", "quality": "Quality alone", "match": "Match alone"}
 

@@ -7,8 +7,6 @@ from itertools import chain, islice
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import PermissionDenied
-from django.db.models import Q
 from django.http import (
     FileResponse,
     Http404,
@@ -18,20 +16,21 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
-from django.shortcuts import get_object_or_404
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
 from evenhand.errors import InputError
 from evenhand.studies import audit
-from evenhand.studies.access import studies_of, study_of
+from evenhand.studies.access import Right, study_of
+from evenhand.studies.console.policy import FIGURE_POLICY
 from evenhand.studies.console.sampling import curve_file
-from evenhand.studies.image_store import image_path
-from evenhand.studies.models import CheckPair, Image, Study
+from evenhand.studies.image_store import image_file
+from evenhand.studies.models import Study
 from evenhand.studies.results import export, figures
 from evenhand.studies.results.report import POPULATIONS, study_report
+from evenhand.studies.visibility import image_of
 
-FIGURE_HEADERS = {"Cache-Control": "private, no-cache"}
+FIGURE_HEADERS = {"Cache-Control": "private, no-cache", **FIGURE_POLICY}
 
 
 def population_of(request: HttpRequest) -> str | None:
@@ -47,40 +46,44 @@ TABLES = {
     "preferences-excel": export.csv_lines,
     "pairs": export.pair_lines,
     "evaluators": export.evaluator_lines,
+    "prompts": export.prompt_lines,
+    "pilot": export.pilot_lines,
 }
 
 
 @login_required
 @require_GET
 def table(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
-    """Stream a CSV of ``TABLES``."""
-    study = study_of(request.user, pk)
-    return _csv(study, name, TABLES[name](study))
+    """Stream a CSV of ``TABLES``; the download is recorded."""
+    study = study_of(request.user, pk, Right.READ)
+    audit.record(study, audit.TABLE, actor=_actor(request), table=name)
+    return csv_response(study, name, TABLES[name](study))
 
 
 @login_required
 @require_GET
 def people(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Stream who evaluators are, to the study's owner alone; the download is recorded."""
-    study = study_of(request.user, pk)
-    if request.user.pk != study.owner_id:
-        raise PermissionDenied(f"only {study.owner}, who owns “{study.name}”, may download who its evaluators are")
-    assert isinstance(request.user, AbstractBaseUser)
-    audit.record(study, "people downloaded", actor=request.user)
-    return _csv(study, "people", export.people_lines(study))
+    """Stream who evaluators are, to the study's owner and superusers alone; the download is recorded."""
+    study = study_of(request.user, pk, Right.OWN)
+    audit.record(study, audit.PEOPLE, actor=_actor(request))
+    return csv_response(study, "people", export.people_lines(study))
 
 
 @login_required
 @require_GET
 def links(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Stream the personal links, whole; the download is recorded."""
+    """Stream the personal links, whole, to those who may invite; the download is recorded."""
     study = study_of(request.user, pk)
+    audit.record(study, audit.LINKS, actor=_actor(request))
+    return csv_response(study, "links", export.link_lines(study, request.build_absolute_uri("/")[:-1]))
+
+
+def _actor(request: HttpRequest) -> AbstractBaseUser:
     assert isinstance(request.user, AbstractBaseUser)
-    audit.record(study, "links downloaded", actor=request.user)
-    return _csv(study, "links", export.link_lines(study, request.build_absolute_uri("/")[:-1]))
+    return request.user
 
 
-def _csv(study: Study, name: str, lines: Iterator[str]) -> StreamingHttpResponse:
+def csv_response(study: Study, name: str, lines: Iterator[str]) -> StreamingHttpResponse:
     """Stream a CSV; a name that ends in “excel” begins with a byte-order mark."""
     mark = [export.EXCEL_MARK] if name.endswith("excel") else []
     response = StreamingHttpResponse(chain(mark, in_blocks(lines)), content_type="text/csv; charset=utf-8")
@@ -98,23 +101,23 @@ def in_blocks(lines: Iterator[str], size: int = 500) -> Iterator[str]:
 @require_GET
 def report_json(request: HttpRequest, pk: int) -> HttpResponse:
     """Serve the statistics as JSON."""
-    study = study_of(request.user, pk)
+    study = study_of(request.user, pk, Right.READ)
     return JsonResponse(study_report(study, population=population_of(request)), json_dumps_params={"indent": 2})
 
 
 @login_required
 @require_GET
 def preference_figure(request: HttpRequest, pk: int, name: str, kind: str) -> HttpResponse:
-    """Serve the preference histogram (Fig. 11), the stacked diverging bars or Davidson's scores as SVG, PNG or PDF.
+    """Serve the preference histogram (Fig. 11), diverging bars, Davidson's scores or sweeps as SVG, PNG or PDF.
 
     ``?theme=dark`` is for dark pages, ``?columns=1`` puts the histogram's panels below each other.
     """
-    study = study_of(request.user, pk)
+    study = study_of(request.user, pk, Right.READ)
     if kind not in figures.KINDS:
         raise Http404(f"a figure is {', '.join(figures.KINDS)}")
     report, dark = study_report(study, population=population_of(request)), request.GET.get("theme") == "dark"
     try:
-        if name in ("diverging", "scores"):
+        if name in ("diverging", "scores", "sweeps"):
             content = getattr(figures, name)(report, dark=dark, kind=kind)
         else:
             columns = 1 if request.GET.get("columns") == "1" else 2
@@ -128,7 +131,7 @@ def preference_figure(request: HttpRequest, pk: int, name: str, kind: str) -> Ht
 @require_GET
 def frechet(request: HttpRequest, pk: int, kind: str = "svg") -> HttpResponse:
     """Serve the Fréchet curve (Fig. 10) as SVG, PNG or CSV."""
-    subset = study_of(request.user, pk).subset
+    subset = study_of(request.user, pk, Right.READ).subset
     if subset is None or subset.frechet_curve is None:
         raise Http404("the curve has not been computed")
     return curve_file(subset.frechet_curve, subset.size, subset.draw, kind)
@@ -137,13 +140,10 @@ def frechet(request: HttpRequest, pk: int, kind: str = "svg") -> HttpResponse:
 @login_required
 @require_GET
 def image(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Serve one image: made with a recipe of one of this admin's studies, or altered for one of their checks."""
-    studies = studies_of(request.user)
-    altered = CheckPair.objects.filter(study__in=studies).values("worse")
-    images = Image.objects.filter(Q(recipe__in=studies.values("recipe")) | Q(pk__in=altered), state=Image.State.DONE)
-    image = get_object_or_404(images, pk=pk)
+    """Serve one picture that a study of this user shows."""
+    image = image_of(request.user, pk)
     try:
-        response = FileResponse(image_path(image.sha256).open("rb"), content_type="image/png")
+        response = FileResponse(image_file(image.sha256).open(), content_type="image/png")
     except FileNotFoundError as error:
         raise Http404(f"the file of image {pk} is missing") from error
     response["Cache-Control"] = "private, max-age=86400"

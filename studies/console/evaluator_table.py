@@ -1,12 +1,12 @@
-"""Collect what a study's page shows of its evaluators, in a constant number of queries."""
+"""Collect what the console shows of a study's evaluators, in a constant number of queries."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from evenhand.studies.access import enrolment_link, link_for
@@ -17,7 +17,6 @@ from evenhand.studies.panels import PRESETS, preset_of
 from evenhand.studies.rating.ends import code_of
 from evenhand.studies.results import flags
 
-EVALUATORS_PER_PAGE = 200
 REPORTS_LISTED = 200
 SUSPECT_FROM, SUSPECT_SHARE = 5, 0.3  # a check is suspect from so many answers with more than this share of failures
 
@@ -82,26 +81,29 @@ class Line:
         return f"{self.counts['same']} of {self.counts['repeated']}" if self.counts["repeated"] else ""
 
 
-def evaluators_context(study: Study, configuration: StudyConfiguration, number: str | None = None) -> dict[str, Any]:
-    """Return the context of the page's Evaluators chapter; ``number`` is the page of the list of evaluators."""
-    evaluators = Evaluator.objects.filter(study=study)
-    page = Paginator(evaluators.order_by("simulated", "-pk"), EVALUATORS_PER_PAGE).get_page(number)
+def people_lines(study: Study, configuration: StudyConfiguration, people: Iterable[Evaluator]) -> list[Line]:
+    """Return evaluators as the people page shows them, in their order."""
     introduced = bool(configuration.introduction or configuration.practice_trials or configuration.comprehension)
-    lines = {person.pk: Line(person, link_for(person), introduced=introduced) for person in page}
+    lines = {person.pk: Line(person, link_for(person), introduced=introduced) for person in people}
     _count_trials(lines)
-    suspect_checks, flagged_count = _count_answers(study, lines)
+    _count_answers(Evaluator.objects.filter(pk__in=lines), lines)
     _mark_flagged(lines, configuration.smallest_picture)
     _mark_silent_and_excluded(study, lines)
     for line in lines.values():
         line.code = code_of(line.person, configuration, line.end) if line.end else ""
+    return list(lines.values())
+
+
+def evaluators_context(study: Study, configuration: StudyConfiguration) -> dict[str, Any]:
+    """Return the context of the study page's Evaluators chapter."""
+    evaluators = Evaluator.objects.filter(study=study, pilot=False)
+    suspect_checks, flagged_count = _count_answers(evaluators, {})
     skips = Skip.objects.filter(trial__booklet__study=study)
     reports = skips.filter(reason=Skip.Reason.REPORT).select_related("trial__pair__prompt", "trial__check_pair__prompt")
     link, query = enrolment_link(study), panel_query(configuration)
     return {
-        "people": list(lines.values()),
         "counts": _totals(evaluators, skips),
         "reports": reports.order_by("-pk")[:REPORTS_LISTED],
-        "people_page": page,
         "flagged_people": flagged_count,
         "suspect_checks": suspect_checks,
         "enrolment_link": link,
@@ -135,14 +137,19 @@ def panel_query(configuration: StudyConfiguration) -> str:
 def _count_trials(lines: dict[int, Line]) -> None:
     main = Q(kind=Trial.Kind.MAIN, released=False)
     seen = ~Q(kind=Trial.Kind.PRACTICE) & Q(shown_at__isnull=False)
+    lost = ~Exists(Rating.objects.filter(trial=OuterRef("pk"), superseded=False)) & Q(released=True, skip=None)
     rows = Trial.objects.filter(booklet__evaluator__in=lines).values("booklet__evaluator").order_by()
-    for row in rows.annotate(of=Count("pk", filter=main), skipped=Count("skip"), seen=Count("pk", filter=seen)):
-        line = lines[row["booklet__evaluator"]]
-        line.of, line.counts["skipped"], line.counts["seen"] = row["of"], row["skipped"], row["seen"]
-    own = Rating.objects.filter(trial=OuterRef("pk"), superseded=False)
-    lost = Trial.objects.filter(~Exists(own), booklet__evaluator__in=lines, released=True, skip=None)
-    for evaluator, count in lost.values_list("booklet__evaluator").order_by().annotate(count=Count("pk")):
-        lines[evaluator].counts["lost"] = count
+    counts = {
+        "of": Count("pk", filter=main),
+        "skipped": Count("skip"),
+        "seen": Count("pk", filter=seen),
+        "lost": Count("pk", filter=lost),
+    }
+    for evaluator, of, skipped, seen_trials, lost_trials in rows.annotate(**counts).values_list(
+        "booklet__evaluator", *counts
+    ):
+        lines[evaluator].of = of
+        lines[evaluator].counts.update(skipped=skipped, seen=seen_trials, lost=lost_trials)
 
 
 def _mark_flagged(lines: dict[int, Line], smallest_picture: int) -> None:
@@ -161,20 +168,22 @@ def _mark_silent_and_excluded(study: Study, lines: dict[int, Line]) -> None:
         lines[exclusion.evaluator_id].exclusion = exclusion
 
 
-def _count_answers(study: Study, lines: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:
+def _count_answers(evaluators: QuerySet[Evaluator], lines: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:
     """Count the answers of the evaluators in ``lines``.
 
-    Returns the suspect checks, and how many of all the study's evaluators failed a check.
+    Returns the suspect checks, and how many of ``evaluators`` failed a check.
     """
-    ratings = Rating.objects.filter(evaluator__study=study, superseded=False, deleted_at=None).select_related("trial")
-    preferences = {(r.evaluator_id, r.trial_id): r.preference for r in ratings.filter(trial__kind="main")}
+    ratings = flags.current(evaluators).select_related("trial")
+    preferences = (
+        {(r.evaluator_id, r.trial_id): r.preference for r in ratings.filter(trial__kind="main")} if lines else {}
+    )
     for evaluator, _ in preferences:
         if evaluator in lines:
             lines[evaluator].counts["rated"] += 1
     outcomes: dict[int, Counter[bool]] = defaultdict(Counter)  # by check pair; true: failed
     flagged_evaluators: set[int] = set()
     told = ratings.exclude(trial__kind="attention", trial__expected_choice=None)  # by a criterion that can tell
-    for rating in told.filter(trial__kind__in=("attention", "repeat")):
+    for rating in told.filter(trial__kind__in=("attention", "repeat") if lines else ("attention",)):
         counts = lines[rating.evaluator_id].counts if rating.evaluator_id in lines else Counter()
         if rating.trial.kind == Trial.Kind.REPEAT:
             _count_repeat(rating, preferences, counts)
@@ -203,6 +212,8 @@ def _suspect_checks(outcomes: dict[int, Counter[bool]]) -> list[dict[str, Any]]:
         for pk, counts in outcomes.items()
         if counts.total() >= SUSPECT_FROM and counts[True] > SUSPECT_SHARE * counts.total()
     }
+    if not suspects:
+        return []
     pairs = CheckPair.objects.filter(pk__in=suspects).select_related("prompt")
     return [{"pair": pair, "failed": suspects[pair.pk][True], "of": suspects[pair.pk].total()} for pair in pairs]
 

@@ -15,13 +15,19 @@ from evenhand.studies import audit
 from evenhand.studies.access import study_of
 from evenhand.studies.console.forms import InvitationForm
 from evenhand.studies.exclusions import ExclusionError, exclude, free_places, lift
-from evenhand.studies.models import Evaluator, Study
-from evenhand.studies.models.designs import new_nonce
+from evenhand.studies.links import renew_enrolment_link
+from evenhand.studies.models import Evaluator
 from evenhand.studies.rating.enrolment import EnrolmentError, enrol
 
 
 def _back(pk: int) -> HttpResponse:
     return redirect(reverse("console:study", args=[pk]) + "#evaluators")
+
+
+def back_to_people(request: HttpRequest, pk: int) -> HttpResponse:
+    """Return to the people page as it was searched, sorted and turned."""
+    query = request.POST.get("query", "")
+    return redirect(reverse("console:people", args=[pk]) + (f"?{query}" if query else ""))
 
 
 @login_required
@@ -34,9 +40,13 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
         problems = [f"{name}: {' '.join(map(str, texts))}" for name, texts in form.errors.items()]
         messages.error(request, "; ".join(problems))
         return redirect("console:study", pk=pk)
+    assert isinstance(request.user, AbstractBaseUser)
+    count = form.cleaned_data["count"]
     try:
-        for _ in range(form.cleaned_data["count"]):
-            enrol(study, note=form.cleaned_data["note"])
+        with transaction.atomic():
+            for _ in range(count):
+                enrol(study, note=form.cleaned_data["note"])
+            audit.record(study, audit.INVITED, actor=request.user, count=count)
     except EnrolmentError as error:
         messages.error(request, str(error))
     return _back(pk)
@@ -63,7 +73,7 @@ def change_exclusion(request: HttpRequest, pk: int, evaluator: int) -> HttpRespo
             )
     except ExclusionError as error:
         messages.error(request, str(error))
-    return _back(pk)
+    return back_to_people(request, pk)
 
 
 @login_required
@@ -72,8 +82,6 @@ def renew_link(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a new enrolment link; the old one is revoked. Personal links stay."""
     study = study_of(request.user, pk)
     assert isinstance(request.user, AbstractBaseUser)
-    with transaction.atomic():
-        Study.objects.filter(pk=study.pk).update(link_nonce=new_nonce())
-        audit.record(study, "enrolment link renewed", actor=request.user)
+    renew_enrolment_link(study, actor=request.user)
     messages.success(request, "The enrolment link is new. The old one opens nothing any more.")
     return _back(pk)

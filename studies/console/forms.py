@@ -25,11 +25,21 @@ from evenhand.studies.console.candidate_fields import (
     read_others,
     segmentation_free,
 )
+from evenhand.studies.console.comparison_fields import (
+    CHOICES,
+    compare_field,
+    comparisons_of,
+    counts_in_words,
+    initial_of,
+    pair_fields,
+)
 from evenhand.studies.console.concurrent_edits import ConcurrentEditForm
 from evenhand.studies.console.procedure_fields import ProcedureFields
 from evenhand.studies.console.text_field import TextField
 from evenhand.studies.drafts import configuration_of, draft_sha256
+from evenhand.studies.model_roots import ModelPlaceError, check_model
 from evenhand.studies.models import PromptSet, Study
+from evenhand.studies.visibility import Viewer, prompt_sets_of
 
 SCHEDULER_NAMES = {
     "ddim": "DDIM, η = 0 (Algorithm 1 with Σ = 0)",
@@ -53,6 +63,15 @@ def numbers(text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in text.split(",") if word.strip())
     except ValueError as error:
         raise ValidationError("Give numbers, separated by commas.") from error
+
+
+def allowed_model(name: str) -> str:
+    """Return the name of a model that a study may load, or refuse it in words."""
+    try:
+        check_model(name)
+    except ModelPlaceError as error:
+        raise forms.ValidationError(str(error)) from error
+    return name
 
 
 class SamplingFields(forms.Form):
@@ -79,6 +98,12 @@ class SamplingFields(forms.Form):
     encoder_pretrained = forms.CharField(
         required=False, label="Encoder’s weights", help_text="A tag, e.g. laion2b_s12b_b42k, or a file."
     )
+
+    def clean_encoder(self) -> str:
+        return allowed_model(self.cleaned_data["encoder"])
+
+    def clean_encoder_pretrained(self) -> str:
+        return allowed_model(self.cleaned_data["encoder_pretrained"])
 
     def clean_percentiles(self) -> tuple[float, ...]:
         return numbers(self.cleaned_data["percentiles"])
@@ -162,16 +187,20 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     batch_size = forms.IntegerField(label="Pictures per batch", initial=8)
 
     strength = forms.FloatField(
-        label="Baseline: strength w", initial=7.5, help_text="The paper’s w; diffusers’ guidance_scale is w + 1."
+        label="Baseline: strength w",
+        initial=7.5,
+        min_value=-1000,
+        max_value=1000,
+        help_text="The paper’s w; diffusers’ guidance_scale is w + 1.",
     )
     negative_prompt = forms.CharField(required=False, label="Baseline: negative prompt")
     scales = forms.CharField(
         required=False,
         label="Candidates: scales a",
         initial="5, 10",
-        help_text="One comparison with the baseline for each, by commas.",
+        help_text="One candidate for each, by commas.",
     )
-    sfg_strength = forms.FloatField(label="Candidates: strength w̄", initial=2.5)
+    sfg_strength = forms.FloatField(label="Candidates: strength w̄", initial=2.5, min_value=-1000, max_value=1000)
     switch_after = forms.IntegerField(
         required=False, label="Candidates: switch after tₛ iterations", help_text="Empty: half of the iterations."
     )
@@ -182,19 +211,29 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="One a line, as JSON, for instance "
         '{"method": "perturbed_attention", "strength": 3, "text_strength": 7.5}. '
-        "docs/methods.md lists methods and settings. Without an opening, the baseline is it.",
+        "Without an opening, the baseline is it. A list of numbers, such as [1, 3, 9], is a sweep: a candidate each. "
+        "Once the plan is saved, the study’s page leads to its candidates, "
+        "where every setting has a field of its own.",
+    )
+
+    compare = compare_field()
+
+    measure_strength = forms.IntegerField(
+        required=False,
+        label="Effective strength: measured at every n-th iteration",
+        help_text="In terms of classifier-free guidance; one evaluation more for each picture and measured "
+        "iteration that computes no empty prompt. Empty: not measured.",
     )
 
     primary_comparison = forms.IntegerField(
         required=False,
         initial=1,
         label="Primary outcome: number of the comparison",
-        help_text="In the order of the candidates. Results put it first; all others are secondary.",
+        help_text="In the order of the comparisons, as the study’s page lists them. Results put it first; all others "
+        "are secondary.",
     )
     primary_criterion = forms.CharField(
-        required=False,
-        label="Primary outcome: criterion",
-        help_text="Its name. Empty: the first criterion.",
+        required=False, label="Primary outcome: criterion", help_text="Its name. Empty: the first criterion."
     )
     equivalence_margin = forms.FloatField(
         required=False,
@@ -219,7 +258,14 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     groups = (
         ("Prompts", ("prompt_set", *SamplingFields.base_fields)),
         ("Pictures", ("checkpoint", "scheduler", "steps", "dtype", "batch_size")),
-        ("Guidance", ("strength", "negative_prompt", "scales", "sfg_strength", "switch_after", "other_candidates")),
+        (
+            "Guidance",
+            (
+                *("strength", "negative_prompt", "scales", "sfg_strength", "switch_after", "other_candidates"),
+                "measure_strength",
+            ),
+        ),
+        ("Comparisons", ("compare",)),
         *ProcedureFields.procedure_groups,
         (
             "Analysis",
@@ -229,11 +275,12 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
     owners = {
         "baseline": "strength",
         "candidates": "scales",
+        "comparisons": "compare",
         "criteria": "criterion1_question",
         "end_returns": "end_partial_code",
     }  # the configuration's field -> the form's
 
-    def __init__(self, *args: Any, study: Study | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, study: Study | None = None, user: Viewer | None = None, **kwargs: Any) -> None:
         self.study = study
         self.stored_configuration = configuration_of(study) if study is not None else None
         if study is not None and self.stored_configuration is not None:
@@ -241,15 +288,36 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         super().__init__(*args, **kwargs)
         if study is None:
             del self.fields["read_as"]
+        if user is not None:
+            self.fields["prompt_set"].queryset = prompt_sets_of(user)  # type: ignore[attr-defined]
+        self._offer_pairs()
         candidates = self.stored_configuration.candidates if self.stored_configuration else ()
         for name in GUIDANCE_FIELDS:
             if values := how_they_differ(candidates, name):
                 self.fields[name].help_text = f"Now {values}. A new value here is for all of them."
 
+    def _offer_pairs(self) -> None:
+        """Add a box for every two arms of a stored plan, and say how many comparisons each choice makes."""
+        stored = self.stored_configuration
+        self.pair_names: tuple[str, ...] = ()
+        field = self.fields["compare"]
+        assert isinstance(field, forms.ChoiceField)
+        if stored is None:
+            field.help_text = "Once the plan is saved, single pairs can be chosen too."
+            return
+        boxes = pair_fields(stored)
+        self.fields |= boxes
+        self.pair_names = tuple(boxes)
+        field.help_text = counts_in_words(stored)
+        if boxes:
+            field.choices = CHOICES
+            field.help_text += " Where pairs are ticked, a new arm is compared with the baseline."
+
     @property
     def sections(self) -> list[Section]:
         """Return the fields under their headings; optional ones without values or errors are folded."""
-        return [Section(title, [self[name] for name in names]) for title, names in self.groups]
+        groups = [(t, (*names, *self.pair_names) if "compare" in names else names) for t, names in self.groups]
+        return [Section(title, [self[name] for name in names]) for title, names in groups]
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"].strip()
@@ -260,9 +328,15 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
             raise ValidationError(f"There is a study named “{name}” already.")
         return name
 
+    def clean_checkpoint(self) -> str:
+        return allowed_model(self.cleaned_data["checkpoint"])
+
     def clean_primary_comparison(self) -> int:
         number: int | None = self.cleaned_data["primary_comparison"]
         return 1 if number is None else number
+
+    def clean_measure_strength(self) -> int:
+        return self.cleaned_data["measure_strength"] or 0
 
     def clean_scales(self) -> tuple[float, ...]:
         return numbers(self.cleaned_data["scales"])
@@ -297,12 +371,17 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         candidates: tuple[Guidance, ...] = configuration.candidates if configuration else ()
         default = SegmentationFree(1.0, values["sfg_strength"], values["switch_after"], opening=opening)
         candidates = changed_candidates(candidates, values["scales"], changes, default)
-        if "other_candidates" in changed_fields:
+        if configuration is None or "other_candidates" in changed_fields:
             try:
                 candidates = changed_others(candidates, read_others(values["other_candidates"], opening))
             except GuidanceError as error:
                 raise ConfigurationError({"other_candidates": str(error)}) from error
-        settings |= {"baseline": baseline, "candidates": candidates}
+        arms = (baseline, *candidates)
+        settings |= {
+            "baseline": baseline,
+            "candidates": candidates,
+            "comparisons": comparisons_of(values, configuration, arms),
+        }
         return dataclasses.replace(configuration, **settings) if configuration else StudyConfiguration(**settings)
 
     @classmethod
@@ -321,7 +400,7 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
                 "negative_prompt": configuration.baseline.negative_prompt,
             }
         candidates = segmentation_free(configuration.candidates)
-        values |= {"scales": "", "other_candidates": others_text(configuration.candidates)}
+        values |= initial_of(configuration) | {"scales": "", "other_candidates": others_text(configuration.candidates)}
         if candidates:
             values |= {
                 "scales": ", ".join(number_text(guidance.scale) for guidance in candidates),

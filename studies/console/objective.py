@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree
-from evenhand.studies.access import studies_of
+from evenhand.studies.access import Right, check_right, studies_of
+from evenhand.studies.arms import COMPARISONS
 from evenhand.studies.chosen_prompts import CHOICES
 from evenhand.studies.console.downloads import FIGURE_HEADERS, file_name, population_of
 from evenhand.studies.console.results import KINDS
 from evenhand.studies.drafts import configuration_of
+from evenhand.studies.model_roots import ModelPlaceError, check_metric
 from evenhand.studies.models import Scoring, Study
 from evenhand.studies.pipeline import scorings
 from evenhand.studies.results import figures
-from evenhand.studies.results.objective.report import objective_report
+from evenhand.studies.results.objective.cached import cached_objective_report
 from evenhand.studies.results.objective.tables import table_of, tables_of
 
 MOST_STRENGTHS = 20
-FIGURES = {"agreement": figures.agreement, "strengths": figures.strengths}
+FIGURES = {"agreement": figures.agreement, "effective": figures.effective, "strengths": figures.strengths}
 PROMPTS = {"final": "the final subset (those of the pairs)", "first": "the first subset", "all": "the whole prompt set"}
 
 
@@ -67,6 +71,23 @@ class ScoringForm(forms.Form):
         label="Cut reference pictures to their centred square, and scale it to the study’s size", required=False
     )
 
+    def clean_metrics(self) -> str:
+        """Refuse models that may not be loaded."""
+        return self._allowed("metrics")
+
+    def clean_spaces(self) -> str:
+        """Refuse models that may not be loaded."""
+        return self._allowed("spaces")
+
+    def _allowed(self, name: str) -> str:
+        text: str = self.cleaned_data[name]
+        try:
+            for metric in text.split():
+                check_metric(metric)
+        except ModelPlaceError as error:
+            raise forms.ValidationError(str(error)) from error
+        return text
+
     def clean_sweep(self) -> list[float]:
         """Read the strengths; commas count as spaces."""
         words = self.cleaned_data["sweep"].replace(",", " ").split()
@@ -101,6 +122,7 @@ def objective(request: HttpRequest, pk: int) -> HttpResponse:
     study = _study(request, pk)
     form = ScoringForm(request.POST or None)
     if request.method == "POST":
+        check_right(study, Right.CHANGE)
         if request.POST.get("go_on"):
             count = scorings.retry(_scoring(study, request.POST["go_on"]))
             messages.success(request, f"{count} part{'' if count == 1 else 's'} of the scoring will be tried again.")
@@ -121,11 +143,15 @@ def _started(request: HttpRequest, study: Study, form: ScoringForm) -> bool:
     return True
 
 
+def _has_pictures(study: Study) -> bool:
+    return study.recipe_id is not None or study.comparisons.exists()
+
+
 def _context(request: HttpRequest, study: Study, form: ScoringForm) -> dict[str, Any]:
-    newest = list(study.scorings.all()[:20])
+    newest = list(study.scorings.select_related("created_by")[:20]) if getattr(study, "is_scored", True) else []
     made = list(zip(newest, scorings.progresses(newest), strict=True))
-    chosen = _chosen(request, study)
-    report = objective_report(study, chosen, population=population_of(request)) if study.recipe_id else None
+    chosen = _chosen(request, study, newest)
+    report = cached_objective_report(study, chosen, population_of(request)) if _has_pictures(study) else None
     query = f"?scoring={chosen.pk if chosen else 'none'}"
     return {
         "study": study,
@@ -182,21 +208,27 @@ def figure(request: HttpRequest, pk: int, name: str, kind: str) -> HttpResponse:
 
 def _study(request: HttpRequest, pk: int) -> Study:
     related = studies_of(request.user).select_related("current_version", "recipe", "subset", "prompt_set")
-    return get_object_or_404(related, pk=pk)
+    is_scored = Exists(Scoring.objects.filter(study=OuterRef("pk")))
+    return get_object_or_404(related.annotate(is_scored=is_scored).prefetch_related(COMPARISONS), pk=pk)
 
 
 def _report(request: HttpRequest, study: Study) -> dict[str, Any]:
-    if not study.recipe_id:
+    if not _has_pictures(study):
         raise Http404(f"“{study.name}” has no pictures yet")
-    return objective_report(study, _chosen(request, study), population=population_of(request))
+    return cached_objective_report(study, _chosen(request, study), population_of(request))
 
 
-def _chosen(request: HttpRequest, study: Study) -> Scoring | None:
-    """Return the scoring that the address names, else the newest; “none”: the preparation's own scores."""
+def _chosen(request: HttpRequest, study: Study, known: Sequence[Scoring] | None = None) -> Scoring | None:
+    """Return the scoring that the address names, else the newest; “none”: the preparation's own scores.
+
+    known: the newest scorings, newest first, where they have been read.
+    """
     name = request.GET.get("scoring", "")
     if name == "none":
         return None
-    return _scoring(study, name) if name else study.scorings.first()
+    if name:
+        return _scoring(study, name)
+    return next(iter(study.scorings.all()[:1] if known is None else known), None)
 
 
 def _scoring(study: Study, name: str) -> Scoring:

@@ -19,6 +19,7 @@ from evenhand.analysis.power import SimulatedPower, detectable_difference, simul
 from evenhand.analysis.simulated_study import SimulationError
 from evenhand.studies.access import studies_of
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.console.policy import FIGURE_POLICY
 from evenhand.studies.console.power_form import PowerForm
 from evenhand.studies.results import figures
 
@@ -59,7 +60,7 @@ def figure(request: HttpRequest, kind: str) -> HttpResponse:
         kind=kind,
     )
     age = "no-cache" if form.cleaned_data["pilot"] else "max-age=3600"
-    headers = {"Cache-Control": f"private, {age}"}
+    headers = {"Cache-Control": f"private, {age}", **FIGURE_POLICY}
     return HttpResponse(content, content_type=figures.KINDS[kind], headers=headers)
 
 
@@ -110,14 +111,17 @@ def _simulate(plan: Plan, difference: float) -> SimulatedPower:
     return simulated_power(plan.assumed, plan.design, difference, rng, studies=SIMULATED, seconds=SECONDS)
 
 
-def plan_box(configuration: StudyConfiguration) -> dict[str, Any]:
-    """Return what a study's plan shows: the difference that it finds, the paper's, and the address of the page."""
+def plan_box(configuration: StudyConfiguration, prompts: int | None = None) -> dict[str, Any]:
+    """Return what a study's plan shows: the difference that it finds, the paper's, and the address of the page.
+
+    prompts: how many the pairs have, where the configuration does not say it.
+    """
     runs = len(configuration.criteria) if configuration.runs else 1
     return _box(
         configuration.quota,
         configuration.trials_per_evaluator,
-        configuration.per_stratum * len(configuration.percentiles),
-        len(configuration.candidates) * runs,
+        prompts or configuration.per_stratum * len(configuration.percentiles),
+        len(configuration.compared) * runs,
     )
 
 

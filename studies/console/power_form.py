@@ -33,7 +33,7 @@ class PowerForm(forms.Form):
     prompts = forms.IntegerField(
         min_value=2, max_value=100_000, initial=150, help_text="Each comparison has one pair of every prompt."
     )
-    comparisons = forms.IntegerField(min_value=1, max_value=20, initial=2)
+    comparisons = forms.IntegerField(min_value=1, max_value=200, initial=2)
     difference = forms.FloatField(
         min_value=1,
         max_value=95,

@@ -18,13 +18,14 @@ from evenhand.sampling.encodings import GUESS
 from evenhand.sampling.inspection import Inspection, inspect
 from evenhand.sampling.reading import EncodingError
 from evenhand.studies import prompt_uploads
+from evenhand.studies.access import check_may_plan, may_plan
 from evenhand.studies.console.prompt_forms import PromptFileForm, ReadingForm, SetNameForm
-from evenhand.studies.models import PromptSet
 from evenhand.studies.prompt_deletion import delete_prompt_set
 from evenhand.studies.prompt_import import import_file
 from evenhand.studies.prompt_lengths import Checkpoint, TokenLengths, checkpoints_at_hand
 from evenhand.studies.prompt_reading import sentences
 from evenhand.studies.prompt_uploads import Upload, UploadError
+from evenhand.studies.visibility import check_may_change, prompt_sets_of
 
 BODY_MARGIN = 100_000  # bytes of a form around its file
 
@@ -34,6 +35,8 @@ BODY_MARGIN = 100_000  # bytes of a form around its file
 @require_http_methods(["GET", "POST"])
 def prompt_sets(request: HttpRequest) -> HttpResponse:
     """List the prompt sets, with a form that uploads a file."""
+    if request.method == "POST":
+        check_may_plan(request.user)
     length = request.META.get("CONTENT_LENGTH") or "0"
     if request.method == "POST" and (not length.isdecimal() or int(length) > prompt_uploads.SIZE_LIMIT + BODY_MARGIN):
         limit = f"{prompt_uploads.SIZE_LIMIT:,}"
@@ -56,7 +59,11 @@ def _upload(request: HttpRequest) -> HttpResponse:
 
 
 def _list(request: HttpRequest, form: PromptFileForm, status: int) -> HttpResponse:
-    context = {"prompt_sets": PromptSet.objects.all(), "form": form, "section": "prompts"}
+    context = {
+        "prompt_sets": prompt_sets_of(request.user),
+        "form": form if may_plan(request.user) else None,
+        "section": "prompts",
+    }
     return render(request, "console/prompt_sets.html", context, status=status)
 
 
@@ -140,6 +147,7 @@ def _left(result: Inspection, lengths: list[TokenLengths], skipped_by: list[str]
 @require_POST
 def store(request: HttpRequest, token: str) -> HttpResponse:
     """Import an uploaded file as its preview showed it: the query is the preview's."""
+    check_may_plan(request.user)
     try:
         upload = prompt_uploads.find(token, _owner(request).pk)
     except UploadError as error:
@@ -157,6 +165,7 @@ def store(request: HttpRequest, token: str) -> HttpResponse:
             reading=form.reading(),
             source=upload.name,
             counters=[each.counter for each in checkpoints if each.name in skipped_by],
+            creator=_owner(request),
         )
     except InputError as error:
         name_form.add_error("name", _named(str(error), upload))
@@ -184,14 +193,26 @@ def _named(text: str, upload: Upload) -> str:
     return text.replace(str(upload.path), upload.name)
 
 
-# ------------------------------------------------------------------------------ deletion
+# ------------------------------------------------------------------------------ sharing and deletion
+
+
+@login_required
+@require_POST
+def share(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a prompt set to every account, or again only to those who work with it."""
+    prompt_set = get_object_or_404(prompt_sets_of(request.user), pk=pk)
+    check_may_change(request.user, prompt_set)
+    prompt_set.shared = request.POST.get("shared") == "1"
+    prompt_set.save(update_fields=["shared"])
+    return redirect("console:prompt_set", pk=pk)
 
 
 @login_required
 @require_POST
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a prompt set that no study uses, where its name was typed."""
-    prompt_set = get_object_or_404(PromptSet, pk=pk)
+    prompt_set = get_object_or_404(prompt_sets_of(request.user), pk=pk)
+    check_may_change(request.user, prompt_set)
     if request.POST.get("name") != prompt_set.name:
         messages.error(request, "To delete the prompt set, type its name exactly. Nothing was changed.")
         return redirect("console:prompt_set", pk=pk)

@@ -122,6 +122,14 @@ def left_out_in_words(report: Mapping[str, Any]) -> str:
         reasons = ", ".join(f"“{each['reason']}” ({each['n']:,})" for each in told["rating_reasons"])
         were = "was" if told["ratings"] == 1 else "were"
         sentences.append(f"{plural(told['ratings'], 'single answer')} {were} left out because {reasons}.")
+    if told["pairs"]:
+        reasons = ", ".join(f"“{each['reason']}” ({each['n']:,})" for each in told["pair_reasons"])
+        were = "is" if told["pairs"] == 1 else "are"
+        sentences.append(
+            f"{plural(told['pairs'], 'pair')} {were} marked as unusable because {reasons}: "
+            f"{plural(told['n_without_pairs'], 'rating')} count without {'it' if told['pairs'] == 1 else 'them'}, "
+            f"{told['n_with_pairs']:,} with."
+        )
     if told["withdrawn"]:
         sentences.append(
             f"{plural(told['withdrawn'], 'evaluator')} withdrew; their answers count nowhere on this page."

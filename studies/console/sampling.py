@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.paginator import Paginator
 from django.db.models import Count, F, Value
 from django.db.models.functions import Length, Replace
@@ -16,13 +17,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from evenhand.sampling.subset import DRAWS, FrechetCurve, smallest_size_under
+from evenhand.studies.access import check_may_plan, may_plan
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.forms import SamplingForm
+from evenhand.studies.console.policy import FIGURE_POLICY
 from evenhand.studies.models import PromptSet, SamplingRun
 from evenhand.studies.pipeline import sampling_runs
 from evenhand.studies.prompt_deletion import uses_of
 from evenhand.studies.prompt_lengths import token_lengths
 from evenhand.studies.results import figures
+from evenhand.studies.visibility import may_change, prompt_sets_of, runs_of
 
 RUNS_LISTED = 8
 REPEATED_PROMPTS = 5  # those that occur most often
@@ -36,16 +40,20 @@ SEARCH_LIMIT = 200  # characters
 @require_http_methods(["GET", "POST"])
 def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpResponse:
     """Show a prompt set and a sampling run, or start a run; htmx asks for the run alone while a worker computes it."""
-    prompt_set = get_object_or_404(PromptSet, pk=pk)
-    runs = SamplingRun.objects.filter(prompt_set=prompt_set)
-    current_run = get_object_or_404(runs, pk=run) if run is not None else runs.first()
+    prompt_set = get_object_or_404(prompt_sets_of(request.user), pk=pk)
+    if request.method == "POST":
+        check_may_plan(request.user)
+    runs = runs_of(request.user, prompt_set)
+    latest = list(runs[:RUNS_LISTED])
+    current_run = get_object_or_404(runs, pk=run) if run is not None else next(iter(latest), None)
     if getattr(request, "htmx", False):
         return render(request, "console/_sampling_run.html", {"set": prompt_set, **_run_context(current_run, request)})
     configuration = StudyConfiguration.from_json(current_run.configuration) if current_run is not None else None
     initial = SamplingForm.initial_of(prompt_set, configuration)
     form = SamplingForm(request.POST or None, prompt_set=prompt_set, initial=initial)
     if request.method == "POST" and form.is_valid():
-        new_run = sampling_runs.start(prompt_set, form.cleaned_data["configuration"])
+        assert isinstance(request.user, AbstractBaseUser)
+        new_run = sampling_runs.start(prompt_set, form.cleaned_data["configuration"], creator=request.user)
         return redirect(reverse("console:sampling_run", args=[pk, new_run.pk]) + "#tried")
     context = {
         "section": "prompts",
@@ -55,8 +63,10 @@ def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpRes
         "repeated": _repeated(prompt_set),
         "tokens": token_lengths(prompt_set),
         "uses": uses_of(prompt_set),
+        "may_plan": may_plan(request.user),
+        "may_change": may_change(request.user, prompt_set),
         **_listed(prompt_set, request),
-        "runs": [_summary(each) for each in runs[:RUNS_LISTED]],
+        "runs": [_summary(each) for each in latest],
         **_run_context(current_run, request),
     }
     return render(request, "console/prompt_set.html", context)
@@ -66,7 +76,8 @@ def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpRes
 @require_GET
 def curve(request: HttpRequest, pk: int, run: int, kind: str) -> HttpResponse:
     """Serve the curve of a sampling run as SVG, PNG or CSV."""
-    sampling_run = get_object_or_404(SamplingRun, prompt_set_id=pk, pk=run)
+    prompt_set = get_object_or_404(prompt_sets_of(request.user), pk=pk)
+    sampling_run = get_object_or_404(runs_of(request.user, prompt_set), pk=run)
     if sampling_run.frechet_curve is None:
         raise Http404("the curve has not been computed")
     configuration = StudyConfiguration.from_json(sampling_run.configuration)
@@ -76,7 +87,7 @@ def curve(request: HttpRequest, pk: int, run: int, kind: str) -> HttpResponse:
 
 def curve_file(curve: dict[str, Any], size: int, draw: str, kind: str, threshold: float | None = None) -> HttpResponse:
     """Respond with a curve as SVG, PNG or CSV; ``size`` and ``draw`` are marked, ``threshold`` is drawn as a line."""
-    headers = {"Cache-Control": "private, no-cache"}
+    headers = {"Cache-Control": "private, no-cache", **FIGURE_POLICY}
     if kind == "csv":
         headers["Content-Disposition"] = 'attachment; filename="frechet.csv"'
         text = FrechetCurve.from_dict(curve).to_csv()
@@ -221,7 +232,10 @@ def _listed(prompt_set: PromptSet, request: HttpRequest) -> dict[str, Any]:
     rows = prompt_set.prompts.order_by("index")
     for word in looked_for.split():
         rows = rows.filter(text__icontains=word)
-    page = Paginator(rows, PROMPTS_PER_PAGE).get_page(request.GET.get("page"))
+    paginator = Paginator(rows, PROMPTS_PER_PAGE)
+    if not looked_for:
+        vars(paginator)["count"] = prompt_set.count  # which is known, and need not be counted
+    page = paginator.get_page(request.GET.get("page"))
     return {
         "prompts": page,
         "q": looked_for,

@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from evenhand.errors import InputError
 from evenhand.studies import undo
-from evenhand.studies.access import study_of
+from evenhand.studies.access import Right, check_may_plan, may_plan, study_of
+from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Stage, Study
 
 
@@ -22,6 +23,7 @@ class CopyForm(forms.Form):
     """The name of a copy."""
 
     name = forms.CharField(max_length=Study._meta.get_field("name").max_length, label="Name of the copy")
+    keep_out = forms.BooleanField(required=False, label="Keep out people who take part in this study")
 
     def clean_name(self) -> str:
         """Refuse a name that a study bears."""
@@ -35,15 +37,17 @@ class CopyForm(forms.Form):
 @require_GET
 def manage(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what can be done with a study as a whole, and what each step would delete."""
-    study = study_of(request.user, pk)
-    return render(request, "console/manage.html", _context(study))
+    study = study_of(request.user, pk, Right.READ)
+    return render(request, "console/manage.html", _context(request, study))
 
 
-def _context(study: Study, form: CopyForm | None = None) -> dict[str, Any]:
+def _context(request: HttpRequest, study: Study, form: CopyForm | None = None) -> dict[str, Any]:
     return {
         "study": study,
+        "may_plan": may_plan(request.user),
         "form": form or CopyForm(initial={"name": f"{study.name} (copy)"[:100]}),
         "answered": undo.has_answers(study),
+        "ready_made": configuration_of(study).ready_made,
         "losses": undo.losses(study),
         "running": study.stages.filter(state=Stage.State.RUNNING).exists(),
     }
@@ -53,12 +57,18 @@ def _context(study: Study, form: CopyForm | None = None) -> dict[str, Any]:
 @require_POST
 def copy(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a draft of a study's plan under another name."""
-    study = study_of(request.user, pk)
+    study = study_of(request.user, pk, Right.READ)
+    check_may_plan(request.user)
     form = CopyForm(request.POST)
     if not form.is_valid():
-        return render(request, "console/manage.html", _context(study, form), status=400)
+        return render(request, "console/manage.html", _context(request, study, form), status=400)
     assert isinstance(request.user, AbstractBaseUser)
-    made = undo.duplicate(study, name=form.cleaned_data["name"], owner=request.user)
+    try:
+        keep_out = form.cleaned_data["keep_out"]
+        made = undo.duplicate(study, name=form.cleaned_data["name"], owner=request.user, keep_out=keep_out)
+    except InputError as error:
+        form.add_error("name", str(error))
+        return render(request, "console/manage.html", _context(request, study, form), status=400)
     messages.success(request, f"“{made.name}” is a draft with the plan of “{study.name}”. Change what you need.")
     return redirect("console:change_plan", pk=made.pk)
 
@@ -67,7 +77,7 @@ def copy(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a study that nobody has rated, where its name was typed."""
-    study = study_of(request.user, pk)
+    study = study_of(request.user, pk, Right.OWN)
     if request.POST.get("name") != study.name:
         messages.error(request, "To delete the study, type its name exactly. Nothing was changed.")
         return redirect("console:manage", pk=pk)

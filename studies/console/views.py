@@ -3,52 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from evenhand.errors import InputError
-from evenhand.studies import lifecycle, safety_flags, undo
-from evenhand.studies.access import studies_of, study_of
+from evenhand.studies import lifecycle, undo
+from evenhand.studies.access import check_may_plan, may_plan, studies_of, study_of
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.concurrent_edits import Conflict
 from evenhand.studies.console.downloads import population_of
-from evenhand.studies.console.forms import InvitationForm, StudyForm
+from evenhand.studies.console.forms import StudyForm
 from evenhand.studies.console.power import plan_box
+from evenhand.studies.console.presets import PRESETS
 from evenhand.studies.console.study_page import study_context
 from evenhand.studies.drafts import DraftError, StaleDraftError, change_draft, configuration_of, create_study
-from evenhand.studies.models import Pair, PromptSet
-from evenhand.studies.pipeline import stages
-
-PAIRS_PER_PAGE = 24
+from evenhand.studies.pipeline import recipe_checks, stages
+from evenhand.studies.visibility import prompt_sets_of
+from evenhand.studies.watching import alarms
 
 
 @login_required
 @require_GET
 def studies(request: HttpRequest) -> HttpResponse:
-    """List the studies that this admin may see."""
+    """List the studies that this admin may see: those at work, or the archived ones."""
+    all_of_them, archived = studies_of(request.user), request.GET.get("archived") == "1"
     rows = (
-        studies_of(request.user)
+        all_of_them.filter(archived_at__isnull=not archived)
         .select_related("prompt_set")
         .annotate(
-            people=Count("evaluators", filter=Q(evaluators__consented_at__isnull=False), distinct=True),
-            finished=Count("evaluators", filter=Q(evaluators__finished_at__isnull=False), distinct=True),
+            people=Count(
+                "evaluators", filter=Q(evaluators__consented_at__isnull=False, evaluators__pilot=False), distinct=True
+            ),
+            finished=Count(
+                "evaluators", filter=Q(evaluators__finished_at__isnull=False, evaluators__pilot=False), distinct=True
+            ),
         )
     )
-    return render(request, "console/studies.html", {"studies": rows, "any_prompts": PromptSet.objects.exists()})
+    found = alarms.find(rows)
+    for row in rows:
+        vars(row)["alarms"] = found.get(row.pk, [])
+    return render(
+        request,
+        "console/studies.html",
+        {
+            "studies": rows,
+            "archived": archived,
+            "any_archived": archived or all_of_them.filter(archived_at__isnull=False).exists(),
+            "any_prompts": prompt_sets_of(request.user).exists(),
+            "may_plan": may_plan(request.user),
+        },
+    )
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def new_study(request: HttpRequest) -> HttpResponse:
     """Plan a study; the address may bring initial values, such as settings that were tried on a prompt set."""
-    form = StudyForm(request.POST or None, initial=request.GET.dict())
+    check_may_plan(request.user)
+    preset = PRESETS.get(request.GET.get("preset", ""))
+    form = StudyForm(
+        request.POST or None, user=request.user, initial={**(preset.values if preset else {}), **request.GET.dict()}
+    )
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
         study = create_study(
@@ -58,7 +81,13 @@ def new_study(request: HttpRequest) -> HttpResponse:
             configuration=form.cleaned_data["configuration"],
         )
         return redirect("console:study", pk=study.pk)
-    context = {"form": form, "title": "New study", "power": plan_box(StudyConfiguration(checkpoint="demo"))}
+    context = {
+        "form": form,
+        "title": "New study",
+        "power": plan_box(StudyConfiguration(checkpoint="demo")),
+        "presets": PRESETS,
+        "preset": preset,
+    }
     return render(request, "console/plan.html", context)
 
 
@@ -67,7 +96,7 @@ def new_study(request: HttpRequest) -> HttpResponse:
 def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a draft's plan."""
     study = study_of(request.user, pk)
-    form = StudyForm(request.POST or None, study=study)
+    form = StudyForm(request.POST or None, user=request.user, study=study)
     conflicts: list[Conflict] = []
     if request.method == "POST" and form.is_valid():
         assert isinstance(request.user, AbstractBaseUser)
@@ -82,7 +111,7 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
             )
         except StaleDraftError:
             study = study_of(request.user, pk)
-            conflicts = form.conflicts_with(StudyForm(study=study))
+            conflicts = form.conflicts_with(StudyForm(user=request.user, study=study))
             if not conflicts:  # a second press of the button, or the same change by somebody else
                 return redirect("console:study", pk=pk)
         except DraftError as error:
@@ -104,36 +133,16 @@ def change_plan(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def study(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the page of a study; htmx asks for the moving part alone while a worker prepares the study."""
-    study = study_of(request.user, pk)
-    context = study_context(study, population=population_of(request), evaluators_page=request.GET.get("people")) | {
-        "study": study,
-        "invitation": InvitationForm(),
-        "base": request.build_absolute_uri("/")[:-1],
-    }
+    rows = studies_of(request.user).select_related("current_version", "prompt_set", "recipe", "subset")
+    study = get_object_or_404(rows, pk=pk)
+    population = population_of(request)  # of the results, which are fetched apart
+    context = study_context(study) | {"study": study, "query": f"?ratings={population}" if population else ""}
     partial = getattr(request, "htmx", False) and not request.htmx.boosted  # type: ignore[attr-defined]
     return render(request, "console/_story.html" if partial else "console/study.html", context)
 
 
-@login_required
-@require_GET
-def pairs(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the pairs' images under the names of their arms, which evaluators never see."""
-    study = study_of(request.user, pk)
-    rows = Pair.objects.filter(comparison__study=study).select_related(
-        "prompt", "comparison__baseline", "comparison__candidate", "baseline_image", "candidate_image"
-    )
-    flagged_images = safety_flags.flagged_images(study)
-    only_flagged = "flagged" in request.GET
-    if only_flagged:
-        rows = rows.filter(Q(baseline_image__in=flagged_images) | Q(candidate_image__in=flagged_images))
-    page = Paginator(rows.order_by("comparison__position", "stratum", "prompt__index"), PAIRS_PER_PAGE).get_page(
-        request.GET.get("page")
-    )
-    context = {"study": study, "page": page, "flagged": flagged_images, "filter": "&flagged=1" if only_flagged else ""}
-    return render(request, "console/pairs.html", context)
-
-
 ACTIONS: dict[str, Callable[..., object]] = {
+    "try": partial(recipe_checks.ask, again=True),
     "prepare": stages.prepare,
     "retry": stages.retry,
     "stop": undo.stop_preparation,
@@ -142,6 +151,8 @@ ACTIONS: dict[str, Callable[..., object]] = {
     "pause": lifecycle.pause_study,
     "resume": lifecycle.resume_study,
     "close": lifecycle.close_study,
+    "archive": lifecycle.archive_study,
+    "restore": lifecycle.restore_study,
 }
 
 
@@ -156,10 +167,13 @@ def act(request: HttpRequest, pk: int, action: str) -> HttpResponse:
         messages.error(request, "To close the study for good, type its name exactly. Nothing was changed.")
         return redirect("console:study", pk=pk)
     try:
-        ACTIONS[action](study, actor=request.user)
+        accepted = {"accept_odd_pairs": True} if action == "open" and request.POST.get("accept_odd_pairs") else {}
+        ACTIONS[action](study, actor=request.user, **accepted)
     except InputError as error:
         messages.error(request, str(error))
     else:
         if action == "draft":
             return redirect("console:change_plan", pk=pk)
+    if action == "try":
+        return redirect(reverse("console:plan_step", args=[pk, "review"]) + "#recipe-check")
     return redirect("console:study", pk=pk)

@@ -81,6 +81,11 @@ class Image(models.Model):
                 fields=["prompt", "arm", "recipe", "seed"],
                 name="one_image_per_prompt_arm_recipe_seed",
             ),
+            models.UniqueConstraint(
+                fields=["prompt", "arm", "seed"],
+                condition=Q(kind="uploaded"),
+                name="one_uploaded_image_per_prompt_arm_seed",
+            ),
             models.CheckConstraint(condition=Q(state="planned") | ~Q(sha256=""), name="done_image_has_content"),
             models.CheckConstraint(
                 condition=~Q(kind="generated") | Q(arm__isnull=False, recipe__isnull=False),

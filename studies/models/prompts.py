@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -25,6 +26,15 @@ class PromptSet(models.Model):
     sha256 = models.CharField(max_length=64, help_text="of the prompts' texts in order")
     count = models.PositiveIntegerField()
     duplicates = models.PositiveIntegerField(default=0, help_text="prompts whose text occurred before")
+    creator = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="prompt_sets",
+        help_text="none: imported by a command, for everybody",
+    )
+    shared = models.BooleanField(default=False, help_text="shown to everybody, not only to those who work with it")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = FinishedSets()
@@ -112,6 +122,9 @@ class SamplingRun(WorkItem):
     step = models.CharField(max_length=40, blank=True, help_text="what the worker is at")
     frechet_curve = models.JSONField(null=True, blank=True)
     removed = models.PositiveIntegerField(default=0, help_text="repeated prompts that were not drawn from")
+    creator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="sampling_runs"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

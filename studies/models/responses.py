@@ -36,6 +36,7 @@ class Evaluator(models.Model):
     )
     note = models.CharField(max_length=100, blank=True, help_text="the admin's own reminder of who holds the link")
     simulated = models.BooleanField(default=False)
+    pilot = models.BooleanField(default=False, help_text="of the pilot: results never count the answers")
     language = models.CharField(max_length=10, blank=True)
     consented_at = models.DateTimeField(null=True, blank=True)
     consent_text_sha256 = models.CharField(max_length=64, blank=True, help_text="of the text as it was shown")
@@ -84,13 +85,14 @@ class Booklet(models.Model):
     block = models.PositiveIntegerField()
     number = models.PositiveIntegerField(null=True, help_text="its place in the order of claiming; none: a remainder")
     simulated = models.BooleanField(default=False, help_text="for simulated evaluators, who take nobody's place")
+    pilot = models.BooleanField(default=False, help_text="for people of the pilot, who take nobody's place either")
     evaluator = models.OneToOneField(Evaluator, on_delete=models.PROTECT, null=True, blank=True, related_name="booklet")
     claimed_at = models.DateTimeField(null=True, blank=True)
     remainder = models.BooleanField(default=False, help_text="made of trials that others left behind")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["study", "simulated", "number"], name="one_booklet_per_number"),
+            models.UniqueConstraint(fields=["study", "simulated", "pilot", "number"], name="one_booklet_per_number"),
             models.CheckConstraint(
                 condition=Q(remainder=False, number__isnull=False)
                 | Q(remainder=True, number__isnull=True, evaluator__isnull=False),
@@ -254,11 +256,15 @@ class Rating(models.Model):
 
 
 class Exclusion(models.Model):
-    """A reversible flag on an evaluator or a rating, with its reason and its author."""
+    """A reversible flag on an evaluator, a rating or a pair, with its reason and its author.
+
+    A pair's says that it is unusable: nobody is given it any more, and its ratings stay stored.
+    """
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="exclusions")
     evaluator = models.ForeignKey(Evaluator, on_delete=models.CASCADE, null=True, blank=True, related_name="exclusions")
     rating = models.ForeignKey(Rating, on_delete=models.CASCADE, null=True, blank=True, related_name="exclusions")
+    pair = models.ForeignKey(Pair, on_delete=models.CASCADE, null=True, blank=True, related_name="exclusions")
     reason = models.CharField(max_length=200)
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     made_at = models.DateTimeField(auto_now_add=True)
@@ -270,8 +276,9 @@ class Exclusion(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(evaluator__isnull=False, rating__isnull=True)
-                | Q(evaluator__isnull=True, rating__isnull=False),
+                condition=Q(evaluator__isnull=False, rating__isnull=True, pair__isnull=True)
+                | Q(evaluator__isnull=True, rating__isnull=False, pair__isnull=True)
+                | Q(evaluator__isnull=True, rating__isnull=True, pair__isnull=False),
                 name="exclusion_has_one_target",
             ),
             models.UniqueConstraint(
@@ -283,6 +290,11 @@ class Exclusion(models.Model):
                 fields=["rating"],
                 condition=Q(lifted_at__isnull=True, rating__isnull=False),
                 name="one_exclusion_in_force_per_rating",
+            ),
+            models.UniqueConstraint(
+                fields=["pair"],
+                condition=Q(lifted_at__isnull=True, pair__isnull=False),
+                name="one_exclusion_in_force_per_pair",
             ),
         ]
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, Max, OuterRef
 
 from evenhand.studies.models.designs import Study
 from evenhand.studies.models.images import Arm
@@ -60,6 +60,25 @@ class ScoringPart(WorkItem):
             models.UniqueConstraint(fields=["scoring", "phase", "number"], name="one_part_per_number"),
         ]
         ordering = ["scoring", "phase", "number"]
+
+    def log_ids(self) -> dict[str, int]:
+        """Name the scoring and the study, too."""
+        return super().log_ids() | {"scoring": self.scoring_id, "study": self.scoring.study_id}
+
+    def cut(self) -> list[WorkItem]:
+        """Return parts of one prompt each, where the part makes pictures."""
+        if self.phase != self.Phase.PICTURES or len(self.items) < 2:
+            return []
+        Scoring.objects.select_for_update().get(pk=self.scoring_id)
+        parts = ScoringPart.objects.filter(scoring=self.scoring_id, phase=self.phase)
+        number = parts.aggregate(last=Max("number"))["last"]
+        values = {"scoring_id": self.scoring_id, "phase": self.phase, "queue": self.queue}
+        pieces: list[ScoringPart] = [ScoringPart(number=number + i, **values) for i in range(len(self.items))]
+        pieces[0] = self
+        units = self.total // len(self.items)
+        for piece, item in zip(pieces, self.items, strict=True):
+            piece.items, piece.total = [item], units
+        return [*pieces]
 
     def __str__(self) -> str:
         return f"part {self.phase}.{self.number} of scoring {self.scoring_id}"

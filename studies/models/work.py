@@ -22,6 +22,10 @@ class WorkItems(models.QuerySet[Any]):
         abandoned = Q(state=WorkItem.State.LEASED, lease_until__lt=now)
         return self.filter(waiting | abandoned)
 
+    def unfinished(self) -> Self:
+        """Return the items that wait for a worker, now or later, and those in a worker's hands."""
+        return self.filter(state__in=(WorkItem.State.WAITING, WorkItem.State.LEASED))
+
 
 class WorkItem(models.Model):
     """A piece of work that a worker claims with a lease. A new claim changes ``holder``: a late worker notices it."""
@@ -40,6 +44,9 @@ class WorkItem(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True)
     not_before = models.DateTimeField(null=True, blank=True, help_text="when a failed attempt may be repeated")
     attempts = models.PositiveSmallIntegerField(default=0)
+    vanishings = models.PositiveSmallIntegerField(default=0, help_text="of workers in the middle of it")
+    errors = models.PositiveSmallIntegerField(default=0, help_text="of the work itself")
+    outages = models.PositiveSmallIntegerField(default=0, help_text="of the database, the disk or a connection")
     error = models.TextField(blank=True)
 
     objects = WorkItems.as_manager()
@@ -55,8 +62,31 @@ class WorkItem(models.Model):
         ]
         indexes = [models.Index(fields=["queue", "state", "lease_until"], name="%(class)s_to_claim")]
 
+    def log_ids(self) -> dict[str, int]:
+        """Return by what its lines in the log are found: names and numbers of records."""
+        return {type(self).__name__.lower(): self.pk}
+
     def after_progress(self) -> None:
         """Update the totals over several items; called after ``done`` was changed."""
 
     def after_failure(self, error: str, /, *, final: bool) -> None:
         """Update what the item belongs to after a failed attempt; ``final``: there will be no other attempt."""
+
+    def cut(self) -> list[WorkItem]:
+        """Return the item and unsaved others in its place, each a smallest piece; empty where it is one already."""
+        return []
+
+
+class WorkerSign(models.Model):
+    """A worker's sign of life, written twice a minute at most; a worker that has ended leaves its last one."""
+
+    name = models.CharField(max_length=120, unique=True, help_text="of its machine, and the number of its process")
+    queues = models.CharField(max_length=40, help_text="that it works for, apart by commas")
+    busy = models.BooleanField(default=False)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return self.name

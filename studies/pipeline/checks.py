@@ -9,7 +9,9 @@ from evenhand.errors import InputError
 from evenhand.studies import check_pairs
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import CheckPair, Image, Study
+from evenhand.studies.pipeline import lost_pictures
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, whole
+from evenhand.studies.pipeline.screening import images_to_screen
 
 
 def plan_checks(_study: Study, configuration: StudyConfiguration) -> Plan:
@@ -23,6 +25,7 @@ def make_checks(context: Context) -> None:
     if study.check_pairs.exists():  # all of them: they are written in one transaction
         return
     images = chosen_images(study, configuration, check_pairs.stream(configuration))
+    lost_pictures.ensure([*images, *Image.objects.filter(pk__in=images_to_screen(study))])  # whose sizes are compared
     pairs = planned_pairs(study, configuration, images)
     with transaction.atomic():
         for pair in pairs:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evenhand.errors import InputError
 from evenhand.studies.chosen_prompts import prompts_of
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.models import Arm, ArmScore, Scoring
+from evenhand.studies.models import Arm, ArmScore, Pair, Scoring
 from evenhand.studies.pipeline import model_cache
 from evenhand.studies.pipeline.scorers import parsed
 
@@ -67,12 +67,23 @@ def read_reference(scoring: Scoring, configuration: StudyConfiguration, space: s
     """
     from evenhand.metrics.pictures import AS_IT_IS, Framing
 
-    plan, recipe = scoring.plan, scoring.study.recipe
-    assert recipe is not None  # only prepared studies are scored
+    plan = scoring.plan
+    width, height = _size_of(scoring)
     if plan["reference"] == SCENES:
-        return _statistics(_rendered(scoring, recipe.width), space, configuration, AS_IT_IS, report)
-    framing = Framing("centre", min(recipe.width, recipe.height)) if plan["crop"] else AS_IT_IS
+        return _statistics(_rendered(scoring, width), space, configuration, AS_IT_IS, report)
+    framing = Framing("centre", min(width, height)) if plan["crop"] else AS_IT_IS
     return _statistics(Path(plan["reference"]), space, configuration, framing, report)
+
+
+def _size_of(scoring: Scoring) -> tuple[int, int]:
+    """Return the size of the study's pictures, pixels (width, height); of uploaded ones the smallest."""
+    recipe = scoring.study.recipe
+    if recipe is not None:
+        return recipe.width, recipe.height
+    sizes = Pair.objects.filter(comparison__study=scoring.study_id).values_list(
+        "baseline_image__width", "baseline_image__height"
+    )
+    return min(sizes.distinct(), key=lambda size: (min(size), size))
 
 
 def _rendered(scoring: Scoring, size: int) -> NamedPictures:

@@ -15,15 +15,14 @@ from django.conf import settings
 
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.model_roots import DEMO, check_model
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-
+    from evenhand.generation.kinds.registry import Pipeline
     from evenhand.generation.safety import SafetyScreen
     from evenhand.metrics.clip import ClipModel
-    from evenhand.studies.models import Recipe
 
-DEMO = "demo"
+_held: tuple[str, str, str] | None = None  # what ``_pipeline`` has in memory
 
 
 def checkpoint_location(name: str) -> str:
@@ -46,7 +45,7 @@ def checkpoint_revision(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _pipeline(location: str, revision: str, dtype: str, device: str) -> StableDiffusionPipeline:
+def _pipeline(location: str, revision: str, dtype: str, device: str) -> Pipeline:
     import torch
 
     from evenhand.generation.checkpoint import checkpoint_fingerprint, load_pipeline
@@ -60,26 +59,30 @@ def _pipeline(location: str, revision: str, dtype: str, device: str) -> StableDi
         location,
         device=device,
         dtype=getattr(torch, dtype),
-        channels_last=on_gpu,
+        channels_last=on_gpu and settings.COMPILE_MODELS,  # uncompiled, an H100 takes a tenth longer with it
         compiled=settings.COMPILE_MODELS,
+        safetensors_only=not settings.MODEL_PICKLES,
     )
 
 
-def pipeline(configuration: StudyConfiguration, recipe: Recipe) -> StableDiffusionPipeline:
-    """Return the study's pipeline; ``InputError`` where the checkpoint changed since the study was prepared."""
-    return pipeline_of(configuration.checkpoint, recipe.revision, recipe.dtype)
-
-
-def pipeline_of(checkpoint: str, revision: str, dtype: str) -> StableDiffusionPipeline:
+def pipeline_of(checkpoint: str, revision: str, dtype: str) -> Pipeline:
     """Return the pipeline of a checkpoint by name; ``InputError`` where it has another revision."""
-    return _pipeline(checkpoint_location(checkpoint), revision, dtype, device())
+    global _held
+    pipeline = _pipeline(checkpoint_location(checkpoint), revision, dtype, device())
+    _held = checkpoint, revision, dtype
+    return pipeline
+
+
+def held() -> tuple[str, str, str] | None:
+    """Return checkpoint, revision and dtype of the pipeline in this process's memory; None where there is none."""
+    return _held
 
 
 @lru_cache(maxsize=1)
 def _safety_screen(location: str, device: str) -> SafetyScreen | None:
     from evenhand.generation.safety import load_safety_screen
 
-    return load_safety_screen(location, device=device)
+    return load_safety_screen(location, device=device, safetensors_only=not settings.MODEL_PICKLES)
 
 
 def safety_screen(configuration: StudyConfiguration) -> SafetyScreen | None:
@@ -87,7 +90,7 @@ def safety_screen(configuration: StudyConfiguration) -> SafetyScreen | None:
     return _safety_screen(checkpoint_location(configuration.checkpoint), device())
 
 
-def image_size(pipeline: StableDiffusionPipeline, configuration: StudyConfiguration) -> tuple[int, int]:
+def image_size(pipeline: Pipeline, configuration: StudyConfiguration) -> tuple[int, int]:
     """Return height and width in pixels: the configuration's, else the model's own."""
     side = int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
     return configuration.height or side, configuration.width or side
@@ -99,6 +102,8 @@ def image_size(pipeline: StableDiffusionPipeline, configuration: StudyConfigurat
 def _encoder_location(configuration: StudyConfiguration) -> tuple[str, str | None]:
     if configuration.encoder == DEMO:
         return str(Path(settings.DEMO_CHECKPOINT) / "clip"), None
+    for name in (configuration.encoder, configuration.encoder_pretrained):
+        check_model(name)
     return configuration.encoder, configuration.encoder_pretrained or None
 
 
@@ -140,5 +145,7 @@ def features_folder() -> Path:
 
 def forget_models() -> None:
     """Let go of every model, so that the next use loads it again."""
+    global _held
+    _held = None
     for cache in (_pipeline, _safety_screen, _clip):
         cache.cache_clear()

@@ -1,21 +1,29 @@
 """Run the stages that make images and pairs: baseline, scores, the other arms, pairs.
 
-The scored classifier-free image is the baseline of every pair, so the arms stage makes only the candidates' images.
+The baseline's images are scored and stand in its pairs, so the arms stage makes only the candidates' images.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db import transaction
 
+from evenhand.studies.arm_recipes import drawn, made_for, recipes_of
+from evenhand.studies.arms import arms_of
 from evenhand.studies.chosen_prompts import pks_of, seed_of
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.image_store import image_path, store_picture
+from evenhand.studies.image_store import image_file, store_picture
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut, whole
 from evenhand.studies.pipeline.scorers import score_images
+from evenhand.studies.work.outage import insist
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 IMAGES_SCORED = 64  # per batch
 
@@ -31,11 +39,6 @@ class PictureWork(Protocol):
     def count_evaluations(self, evaluations: int) -> None: ...
 
 
-def _arms(study: Study) -> tuple[Arm, list[Arm]]:
-    comparisons = list(Comparison.objects.filter(study=study).select_related("baseline", "candidate"))
-    return comparisons[0].baseline, [c.candidate for c in comparisons]
-
-
 # ------------------------------------------------------------------------------ generating
 
 
@@ -45,47 +48,58 @@ def plan_baseline(study: Study, configuration: StudyConfiguration) -> Plan:
 
 
 def plan_arms(study: Study, configuration: StudyConfiguration) -> Plan:
-    """Plan batches as for the baseline, over the final subset."""
-    return cut(pks_of(study, "final"), configuration.batch_size)
+    """Plan batches as for the baseline, over the final subset; those of another recipe name it before the prompts."""
+    prompts = pks_of(study, "final")
+    batches: Plan = []
+    for number in recipes_of(study, arms_of(study)[1:]):
+        named = [] if number == study.recipe_id else [{"recipe": number}]
+        batches += [([*named, *items], units) for items, units in cut(prompts, configuration.batch_size)]
+    return batches
 
 
 def generate_baseline(context: Context) -> None:
     """Generate the baseline images of a batch of prompts."""
-    baseline, _ = _arms(context.study)
-    _make(context, [baseline])
+    assert context.study.recipe is not None  # the prompts stage set it
+    prompts = list(Prompt.objects.filter(pk__in=context.items).order_by("index"))
+    generate_missing(context, context.study.recipe, prompts, arms_of(context.study)[:1])
 
 
 def generate_arms(context: Context) -> None:
-    """Generate all candidate images of a batch of prompts, from one trajectory."""
-    _, candidates = _arms(context.study)
-    _make(context, candidates)
-
-
-def _make(context: Context, arms: list[Arm]) -> None:
-    assert context.study.recipe is not None  # the prompts stage set it
-    prompts = list(Prompt.objects.filter(pk__in=context.items).order_by("index"))
-    generate_missing(context, context.study.recipe, prompts, arms)
+    """Generate all candidate images of a batch's recipe and prompts, from one trajectory."""
+    items = context.items
+    assert context.study.recipe_id is not None  # the prompts stage set it
+    number = context.study.recipe_id
+    if isinstance(items[0], dict):
+        number, items = items[0]["recipe"], items[1:]
+    recipe, arms = recipes_of(context.study, arms_of(context.study)[1:])[number]
+    generate_missing(context, recipe, list(Prompt.objects.filter(pk__in=items).order_by("index")), arms)
 
 
 def generate_missing(work: PictureWork, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
     """Generate the images that ``prompts`` still lack, in one call for all prompts that lack the same arms."""
-    configuration = work.configuration
+    stored = _arms_with_image(prompts, arms, recipe, work.configuration)
     groups: dict[tuple[int, ...], list[Prompt]] = {}  # by the places of the missing arms
     for prompt in prompts:
-        stored_arms = _arms_with_image(prompt, arms, recipe, seed_of(prompt, configuration))
-        places = tuple(i for i, arm in enumerate(arms) if arm.pk not in stored_arms)
+        places = tuple(i for i, arm in enumerate(arms) if (prompt.pk, arm.pk) not in stored)
         if places:
             groups.setdefault(places, []).append(prompt)
     for places, group in groups.items():
         generate_images(work, recipe, group, [arms[i] for i in places])
 
 
-def _arms_with_image(prompt: Prompt, arms: list[Arm], recipe: Recipe, seed: int) -> set[int]:
-    """Return the arms whose image of this prompt is done and whose file exists."""
+def _arms_with_image(
+    prompts: list[Prompt], arms: list[Arm], recipe: Recipe, configuration: StudyConfiguration
+) -> set[tuple[int, int]]:
+    """Return the prompts and arms, by number, whose image is done and whose file exists; one query."""
+    seeds = {prompt.pk: seed_of(prompt, configuration) for prompt in prompts}
     rows = Image.objects.filter(
-        prompt=prompt, recipe=recipe, seed=seed, arm__in=arms, state=Image.State.DONE, kind=Image.Kind.GENERATED
-    ).values_list("arm_id", "sha256")
-    return {arm for arm, sha256 in rows if arm is not None and image_path(sha256).exists()}
+        prompt__in=seeds, recipe=recipe, arm__in=arms, state=Image.State.DONE, kind=Image.Kind.GENERATED
+    ).values_list("prompt_id", "arm_id", "seed", "sha256")
+    return {
+        (prompt, arm)
+        for prompt, arm, seed, sha256 in rows
+        if arm is not None and seed == seeds[prompt] and image_file(sha256).exists()
+    }
 
 
 def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
@@ -97,30 +111,40 @@ def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], ar
     encoder: EncodingThreads[tuple[str, int], str] = EncodingThreads(store_picture)
     with encoder:
         result = generate_within_memory(
-            model_cache.pipeline(configuration, recipe),
+            model_cache.pipeline_of(recipe.checkpoint, recipe.revision, recipe.dtype),
             [prompt.text for prompt in prompts],
             [seed_of(prompt, configuration) for prompt in prompts],
-            {str(arm.pk): arm.to_guidance() for arm in arms},
+            {str(arm.pk): drawn(arm.to_guidance()) for arm in arms},
             steps=recipe.steps,
             scheduler=recipe.scheduler,
             height=recipe.height,
             width=recipe.width,
             batch_size=recipe.batch_size,
             progress=work.progress,
+            measure_strength=configuration.measure_strength,
             on_picture=lambda arm, index, pixels: encoder.add((arm, index), pixels),
         )
-    work.count_evaluations(result.evaluations)
+    insist(lambda: work.count_evaluations(result.evaluations))
     hashes = encoder.results()
     images = [
-        _image(recipe, arm, prompt, seed_of(prompt, configuration), hashes[str(arm.pk), index], result.provenance)
+        _image(
+            recipe,
+            arm,
+            prompt,
+            seed_of(prompt, configuration),
+            hashes[str(arm.pk), index],
+            result.provenance | effective_strength(result.effective_strengths.get(str(arm.pk)), index),
+        )
         for arm in arms
         for index, prompt in enumerate(prompts)
     ]
-    Image.objects.bulk_create(
-        images,
-        update_conflicts=True,
-        unique_fields=["prompt", "arm", "recipe", "seed"],
-        update_fields=["state", "sha256", "height", "width", "provenance"],
+    insist(
+        lambda: Image.objects.bulk_create(
+            images,
+            update_conflicts=True,
+            unique_fields=["prompt", "arm", "recipe", "seed"],
+            update_fields=["state", "sha256", "height", "width", "provenance"],
+        )
     )
 
 
@@ -139,6 +163,17 @@ def _image(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, sha256: str, run
     )
 
 
+def effective_strength(measured: NDArray[np.float64] | None, index: int) -> dict[str, Any]:
+    """Return what provenance holds of one picture's strengths: for each iteration [ω, share across], or null.
+
+    measured: ``Generated.effective_strengths`` of the picture's arm, (B, T, 2); None where none was measured.
+    """
+    if measured is None:
+        return {}
+    rows = [[round(each, 6) if math.isfinite(each) else None for each in row] for row in measured[index].tolist()]
+    return {"effective_strength": [row if row != [None, None] else None for row in rows]}
+
+
 def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[str, Any]) -> dict[str, Any]:
     """Return what is needed to make an image again. run: ``Generated.provenance`` of the call that made it."""
     from evenhand.generation.images import png_versions
@@ -146,7 +181,7 @@ def provenance(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, run: dict[st
     return {
         "prompt": prompt.text,
         "seed": seed,
-        "guidance": arm.guidance,
+        "guidance": drawn(arm.to_guidance()).to_dict(),
         "checkpoint": recipe.checkpoint,
         "revision": recipe.revision,
         **run,
@@ -165,7 +200,7 @@ def plan_score(study: Study, _configuration: StudyConfiguration) -> Plan:
 def score(context: Context) -> None:
     """Store the CLIP score of each baseline image and its prompt (method §3.1: raw cosine)."""
     study, configuration = context.study, context.configuration
-    baseline, _ = _arms(study)
+    baseline = arms_of(study)[0]
     found = Image.objects.filter(prompt__in=context.items, arm=baseline, recipe=study.recipe, state="done")
     images = [image for image in found.select_related("prompt") if image.seed == seed_of(image.prompt, configuration)]
     score_images(images, ("clip",), configuration)
@@ -191,8 +226,8 @@ def form_pairs(context: Context) -> None:
     members = SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").select_related("prompt")
     images = {
         (image.prompt_id, image.arm_id, image.seed): image
-        for image in Image.objects.filter(
-            prompt__in=members.values("prompt"), recipe=study.recipe, state="done", kind=Image.Kind.GENERATED
+        for image in Image.objects.filter(made_for(study), prompt__in=members.values("prompt"), state="done").exclude(
+            kind=Image.Kind.ALTERED
         )
     }
     rows = [

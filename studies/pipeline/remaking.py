@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evenhand.errors import InputError
 from evenhand.studies.pipeline import model_cache
+
+if TYPE_CHECKING:
+    from evenhand.generation.trajectory import Generated
 
 ENTRIES = ("prompt", "seed", "guidance", "checkpoint", "revision", "scheduler", "size", "rows", "dtype", "versions")
 SAME_RECIPE = ("prompt", "seed", "guidance", "checkpoint", "revision", "batch_size_asked")  # taken from the record
@@ -25,9 +28,19 @@ class NewImage:
 
 
 def remake(record: Mapping[str, Any]) -> NewImage:
-    """Make the image that a provenance describes, in calls of the same shape, on as many threads.
+    """Make the image that a provenance describes, as ``run_again`` does."""
+    from evenhand.generation.images import encode_png, png_versions
 
-    Raises ``InputError`` for a record that lacks an entry, or for another checkpoint than the recorded one.
+    result = run_again(record)
+    run = result.provenance | {"versions": result.provenance["versions"] | png_versions()}
+    return NewImage(encode_png(result.images["image"][0]), run)
+
+
+def run_again(record: Mapping[str, Any], **options: Any) -> Generated:
+    """Generate what a provenance describes, as the arm ``image``, in calls of the same shape, on as many threads.
+
+    options: more arguments of ``generate``. Raises ``InputError`` for a record that lacks an entry, or for another
+    checkpoint than the recorded one.
     """
     missing = [name for name in ENTRIES if name not in record]
     if missing or not isinstance(record["scheduler"], Mapping):
@@ -35,14 +48,13 @@ def remake(record: Mapping[str, Any]) -> NewImage:
     import torch
 
     from evenhand.generation.guidance import from_dict
-    from evenhand.generation.images import encode_png, png_versions
     from evenhand.generation.trajectory import generate
 
     pipeline = model_cache.pipeline_of(record["checkpoint"], record["revision"], record["dtype"])
     thread_count = torch.get_num_threads()
     torch.set_num_threads(record.get("threads", thread_count))
     try:
-        result = generate(
+        return generate(
             pipeline,
             [record["prompt"]],
             [record["seed"]],
@@ -51,11 +63,10 @@ def remake(record: Mapping[str, Any]) -> NewImage:
             scheduler=record["scheduler"]["name"],
             batch_size=record["rows"]["vae"],
             **record["size"],
+            **options,
         )
     finally:
         torch.set_num_threads(thread_count)
-    run = result.provenance | {"versions": result.provenance["versions"] | png_versions()}
-    return NewImage(encode_png(result.images["image"][0]), run)
 
 
 def how_far_apart(then: np.ndarray, now: np.ndarray) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
@@ -19,9 +20,17 @@ from evenhand.studies.work.queue import Claim, Handler
 QUEUE = "gpu"  # encoding needs the models
 
 
-def start(prompt_set: PromptSet, configuration: StudyConfiguration) -> SamplingRun:
+def start(
+    prompt_set: PromptSet, configuration: StudyConfiguration, *, creator: AbstractBaseUser | None = None
+) -> SamplingRun:
     """Create a run of these settings, and notify a worker."""
-    run = SamplingRun.objects.create(prompt_set=prompt_set, configuration=configuration.to_json(), queue=QUEUE, total=0)
+    run = SamplingRun.objects.create(
+        prompt_set=prompt_set,
+        configuration=configuration.to_json(),
+        creator_id=creator.pk if creator else None,
+        queue=QUEUE,
+        total=0,
+    )
     transaction.on_commit(lambda: notify(QUEUE))
     return run
 

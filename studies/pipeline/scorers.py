@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.image_store import image_path
+from evenhand.studies.image_store import image_file
+from evenhand.studies.model_roots import check_metric
 from evenhand.studies.models import Image, ImageScore
-from evenhand.studies.pipeline import model_cache
+from evenhand.studies.pipeline import lost_pictures, model_cache
 from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR
 
 Score = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], NDArray[np.float32]]
@@ -46,6 +47,7 @@ def scorer(metric: str, configuration: StudyConfiguration) -> tuple[str, Score]:
     Raises ``InputError`` where the model cannot be loaded.
     """
     kind, location = parsed(metric)
+    check_metric(metric)
     return _loaded(kind, location, configuration, model_cache.device())
 
 
@@ -82,7 +84,7 @@ def score_images(images: Sequence[Image], metrics: Sequence[str], configuration:
 
     def picture(image: Image) -> Any:
         if image.pk not in pixels:
-            pixels[image.pk] = decode_png(image_path(image.sha256).read_bytes())
+            pixels[image.pk] = decode_png(image_file(image.sha256).read_bytes())
         return pixels[image.pk]
 
     rows = []
@@ -93,6 +95,7 @@ def score_images(images: Sequence[Image], metrics: Sequence[str], configuration:
         missing = [image for image in images if image.pk not in set(known.values_list("image_id", flat=True))]
         if not missing:
             continue
+        lost_pictures.ensure(missing)
         values = score([picture(image) for image in missing], [image.prompt.text for image in missing])
         for image, value in zip(missing, values.tolist(), strict=True):
             finite = abs(value) != float("inf") and value == value

@@ -18,11 +18,13 @@ from django.db.models import F, Sum
 from evenhand.errors import InputError
 from evenhand.generation.guidance import Guidance, fingerprint
 from evenhand.studies import audit
+from evenhand.studies.arm_recipes import made_for, recipes_of
+from evenhand.studies.arms import arms_of
 from evenhand.studies.chosen_prompts import CHOICES, pks_of, prompts_of, seed_of
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Arm, Image, Prompt, Recipe, Scoring, ScoringPart, Study
+from evenhand.studies.image_store import image_file
+from evenhand.studies.models import Arm, Image, Prompt, Scoring, ScoringPart, Study
 from evenhand.studies.models.work import WorkItem
 from evenhand.studies.pipeline import scorers
 from evenhand.studies.pipeline.distances import SCENES, SPACES, compare_arm, read_reference
@@ -78,9 +80,14 @@ class Request:
 def start(study: Study, request: Request, *, actor: AbstractBaseUser | None = None) -> Scoring:
     """Create a scoring of a prepared study and notify the workers. Raises ``ScoringError``."""
     request.check()
-    if study.state in (Study.State.DRAFT, Study.State.PREPARING) or study.recipe is None:
+    if study.state in (Study.State.DRAFT, Study.State.PREPARING):
         raise ScoringError(f"“{study.name}” is {study.state}; only a prepared study has arms to score")
     configuration = configuration_of(study)
+    if configuration.ready_made and request.arms:
+        raise ScoringError(f"the pictures of “{study.name}” were uploaded; none can be generated beside them")
+    elsewhere = [arm.label() for arm in request.arms if not arm.generated_here]
+    if elsewhere:
+        raise ScoringError(f"{elsewhere[0]}: only the study's own checkpoint draws arms beside the study's")
     prompts = pks_of(study, request.prompts)
     with transaction.atomic():
         arms = _arms(study, request.arms)
@@ -107,11 +114,7 @@ def _absolute(reference: str) -> str:
 
 def _arms(study: Study, others: Iterable[Guidance]) -> list[Arm]:
     """Return the study's arms, the baseline first, and the others without repetition."""
-    arms: dict[int, Arm] = {}
-    for comparison in study.comparisons.select_related("baseline", "candidate"):
-        arms[comparison.baseline.pk] = comparison.baseline
-    for comparison in study.comparisons.select_related("candidate"):
-        arms[comparison.candidate.pk] = comparison.candidate
+    arms = {arm.pk: arm for arm in arms_of(study)}
     for guidance in others:
         values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
         arm = Arm.objects.get_or_create(fingerprint=fingerprint(guidance), defaults=values)[0]
@@ -209,7 +212,7 @@ def run(claim: Claim[ScoringPart]) -> None:
         read_reference(scoring, configuration, part.items[0], claim.progress)
     else:
         arm, space = part.items
-        images = [(f"{image.prompt.index}", image_path(image.sha256)) for image in pictures_of(scoring, arm)]
+        images = [(f"{image.prompt.index}", image_file(image.sha256)) for image in pictures_of(scoring, arm)]
         compare_arm(scoring, configuration, Arm.objects.get(pk=arm), space, images, claim.progress)
 
 
@@ -221,20 +224,18 @@ def pictures_of(scoring: Scoring, arm: int) -> list[Image]:
 def _images(study: Study, prompts: Any, arms: Sequence[int]) -> list[Image]:
     """Return the done pictures of prompts and arms, each with the study's seed of its prompt."""
     configuration = configuration_of(study)
-    found = Image.objects.filter(
-        prompt__in=prompts, arm__in=arms, recipe=study.recipe, state=Image.State.DONE, kind=Image.Kind.GENERATED
-    )
-    images = found.select_related("prompt").order_by("prompt__index", "arm")
+    found = Image.objects.filter(made_for(study), prompt__in=prompts, arm__in=arms, state=Image.State.DONE)
+    images = found.exclude(kind=Image.Kind.ALTERED).select_related("prompt").order_by("prompt__index", "arm")
     return [image for image in images if image.seed == seed_of(image.prompt, configuration)]
 
 
 def _score_pictures(scoring: Scoring, configuration: StudyConfiguration, claim: Claim[ScoringPart]) -> None:
-    """Make the missing pictures of a part's prompts, and store the scores that are missing."""
-    recipe = scoring.study.recipe
-    assert isinstance(recipe, Recipe)  # only prepared studies are scored
+    """Make the missing pictures of a part's prompts, unless they were uploaded, and store the missing scores."""
     prompts = list(Prompt.objects.filter(pk__in=claim.item.items).order_by("index"))
     arms = list(Arm.objects.filter(pk__in=scoring.plan["arms"]))
-    generate_missing(_Work(configuration, claim, share=0.9), recipe, prompts, arms)
+    if not configuration.ready_made:
+        for recipe, drawn_by_it in recipes_of(scoring.study, arms).values():
+            generate_missing(_Work(configuration, claim, share=0.9), recipe, prompts, drawn_by_it)
     images = _images(scoring.study, prompts, [arm.pk for arm in arms])
     scorers.score_images(images, scoring.plan["metrics"], configuration)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from django.db.models import Q
 
+from evenhand.studies.arm_recipes import made_for
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.image_store import image_path
+from evenhand.studies.image_store import image_file
 from evenhand.studies.models import Arm, Image, ImageScore, Study, SubsetPrompt
-from evenhand.studies.pipeline import model_cache
+from evenhand.studies.pipeline import lost_pictures, model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut
 from evenhand.studies.safety_flags import METRIC_PREFIX
 
@@ -23,7 +24,7 @@ def images_to_screen(study: Study) -> list[int]:
     arms = Arm.objects.filter(
         Q(pk__in=study.comparisons.values("baseline")) | Q(pk__in=study.comparisons.values("candidate"))
     )
-    images = Image.objects.filter(prompt__in=prompts, arm__in=arms, recipe=study.recipe_id, state=Image.State.DONE)
+    images = Image.objects.filter(made_for(study), prompt__in=prompts, arm__in=arms, state=Image.State.DONE)
     return list(images.order_by("pk").values_list("pk", flat=True))
 
 
@@ -37,7 +38,7 @@ def plan_screening(study: Study, configuration: StudyConfiguration) -> Plan:
 
 
 def screen(context: Context) -> None:
-    """Store the checker's verdict on each image of the batch that has none yet."""
+    """Store the checker's verdict on each image of the batch that has none yet, whichever checkpoint drew it."""
     from evenhand.generation.images import decode_png
 
     checker = model_cache.safety_screen(context.configuration)
@@ -45,7 +46,8 @@ def screen(context: Context) -> None:
         return
     metric = f"{METRIC_PREFIX}{checker.name}"
     images = list(Image.objects.filter(pk__in=context.items).exclude(scores__metric=metric).order_by("pk"))
-    flags = checker.flags([decode_png(image_path(image.sha256).read_bytes()) for image in images])
+    lost_pictures.ensure(images)
+    flags = checker.flags([decode_png(image_file(image.sha256).read_bytes()) for image in images])
     ImageScore.objects.bulk_create(
         [ImageScore(image=image, metric=metric, value=float(flag)) for image, flag in zip(images, flags, strict=True)],
         ignore_conflicts=True,

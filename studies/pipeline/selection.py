@@ -6,24 +6,22 @@ The libraries are imported inside the functions, because the web process plans s
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from django.db import transaction
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import fingerprint
-from evenhand.generation.plan import negative_prompts
+from evenhand.generation.guidance import OtherCheckpoint, fingerprint
 from evenhand.generation.vocabulary import FILE, described, known_words, unknown_words
 from evenhand.studies import audit
+from evenhand.studies.arm_recipes import RecipePart, arms_by_part, part_of
 from evenhand.studies.configuration import StudyConfiguration, arm_label
-from evenhand.studies.models import Arm, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
-from evenhand.studies.pipeline import model_cache, prompt_pool
+from evenhand.studies.models import Arm, ArmRecipe, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
+from evenhand.studies.pipeline import model_cache, prompt_pool, reading
+from evenhand.studies.pipeline.brought import check_brought
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, whole
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
 
 # ------------------------------------------------------------------------------ prompts: check what the study needs
 
@@ -49,45 +47,46 @@ def check_prompts(context: Context) -> None:
     if prompts_sha256(texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ)) != study.prompt_set.sha256:
         raise InputError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
     _note_unknown_words(study, configuration)
-    revision = model_cache.checkpoint_revision(configuration.checkpoint)
-    pipeline = model_cache.pipeline_of(configuration.checkpoint, revision, configuration.dtype)
-    _refuse_long_prompts(pipeline, study, configuration)
-    height, width = model_cache.image_size(pipeline, configuration)
+    own, *others = arms_by_part(configuration)
+    size = reading.size_of(own, configuration)
+    recipes = {part: _recipe(part, size, study, configuration) for part in others}
+    recipes[own] = _recipe(own, size, study, configuration)  # the last one, so that its model stays loaded
+    _store_arms(study, configuration, recipes)
+
+
+def _recipe(part: RecipePart, size: tuple[int, int], study: Study, configuration: StudyConfiguration) -> Recipe:
+    """Load a checkpoint, refuse prompts that it cannot read and a size that it cannot draw, and return its recipe."""
+    loaded = reading.load_for(part, size, study.prompt_set, configuration)
     recipe, _ = Recipe.objects.get_or_create(
-        checkpoint=configuration.checkpoint,
-        revision=revision,
-        scheduler=configuration.scheduler,
-        steps=configuration.steps,
-        height=height,
-        width=width,
-        dtype=configuration.dtype,
+        checkpoint=part.checkpoint,
+        revision=loaded.revision,
+        scheduler=part.scheduler,
+        steps=part.steps,
+        height=size[0],
+        width=size[1],
+        dtype=part.dtype,
         batch_size=configuration.batch_size,
     )
-    _store_arms(study, configuration, recipe)
+    return recipe
 
 
-def _store_arms(study: Study, configuration: StudyConfiguration, recipe: Recipe) -> None:
-    """Write the study's recipe, its arms and its comparisons."""
+def _store_arms(study: Study, configuration: StudyConfiguration, recipes: Mapping[RecipePart, Recipe]) -> None:
+    """Write the study's recipe, its arms with their recipes where these are others, and its comparisons."""
     arms = []
-    for guidance in (configuration.baseline, *configuration.candidates):
+    for guidance in configuration.arms:
         values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
         arms.append(Arm.objects.get_or_create(fingerprint=fingerprint(guidance), defaults=values)[0])
+    own = recipes[part_of(configuration, configuration.baseline)]
     with transaction.atomic():
-        Study.objects.filter(pk=study.pk).update(recipe=recipe)
-        for position, candidate in enumerate(arms[1:]):
+        Study.objects.filter(pk=study.pk).update(recipe=own)
+        for arm, guidance in zip(arms, configuration.arms, strict=True):
+            if isinstance(guidance, OtherCheckpoint):
+                recipe = recipes[part_of(configuration, guidance)]
+                ArmRecipe.objects.update_or_create(study=study, arm=arm, defaults={"recipe": recipe})
+        for position, (first, second) in enumerate(configuration.compared):
             Comparison.objects.update_or_create(
-                study=study, position=position, defaults={"baseline": arms[0], "candidate": candidate}
+                study=study, position=position, defaults={"baseline": arms[first], "candidate": arms[second]}
             )
-
-
-def _refuse_long_prompts(pipeline: StableDiffusionPipeline, study: Study, configuration: StudyConfiguration) -> None:
-    """Refuse prompts that the model would read only in part, while evaluators read them whole."""
-    from evenhand.generation.text import refuse_long_prompts
-
-    texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
-    refuse_long_prompts(pipeline, texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ))
-    guidances = (configuration.baseline, *configuration.candidates)
-    refuse_long_prompts(pipeline, negative_prompts(guidances, configuration.steps), "negative prompt")
 
 
 def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:
@@ -206,6 +205,7 @@ def strata(context: Context) -> None:
             SubsetPrompt.objects.filter(pk__in=[m.pk for m in stratum]).update(stratum=names[percentile])
         duplicates = {text: count for text, count in texts.items() if count > 1}
         audit.record(study, "strata", prompts=texts.total(), identical_prompts=duplicates)
+    check_brought(study, configuration)  # after the marks are stored: the subset's prompts can be listed
 
 
 PROMPTS = StageDefinition("prompts", "Check prompts and checkpoint", "prompts", "gpu", _plan_one, check_prompts)

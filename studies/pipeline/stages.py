@@ -9,17 +9,18 @@ import logging
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from evenhand.errors import InputError
 from evenhand.studies import audit
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import Batch, Stage, Study
-from evenhand.studies.pipeline import prompt_pool
+from evenhand.studies.models import Batch, Recipe, Stage, Study
+from evenhand.studies.pipeline import model_cache, prompt_pool, setting_aside
 from evenhand.studies.pipeline.checks import CHECKS
 from evenhand.studies.pipeline.context import Context, StageDefinition
+from evenhand.studies.pipeline.differences import DIFFERENCES
 from evenhand.studies.pipeline.measuring import MEASURE
 from evenhand.studies.pipeline.pictures import ARMS, BASELINE, PAIRS, SCORE
 from evenhand.studies.pipeline.screening import SCREEN
@@ -35,7 +36,7 @@ class PreparationError(InputError):
     """A study that cannot be prepared as it stands; the message says why."""
 
 
-STAGES = (PROMPTS, ENCODE, CURVE, SUBSET, BASELINE, SCORE, STRATA, ARMS, MEASURE, SCREEN, CHECKS, PAIRS)
+STAGES = (PROMPTS, ENCODE, CURVE, SUBSET, BASELINE, SCORE, STRATA, ARMS, MEASURE, SCREEN, CHECKS, PAIRS, DIFFERENCES)
 DEFINITIONS: dict[str, StageDefinition] = {stage.name: stage for stage in STAGES}
 
 
@@ -47,7 +48,7 @@ def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
             raise PreparationError(f"“{study.name}” is {study.state}, only a draft can be prepared")
         frozen = Study.objects.select_related("current_version", "prompt_set").get(pk=study.pk)
         configuration = configuration_of(frozen)
-        _check(frozen, configuration)
+        check_sizes(frozen, configuration)
         Stage.objects.bulk_create(
             Stage(study=study, name=stage.name, position=position) for position, stage in enumerate(STAGES)
         )
@@ -56,7 +57,7 @@ def prepare(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
     advance(study)
 
 
-def _check(study: Study, configuration: StudyConfiguration) -> None:
+def check_sizes(study: Study, configuration: StudyConfiguration) -> None:
     """Raise ``PreparationError`` for sizes that the prompt set does not allow, before any model is loaded."""
     from evenhand.sampling.percentiles import minimum_prompts
 
@@ -94,16 +95,22 @@ def advance(study: Study) -> None:
             return
         if stage.state == Stage.State.WAITING:
             _start(study, stage)
-        elif stage.state == Stage.State.RUNNING and not _has_open_batches(stage):
-            _complete(stage)
-            continue
-        return
+            return
+        if stage.state == Stage.State.FAILED or _open_batches().filter(stage=stage).exists():
+            return
+        if not setting_aside.complete(stage):
+            return
+
+
+def _open_batches() -> QuerySet[Batch]:
+    return Batch.objects.filter(state__in=(Batch.State.WAITING, Batch.State.LEASED))
 
 
 def _idle() -> QuerySet[Study]:
     """Return the preparations without an open batch: a worker ended after the last one, before the next stage."""
-    open_batches = Batch.objects.filter(stage__study=OuterRef("pk")).exclude(state=Batch.State.DONE)
-    return Study.objects.filter(~Exists(open_batches), state=Study.State.PREPARING)
+    stages = Stage.objects.filter(study=OuterRef("pk"), state=Stage.State.FAILED)
+    open_batches = _open_batches().filter(stage__study=OuterRef("pk"))
+    return Study.objects.filter(~Exists(open_batches), ~Exists(stages), state=Study.State.PREPARING)
 
 
 def idle_queues() -> set[str]:
@@ -120,13 +127,13 @@ def advance_idle() -> None:
             logger.exception("“%s” could not be advanced", study)
 
 
-def _has_open_batches(stage: Stage) -> bool:
-    return Batch.objects.filter(stage=stage).exclude(state=Batch.State.DONE).exists()
-
-
 def _start(study: Study, stage: Stage) -> None:
     definition = DEFINITIONS[stage.name]
-    plan = definition.plan(study, configuration_of(study))
+    try:
+        plan = definition.plan(study, configuration_of(study))
+    except InputError as error:
+        Stage.objects.filter(pk=stage.pk, state=Stage.State.WAITING).update(state=Stage.State.FAILED, error=str(error))
+        return
     with transaction.atomic():
         started = Stage.objects.filter(pk=stage.pk, state=Stage.State.WAITING).update(
             state=Stage.State.RUNNING, started_at=timezone.now(), total=sum(size for _, size in plan), done=0
@@ -142,20 +149,16 @@ def _start(study: Study, stage: Stage) -> None:
         advance(study)
 
 
-def _complete(stage: Stage) -> None:
-    Stage.objects.filter(pk=stage.pk, state=Stage.State.RUNNING).update(
-        state=Stage.State.DONE, finished_at=timezone.now(), error="", done=F("total")
-    )
-
-
 def retry(study: Study, *, actor: AbstractBaseUser | None = None) -> int:
     """Give the failed stage's batches another round of attempts; return how many there were."""
     stage = Stage.objects.filter(study=study, state=Stage.State.FAILED).first()
     if stage is None:
         raise PreparationError(f"no stage of “{study.name}” has failed")
     with transaction.atomic():
-        count = work_queue.release(Batch.objects.filter(stage=stage))
-        Stage.objects.filter(pk=stage.pk, state=Stage.State.FAILED).update(state=Stage.State.RUNNING, error="")
+        batches = Batch.objects.filter(stage=stage)
+        state = Stage.State.RUNNING if batches.exists() else Stage.State.WAITING  # its planning failed
+        count = work_queue.release(batches)
+        Stage.objects.filter(pk=stage.pk, state=Stage.State.FAILED).update(state=state, error="")
     audit.record(study, "retried", actor=actor, stage=stage.name)
     notify(DEFINITIONS[stage.name].queue)
     advance(study)
@@ -169,9 +172,29 @@ def work_through(queue: str | None = None) -> int:
 
 def run_batch(claim: Claim[Batch]) -> None:
     """Run one claimed batch."""
-    study = claim.item.stage.study
-    context = Context(study, configuration_of(study), claim)
-    DEFINITIONS[claim.item.stage.name].run(context)
+    stage = stage_of(claim.item)
+    context = Context(stage.study, configuration_of(stage.study), claim)
+    DEFINITIONS[stage.name].run(context)
 
 
-HANDLER = Handler(run_batch, after=lambda batch: advance(batch.stage.study))
+def stage_of(batch: Batch) -> Stage:
+    """Return a batch's stage with all that its run reads of the study; one query, once for each batch."""
+    if "stage" not in batch._state.fields_cache:
+        related = ("study__current_version", "study__recipe", "study__prompt_set")
+        batch.stage = Stage.objects.select_related(*related).get(pk=batch.stage_id)
+    return batch.stage
+
+
+def suits_the_model_in_memory() -> Q | None:
+    """Return the condition of batches that this process's image model draws, so that it need not load another one."""
+    held = model_cache.held()
+    if held is None:
+        return None
+    checkpoint, revision, dtype = held
+    recipes = Recipe.objects.filter(checkpoint=checkpoint, revision=revision, dtype=dtype)
+    numbers = list(recipes.values_list("pk", flat=True))
+    named = Q(items__0__recipe__in=numbers)  # by a batch whose arms have a recipe of their own
+    return named | Q(items__0__recipe__isnull=True, stage__study__recipe__in=numbers)
+
+
+HANDLER = Handler(run_batch, after=lambda batch: advance(stage_of(batch).study), preferred=suits_the_model_in_memory)

@@ -115,6 +115,8 @@ def sample(facts: Facts) -> str:
 
 def selection(facts: Facts) -> str:
     configuration = facts.configuration
+    if configuration.ready_made:
+        return ""  # whoever brought the pairs chose them, and the record does not know how
     kind = "a random draw" if configuration.draw == "random" else "a representative draw"
     around = ", ".join(f"{p:g}" for p in sorted(configuration.percentiles, reverse=True))
     return (
@@ -179,6 +181,23 @@ def power_method(_facts: Facts) -> str:
         "The console plans power by formula and by simulation with clustered ratings (docs/statistics.md); whether "
         "it was used for this sample is for the researcher to say."
     )
+
+
+def power_reached(facts: Facts) -> str:
+    """Say which net preference this sample finds, by comparison; empty where none can be told."""
+    found = [
+        f"{100 * each['detectable']['net_share']:.0f} points or more ({each['candidate']} against {each['baseline']})"
+        for each in facts.report["comparisons"]
+        if each["detectable"]["net_share"] is not None
+    ]
+    if not found:
+        return ""
+    power = facts.report["comparisons"][0]["detectable"]["power"]
+    return f"{power:.0%} for a net preference of {'; '.join(found)}, by the clustering that these ratings show."
+
+
+def power_code(_facts: Facts) -> str:
+    return "evenhand.analysis.power of the program that collected the ratings; docs/statistics.md describes it."
 
 
 def platform(facts: Facts) -> str:

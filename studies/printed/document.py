@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import translation
 
 from evenhand.generation.plan import count_evaluations
+from evenhand.studies.arm_recipes import arms_by_part
 from evenhand.studies.bundle.texts import consent, instructions
-from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.configuration import StudyConfiguration, arm_label, compared_in_words
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Pair, Study
+from evenhand.studies.plan_in_words import said_of
 from evenhand.studies.printed.answers import Facts
 from evenhand.studies.printed.checklists import answered
 from evenhand.studies.printed.paragraph import (
@@ -27,6 +30,8 @@ from evenhand.studies.results.tables import tables_of
 
 PRINTED = ("comparisons", "strata", "equivalence", "scores", "sensitivity", "agreement", "checks", "sides", "times")
 
+SHOWN = {"prompt": "prompt__text", "baseline": "baseline_image", "candidate": "candidate_image"}  # of the first pair
+
 
 @dataclass(frozen=True)
 class Text:
@@ -36,8 +41,17 @@ class Text:
     text: str
 
 
+def with_shown_pair(studies: QuerySet[Study]) -> QuerySet[Study]:
+    """Return the studies, each with its first pair, which the report shows as it was laid out."""
+    first = Pair.objects.filter(comparison__study=OuterRef("pk")).order_by("comparison__position", "prompt__index")
+    return studies.annotate(**{f"shown_{part}": Subquery(first.values(field)[:1]) for part, field in SHOWN.items()})
+
+
 def document(study: Study, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the context of the printed report: design, texts, a pair as it was laid out, paragraph, checklists."""
+    """Return the context of the printed report: design, texts, a pair as it was laid out, paragraph, checklists.
+
+    study: one of ``with_shown_pair``.
+    """
     configuration = configuration_of(study)
     facts = Facts(study, configuration, report)
     return {
@@ -46,10 +60,7 @@ def document(study: Study, report: Mapping[str, Any]) -> dict[str, Any]:
         "report": report,
         "design": design(facts),
         "texts": texts_of(study, configuration),
-        "shown": Pair.objects.filter(comparison__study=study)
-        .select_related("prompt")
-        .order_by("comparison__position", "prompt__index")
-        .first(),
+        "shown": {part: getattr(study, f"shown_{part}") for part in SHOWN},
         "comparisons": [each | {"net_sentence": net_sentence(each)} for each in report["comparisons"]],
         "tables": [found for name, found in tables_of(report).items() if name in PRINTED and found.rows],
         "left_out": left_out_sentence(report),
@@ -65,8 +76,17 @@ def design(facts: Facts) -> list[tuple[str, str]]:
     configuration, report = facts.configuration, facts.report
     origin = report["provenance"]
     recipe = origin["recipe"] or {}
-    arms = [(arm_label(each), each) for each in (configuration.baseline, *configuration.candidates)]
-    evaluations = count_evaluations(arms, configuration.steps, configuration.scheduler)
+    if configuration.ready_made:
+        return _ready_made_design(configuration, report)
+    evaluations = sum(
+        count_evaluations(
+            [(arm_label(each), each) for each in arms],
+            part.steps,
+            part.scheduler,
+            measure_strength=configuration.measure_strength,
+        )
+        for part, arms in arms_by_part(configuration).items()
+    )
     return [
         ("Prompts", f"{origin['prompt_set']['name']}, {origin['prompt_set']['count']:,} prompts"),
         ("First subset", f"{configuration.subset_size:,}, {configuration.draw}, seed {configuration.seed}"),
@@ -75,7 +95,26 @@ def design(facts: Facts) -> list[tuple[str, str]]:
         ("Pictures", ", ".join(f"{name} {value}" for name, value in recipe.items()) or "–"),
         ("Baseline", arm_label(configuration.baseline)),
         ("Candidates", "; ".join(arm_label(each) for each in configuration.candidates)),
+        *([("Uploaded pictures", "; ".join(_brought(configuration)))] if configuration.brought else []),
+        ("Comparisons", "; ".join(compared_in_words(configuration))),
         ("Network evaluations", f"{evaluations:,} a prompt, all arms from one trajectory"),
+        ("Evaluators wanted", f"{configuration.quota:,}, {configuration.trials_per_evaluator} pairs each"),
+        ("Evaluators", _people(report)),
+    ]
+
+
+def _brought(configuration: StudyConfiguration) -> list[str]:
+    return [f"{arm_label(each)}: {'; '.join(said_of(each))}" for each in configuration.brought]
+
+
+def _ready_made_design(configuration: StudyConfiguration, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    origin = report["provenance"]
+    arms = _brought(configuration)
+    return [
+        ("Prompts", f"{origin['prompt_set']['name']}, {origin['prompt_set']['count']:,} prompts"),
+        ("Pairs", "uploaded ready-made; nothing was drawn or generated"),
+        ("Baseline", arms[0]),
+        ("Candidates", "; ".join(arms[1:])),
         ("Evaluators wanted", f"{configuration.quota:,}, {configuration.trials_per_evaluator} pairs each"),
         ("Evaluators", _people(report)),
     ]

@@ -37,8 +37,8 @@ HEDS = (
     Item("3.1.1", "Number of items judged for each system.", answers.sample),
     Item("3.1.2", "Way the judged items were picked from the larger pool.", answers.selection),
     Item("3.1.3.1", "Power-analysis method behind the sample size, with reference.", answers.power_method),
-    Item("3.1.3.2", "Numerical power obtained for this sample.", answers.nothing),
-    Item("3.1.3.3", "Location of the code behind the power calculation.", answers.nothing),
+    Item("3.1.3.2", "Numerical power obtained for this sample.", answers.power_reached),
+    Item("3.1.3.3", "Location of the code behind the power calculation.", answers.power_code),
     Item(
         "3.2.1",
         "Total evaluators whose judgements count in the results, leaving out excluded ones.",

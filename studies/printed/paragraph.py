@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenhand.studies.configuration import StudyConfiguration, arm_label
+from evenhand.studies.configuration import StudyConfiguration, arm_label, compared_in_words
 from evenhand.studies.criteria import Criterion
-from evenhand.studies.models import Study
+from evenhand.studies.models import Pair, Study
+from evenhand.studies.plan_in_words import said_of
 from evenhand.studies.results.report.wording import plural
 from evenhand.studies.results.tables.numbers import p_value, points
 
@@ -27,6 +28,13 @@ def methods_paragraph(study: Study, configuration: StudyConfiguration, report: M
 
 def _prompts(study: Study, configuration: StudyConfiguration) -> str:
     source = study.prompt_set
+    if configuration.ready_made:
+        pairs = Pair.objects.filter(comparison__study=study)
+        prompts = pairs.values("prompt").distinct().count()
+        return (
+            f"{plural(pairs.count(), 'pair')} of pictures of {plural(prompts, 'prompt')} (“{source.name}”) were given "
+            "ready-made; none was drawn or selected by program."
+        )
     around = listed([ordinal(p) for p in sorted(configuration.percentiles, reverse=True)])
     final = configuration.per_stratum * len(configuration.percentiles)
     drawn = "at random" if configuration.draw == "random" else "to represent the whole set"
@@ -45,14 +53,39 @@ def _prompts(study: Study, configuration: StudyConfiguration) -> str:
 
 
 def _pictures(study: Study, configuration: StudyConfiguration) -> str:
+    if configuration.ready_made:
+        return _uploaded_pictures(configuration)
     recipe = study.recipe
     made = f"{recipe.width}×{recipe.height} pixels, {recipe.dtype}" if recipe else configuration.dtype
     revision = f", revision {recipe.revision[:12]}" if recipe and recipe.revision else ""
-    candidates = listed([arm_label(each) for each in configuration.candidates])
     return (
         f"Pictures were made by {configuration.checkpoint}{revision} with the scheduler {configuration.scheduler}, "
-        f"{configuration.steps} iterations, {made}. The baseline is {arm_label(configuration.baseline)}; it was "
-        f"compared with {candidates}. Both pictures of a pair come from one prompt and one seed."
+        f"{configuration.steps} iterations, {made}. The baseline is {arm_label(configuration.baseline)}; "
+        f"{_compared(configuration)}. {_same_seed(configuration)}"
+    )
+
+
+def _same_seed(configuration: StudyConfiguration) -> str:
+    if not configuration.brought:
+        return "Both pictures of a pair come from one prompt and one seed."
+    brought = listed([f"{arm_label(arm)} ({'; '.join(said_of(arm))})" for arm in configuration.brought])
+    return (
+        f"The pictures of {brought} were made elsewhere and uploaded. Both pictures of a pair show one prompt and have "
+        "one size; generated ones come from one seed."
+    )
+
+
+def _compared(configuration: StudyConfiguration) -> str:
+    if configuration.comparisons:
+        return f"compared were {listed(compared_in_words(configuration))}"
+    return f"it was compared with {listed([arm_label(each) for each in configuration.candidates])}"
+
+
+def _uploaded_pictures(configuration: StudyConfiguration) -> str:
+    arms = [f"{arm_label(arm)} ({'; '.join(said_of(arm))})" for arm in configuration.brought]
+    return (
+        f"All pictures were made elsewhere and uploaded. The baseline is {arms[0]}; it was compared with "
+        f"{listed(arms[1:])}. Both pictures of a pair show one prompt and have one size."
     )
 
 
@@ -119,19 +152,20 @@ def _asked(criterion: Criterion, several: bool) -> str:
 def _statistics(configuration: StudyConfiguration, report: Mapping[str, Any]) -> str:
     level = f"{100 * report['level']:.0f} %"
     primary = report["primary"]
+    first, second = ("arm named first", "the second") if configuration.comparisons else ("candidate", "baseline")
     sentences = [
-        f"Preferences are coded −2 … 2 towards the candidate. Shares, the net preference (candidate minus baseline) "
+        f"Preferences are coded −2 … 2 towards the {first}. Shares, the net preference ({first} minus {second}) "
         f"and the mean carry {level} intervals that are robust to clustering by evaluator and by prompt at once "
         f"(Cameron, Gelbach & Miller 2011), with Student’s t and, as degrees of freedom, the smaller number of "
         f"clusters less one; intervals of shares are Wilson’s at the effective number of ratings."
     ]
-    if len(configuration.candidates) > 1:
+    if len(configuration.compared) > 1:
         sentences.append("p-values of the comparisons are adjusted by Holm’s method within each criterion.")
     if primary is not None:
-        first = report["comparisons"][primary["index"]]
+        main = report["comparisons"][primary["index"]]
         sentences.append(
             f"The primary outcome, fixed in the plan before the first rating, is the net preference for "
-            f"{first['candidate']} over {first['baseline']} by the criterion “{first['criterion']}”."
+            f"{main['candidate']} over {main['baseline']} by the criterion “{main['criterion']}”."
         )
     if configuration.equivalence_margin:
         sentences.append(
@@ -148,16 +182,25 @@ def left_out_sentence(report: Mapping[str, Any]) -> str:
     reasons = listed([f"{each['n']} ({each['reason']})" for each in out["reasons"]])
     were = "was" if out["evaluators"] == 1 else "were"
     people = "1 person" if out["withdrawn"] == 1 else f"{out['withdrawn']} people"
-    return (
+    sentence = (
         f"{plural(out['evaluators'], 'evaluator')} of {out['of']} {were} left out{f': {reasons}' if reasons else ''}; "
         f"{people} withdrew."
+    )
+    if not out["pairs"]:
+        return sentence
+    why = listed([f"{each['n']} ({each['reason']})" for each in out["pair_reasons"]])
+    were = "was" if out["pairs"] == 1 else "were"
+    return (
+        f"{sentence} {plural(out['pairs'], 'pair')} {were} marked as unusable: {why}; "
+        f"{plural(out['n_without_pairs'], 'rating')} count without, {out['n_with_pairs']:,} with."
     )
 
 
 def net_sentence(comparison: Mapping[str, Any]) -> str:
     """State a comparison's net preference with interval and p-values, as far as they are there."""
     net, holm = comparison["net_share"], comparison["holm"]
-    parts = [f"Net preference for the candidate {points(net['estimate'])} points"]
+    whom = "the candidate" if comparison["against_baseline"] else comparison["candidate_name"]
+    parts = [f"Net preference for {whom} {points(net['estimate'])} points"]
     if net["low"] is not None:
         parts.append(f"95 % interval {points(net['low'])} to {points(net['high'])}")
     if net["p"] is not None:

@@ -17,9 +17,10 @@ from django.utils import timezone
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
+from evenhand.studies.models import Evaluator, Rating, Skip, Trial
 from evenhand.studies.rating import chain
-from evenhand.studies.rating.progress import Progress, finish_if_done, note_shown, open_trials, progress_of
+from evenhand.studies.rating.progress import Progress, finish_if_done, is_open_for, note_shown, open_trials, progress_of
+from evenhand.studies.unusable_pairs import is_unusable
 
 CHOICES = (-2, -1, 0, 1, 2)
 BOTH_BAD = "both_bad"  # sent instead of a choice; stored as 0, with a mark
@@ -201,6 +202,7 @@ class LockedState(NamedTuple):
     withdrawn: bool
     screened_out: bool
     freed: bool  # left out, and the pairs given to others
+    pilot: bool
 
 
 def _locked_state(evaluator: Evaluator) -> LockedState:
@@ -213,7 +215,7 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT study.state, person.withdrawn_at IS NOT NULL, person.screened_out_at IS NOT NULL,"  # noqa: S608
-            " person.freed_at IS NOT NULL"
+            " person.freed_at IS NOT NULL, person.pilot"
             " FROM studies_evaluator person JOIN studies_study study ON study.id = person.study_id"
             f" WHERE person.id = %s{lock}",
             [evaluator.pk],
@@ -228,7 +230,7 @@ def _check_open(evaluator: Evaluator) -> LockedState:
         raise NotCollecting("you have withdrawn from this study")
     if state.screened_out:
         raise NotCollecting("you are not taking part in this study")
-    if state.study != Study.State.COLLECTING:
+    if not is_open_for(state.study, pilot=state.pilot):
         raise NotCollecting(f"the study is {state.study}; it takes no answers now")
     return state
 
@@ -236,8 +238,9 @@ def _check_open(evaluator: Evaluator) -> LockedState:
 def _trial_out_of_turn(evaluator: Evaluator, answer: Answer) -> Trial:
     """Return a trial that may be answered though it is not the open one.
 
-    It was answered before and is now corrected; or it was given to somebody else, or its slot was filled by another,
-    while its page was open. Such a late answer is stored, and counts if its slot is still free.
+    It was answered before and is now corrected; or it was given to somebody else, its slot was filled by another,
+    or its pair was marked as unusable, while its page was open. Such a late answer is stored, and counts if its slot is
+    still free and its pair usable.
     """
     trial = Trial.objects.filter(public_id=answer.trial_id, booklet__evaluator=evaluator).first()
     if trial is None:
@@ -247,7 +250,7 @@ def _trial_out_of_turn(evaluator: Evaluator, answer: Answer) -> Trial:
         _check_open(evaluator)
         if Rating.objects.filter(trial=trial, superseded=False).exists() or Skip.objects.filter(trial=trial).exists():
             raise Conflict("this trial has an answer already")
-        if not trial.released and not _is_filled(trial):
+        if not trial.released and not _is_filled(trial) and not is_unusable(trial.pair_id):
             raise Conflict("this trial's turn has not come")
     return trial
 

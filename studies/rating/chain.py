@@ -101,9 +101,14 @@ def faults(study: Study) -> Iterator[Fault]:
 
 
 def root(study: Study) -> str:
-    """Return the SHA-256 over the last hash of every evaluator's chain, in the order of their public ids."""
+    """Return the SHA-256 over the last hash of every evaluator's chain, in the order of their public ids.
+
+    The chains of the pilot are not part of it.
+    """
     digest = hashlib.sha256()
-    evaluators = Evaluator.objects.filter(study=study, ratings__isnull=False).distinct().order_by("public_id")
+    evaluators = (
+        Evaluator.objects.filter(study=study, pilot=False, ratings__isnull=False).distinct().order_by("public_id")
+    )
     ratings = Rating.objects.filter(evaluator__study=study).order_by("evaluator", "sequence")
     ends = dict(ratings.values_list("evaluator", "sha256"))  # the last rating of each evaluator overwrites the others
     for pk, public_id in evaluators.values_list("pk", "public_id"):

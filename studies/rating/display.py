@@ -13,11 +13,16 @@ from evenhand.studies.models import CheckPair, Pair, Study
 
 @dataclass(frozen=True)
 class Display:
-    """Width and height of the study's pictures in their own pixels, and characters of its longest prompt."""
+    """Width and height of the study's pictures in their own pixels, and characters of its longest prompt.
+
+    mixed: whether there are several sizes; then width and height are the largest, and every picture is shown as large
+    as fits into them.
+    """
 
     width: int
     height: int
     longest_prompt: int
+    mixed: bool = False
 
 
 def display_of(study: Study) -> Display:
@@ -28,8 +33,8 @@ def display_of(study: Study) -> Display:
 @lru_cache(maxsize=256)
 def _read(study_id: int, _created_at: str) -> Display:
     """Read a study's display. Numbers may be given again where a study was deleted; the time of creation is not."""
-    sizes = Study.objects.filter(pk=study_id).values_list("recipe__width", "recipe__height").first()
-    width, height = sizes or (None, None)
+    sizes = set(Study.objects.filter(pk=study_id, recipe__isnull=False).values_list("recipe__width", "recipe__height"))
+    sizes = sizes or _uploaded_sizes(study_id) or {(512, 512)}
     longest = [
         pairs.aggregate(n=Max(Length("prompt__text")))["n"] or 0
         for pairs in (
@@ -37,4 +42,14 @@ def _read(study_id: int, _created_at: str) -> Display:
             CheckPair.objects.filter(study=study_id),
         )
     ]
-    return Display(width or 512, height or 512, max(longest))
+    width, height = (max(sides) for sides in zip(*sizes, strict=True))
+    return Display(width, height, max(longest), len(sizes) > 1)
+
+
+def _uploaded_sizes(study_id: int) -> set[tuple[int, int]]:
+    pairs = Pair.objects.filter(comparison__study=study_id)
+    return {
+        size
+        for side in ("baseline_image", "candidate_image")
+        for size in pairs.values_list(f"{side}__width", f"{side}__height").distinct()
+    }

@@ -7,12 +7,12 @@ import contextlib
 from django.conf import settings
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from evenhand.errors import InputError
-from evenhand.studies.access import panel_hmac
+from evenhand.studies.access import has_panel_id, panel_hmac
 from evenhand.studies.assignment import reassignment
 from evenhand.studies.assignment.booklets import build_blocks
 from evenhand.studies.drafts import configuration_of
@@ -30,6 +30,7 @@ def enrol(
     study: Study,
     *,
     simulated: bool = False,
+    pilot: bool = False,
     external_ids: dict[str, str] | None = None,
     external_key: str | None = None,
     note: str = "",
@@ -41,6 +42,7 @@ def enrol(
         "study": study,
         "version": study.current_version,
         "simulated": simulated,
+        "pilot": pilot,
         "external_ids": external_ids or {},
         "note": note,
     }
@@ -63,8 +65,7 @@ def enrol(
 
 def evaluator_of_panel(study: Study, external_key: str) -> Evaluator | None:
     """Return the evaluator with a panel's id, also where the id was deleted and its keyed hash alone is left."""
-    same_person = Q(external_key=external_key) | Q(external_hmac=panel_hmac(study, external_key))
-    return Evaluator.objects.filter(same_person, study=study).first()
+    return Evaluator.objects.filter(has_panel_id(study, external_key)).first()
 
 
 def consent(evaluator: Evaluator, *, language: str = "", age_confirmed: bool = False) -> Booklet:
@@ -91,15 +92,18 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
 
     Booklets are numbered from 0, and only those below the quota are given out, so that simultaneous claims cannot
     exceed it. When all of them are given out, trials that others left behind are; then the study is full. Simulated
-    evaluators have booklets of their own, as many as the quota, and take no person's place.
+    evaluators have booklets of their own, as many as the quota, and take no person's place; nor do people of the pilot,
+    who have as many as they are.
     """
     study = evaluator.study
-    quota = configuration_of(study).quota
+    quota = quota_for(evaluator)
     while True:
         booklet = Booklet.objects.filter(evaluator=evaluator).first()
         if booklet is not None:
             return booklet
-        lowest = free_booklets(study, quota, evaluator.simulated).values_list("pk", flat=True).first()
+        lowest = (
+            free_booklets(study, quota, evaluator.simulated, pilot=evaluator.pilot).values_list("pk", flat=True).first()
+        )
         # Of two claims of one booklet the second updates nothing. Of two by one evaluator the second violates the
         # uniqueness of booklet.evaluator. Either tries again.
         with contextlib.suppress(IntegrityError, reassignment.RaceLost):
@@ -108,7 +112,7 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
                     Booklet.objects.filter(pk=lowest, evaluator=None).update(
                         evaluator=evaluator, claimed_at=timezone.now()
                     )
-            elif not _build_more(study, quota, evaluator.simulated) and reassignment.reassign(evaluator) is None:
+            elif not _build_more(evaluator, quota) and reassignment.reassign(evaluator) is None:
                 if Booklet.objects.filter(evaluator=evaluator).exists():
                     continue  # another request of the same evaluator has just claimed the last one
                 raise EnrolmentError(
@@ -116,9 +120,16 @@ def claim_booklet(evaluator: Evaluator) -> Booklet:
                 )
 
 
-def free_booklets(study: Study, quota: int, simulated: bool = False) -> QuerySet[Booklet]:
+def quota_for(evaluator: Evaluator) -> int:
+    """Return how many booklets there are for such evaluators."""
+    if evaluator.pilot:
+        return Evaluator.objects.filter(study=evaluator.study_id, pilot=True).count()
+    return configuration_of(evaluator.study).quota
+
+
+def free_booklets(study: Study, quota: int, simulated: bool = False, *, pilot: bool = False) -> QuerySet[Booklet]:
     """Return the booklets that may be claimed, the lowest first."""
-    free = Booklet.objects.filter(study=study, simulated=simulated, evaluator=None, number__lt=quota)
+    free = Booklet.objects.filter(study=study, simulated=simulated, pilot=pilot, evaluator=None, number__lt=quota)
     return free.order_by("number")
 
 
@@ -128,7 +139,7 @@ def is_full(study: Study) -> bool:
     In a rush the answer “full” is kept for a moment.
     """
     quota = configuration_of(study).quota
-    if free_booklets(study, quota).exists() or _numbered(study, simulated=False).count() < quota:
+    if free_booklets(study, quota).exists() or _numbered(study, simulated=False, pilot=False).count() < quota:
         return False
     key = f"full-{study.pk}"
     full: bool = cache.get(key, False)
@@ -138,14 +149,15 @@ def is_full(study: Study) -> bool:
     return full
 
 
-def _numbered(study: Study, *, simulated: bool) -> QuerySet[Booklet]:
-    return Booklet.objects.filter(study=study, simulated=simulated, remainder=False)
+def _numbered(study: Study, *, simulated: bool, pilot: bool) -> QuerySet[Booklet]:
+    return Booklet.objects.filter(study=study, simulated=simulated, pilot=pilot, remainder=False)
 
 
-def _build_more(study: Study, quota: int, simulated: bool) -> bool:
+def _build_more(evaluator: Evaluator, quota: int) -> bool:
     """Build another block if the quota exceeds the number of booklets; false where it does not."""
-    totals = _numbered(study, simulated=simulated).aggregate(count=Count("pk"), block=Max("block"))
+    study, kind = evaluator.study, {"simulated": evaluator.simulated, "pilot": evaluator.pilot}
+    totals = _numbered(study, **kind).aggregate(count=Count("pk"), block=Max("block"))
     if totals["count"] >= quota:
         return False
-    build_blocks(study, (0 if totals["block"] is None else totals["block"] + 1) + 1, simulated=simulated)
+    build_blocks(study, (0 if totals["block"] is None else totals["block"] + 1) + 1, **kind)
     return True

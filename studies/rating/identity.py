@@ -83,9 +83,10 @@ def is_proven(
 
 
 def is_new_visit(evaluator: Evaluator, ids: Mapping[str, str]) -> bool:
-    """Whether a known person comes with ids that are not stored yet."""
+    """Whether a known person comes with ids that are not stored yet; where they were deleted, none is again."""
     visits = (evaluator.external_ids, *(visit["ids"] for visit in evaluator.later_ids))
-    return evaluator.deleted_at is None and not any(ids.items() <= visit.items() for visit in visits)
+    forgotten = evaluator.external_key is None and bool(evaluator.external_hmac)
+    return not forgotten and evaluator.deleted_at is None and not any(ids.items() <= visit.items() for visit in visits)
 
 
 def store_visit(evaluator: Evaluator, ids: Mapping[str, str]) -> None:
@@ -100,15 +101,29 @@ def store_visit(evaluator: Evaluator, ids: Mapping[str, str]) -> None:
 # ------------------------------------------------------------------------------ this browser's cookie
 
 
+COOKIE = "evenhand-study-"
+
+
 def cookie_name(study: Study) -> str:
     """Return the name of a study's cookie."""
-    return f"evenhand-study-{study.pk}"
+    return f"{COOKIE}{study.pk}"
 
 
 def cookie_of(request: HttpRequest, study: Study) -> str | None:
     """Return the public id that this browser's cookie names; None without one, or with a forged or an old one."""
+    return _value_of(request, cookie_name(study))
+
+
+def cookies_of(request: HttpRequest) -> dict[int, str]:
+    """Return the public ids that this browser's cookies name, by study; forged and old ones are left out."""
+    numbers = [name.removeprefix(COOKIE) for name in request.COOKIES if name.startswith(COOKIE)]
+    found = {number: _value_of(request, f"{COOKIE}{number}") for number in numbers if number.isascii()}
+    return {int(number): value for number, value in found.items() if value and number.isdigit()}
+
+
+def _value_of(request: HttpRequest, name: str) -> str | None:
     try:
-        value: str | None = request.get_signed_cookie(cookie_name(study), default=None, max_age=COOKIE_DAYS * 86400)
+        value: str | None = request.get_signed_cookie(name, default=None, max_age=COOKIE_DAYS * 86400)
     except signing.BadSignature:
         return None
     return value

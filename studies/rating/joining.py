@@ -7,6 +7,7 @@ they have already; with the panel's id of the person alone nobody is.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -16,8 +17,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from evenhand.studies.access import link_for, study_to_join
+from evenhand.studies.arrivals import seconds_to_wait
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import DraftError, configuration_of
+from evenhand.studies.kept_out import took_part_before
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.rating import identity
 from evenhand.studies.rating.display import display_of
@@ -63,10 +66,14 @@ def _join(request: HttpRequest, study: Study, language: str) -> HttpResponseBase
     proven = evaluator is not None and identity.is_proven(
         evaluator, ids, identity.cookie_of(request, study), configuration
     )
+    if request.method == "POST" and not proven and (seconds := seconds_to_wait(request, study)):
+        return _later(request, configuration, seconds)
     if evaluator is not None and (proven or request.method == "POST"):
         return _come_back(request, evaluator, ids, configuration, language, proven=proven)
     if study.state != Study.State.COLLECTING:
         return _stranger(request, state_without_trials(study), configuration, ids)
+    if took_part_before(study, key, identity.cookies_of(request)):
+        return message(request, 403, "kept_out", configuration, end=end_of_visitor(configuration, "already", ids))
     if is_full(study):
         return _stranger(request, "full", configuration, ids)
     if request.method != "POST":
@@ -112,6 +119,13 @@ def _stranger(
 ) -> HttpResponseBase:
     """Tell somebody who does not come in why, with the panel's way back."""
     return message(request, 403, end, configuration, end=end_of_visitor(configuration, end, ids))
+
+
+def _later(request: HttpRequest, configuration: StudyConfiguration, seconds: int) -> HttpResponseBase:
+    """Tell somebody that too many come in at once, and when to come again by the same link."""
+    response = message(request, 429, "too_many", configuration, detail=str(math.ceil(seconds / 60)))
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 def _context(study: Study, configuration: StudyConfiguration, ids: dict[str, str], language: str) -> dict[str, Any]:

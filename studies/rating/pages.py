@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import get_language, gettext
 
-from evenhand.studies.access import link_for
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.criteria import LETTERS, Criterion
 from evenhand.studies.drafts import configuration_of
@@ -54,7 +53,7 @@ def show(
     request: HttpRequest, evaluator: Evaluator, token: str, progress: Progress, *, changed: bool = False
 ) -> HttpResponse:
     """Render the page or the JSON of an evaluator's progress. changed: the consent is not what was read before."""
-    if progress.state == State.CONSENT and not evaluator.simulated and is_full(evaluator.study):
+    if progress.state == State.CONSENT and not (evaluator.simulated or evaluator.pilot) and is_full(evaluator.study):
         progress = Progress(State.FULL)  # told before the consent
     if wants_json(request):
         return JsonResponse(body(token, configuration_of(evaluator.study), progress))
@@ -74,7 +73,7 @@ def show(
     if page == State.TRIAL:
         context |= _trial(evaluator, token, configuration, progress)
     elif page == State.CONSENT:
-        context |= _consent(evaluator, configuration, request)
+        context |= _consent(evaluator, configuration, request, token)
     elif page == State.INSTRUCTIONS:
         context |= _instructions(evaluator, token) | {"label": _after_instructions(configuration, progress)}
     elif page == State.COMPREHENSION:
@@ -165,13 +164,16 @@ def _trial(evaluator: Evaluator, token: str, configuration: StudyConfiguration, 
     }
 
 
-def _consent(evaluator: Evaluator, configuration: StudyConfiguration, request: HttpRequest) -> dict[str, Any]:
+def _consent(
+    evaluator: Evaluator, configuration: StudyConfiguration, request: HttpRequest, token: str
+) -> dict[str, Any]:
+    link = reverse("rating:home", args=[token])
     return {
         "statement": statement_of(evaluator, configuration),
         "promise": promise.promise_for(evaluator),
         "too_small": ends.end_of(evaluator, configuration, "too_small"),
         "display": display_of(evaluator.study),
-        "personal_link": "" if ends.from_panel(evaluator) else request.build_absolute_uri(link_for(evaluator)),
+        "personal_link": "" if ends.from_panel(evaluator) else request.build_absolute_uri(link),
         "options": options_of(configuration, configuration.criteria[0]),
         "language": get_language(),
         "languages": settings.LANGUAGES,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from evenhand.studies.image_store import image_path, webp_path
+from evenhand.studies.image_store import image_file, webp_file
+from evenhand.studies.stores.base import StoredFile
 
 PNG_TYPE, WEBP_TYPE = "image/png", "image/webp"
 PNG_PADDING = b"paDd"  # by its letters' case: may be skipped, private, safe to copy (PNG, section 5.4)
@@ -34,11 +34,15 @@ def picture_file(sha256: str, beside: str, *, webp: bool) -> PictureFile:
     webp: whether the browser reads WebP; it gets one where both pictures have one. Raises ``FileNotFoundError`` where
     the picture is not stored, ``ValueError`` for what is no hash.
     """
-    paths = [webp_path(each) for each in (sha256, beside)]
-    if webp and all(path.exists() for path in paths):
-        return PictureFile(padded_webp(paths[0].read_bytes(), _longest(paths)), WEBP_TYPE)
-    paths = [image_path(each) for each in (sha256, beside)]
-    return PictureFile(padded_png(paths[0].read_bytes(), _longest(paths)), PNG_TYPE)
+    if webp:
+        try:
+            length = webp_file(beside).size()
+            data = webp_file(sha256).read_bytes()
+            return PictureFile(padded_webp(data, max(length, len(data))), WEBP_TYPE)
+        except FileNotFoundError:
+            pass  # then both are PNG
+    data = image_file(sha256).read_bytes()
+    return PictureFile(padded_png(data, max(_size_or_0(image_file(beside)), len(data))), PNG_TYPE)
 
 
 def padded_png(data: bytes, length: int) -> bytes:
@@ -62,6 +66,9 @@ def padded_webp(data: bytes, length: int) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _longest(paths: list[Path]) -> int:
-    """Return the length of the longest of the files that are there."""
-    return max(path.stat().st_size for path in paths if path.exists())
+def _size_or_0(file: StoredFile) -> int:
+    """Return a file's bytes, 0 for one that is lost."""
+    try:
+        return file.size()
+    except FileNotFoundError:
+        return 0

@@ -17,16 +17,22 @@ TRIALS_AHEAD = 2  # whose pictures the page may fetch early
 
 # These queries run at every answer, and are written by hand: Django takes longer to compile them than PostgreSQL to run
 # them, and with joins instead of subqueries PostgreSQL would plan for longer than it runs (docs/performance.md).
-TRIAL_QUERY = """
+UNUSABLE = """({0}.pair_id IS NOT NULL AND {0}.pair_id IN (
+        SELECT mark.pair_id FROM studies_exclusion mark WHERE mark.pair_id IS NOT NULL AND mark.lifted_at IS NULL))"""
+# A trial that was given to somebody else, or whose pair nobody is asked about any more; one that is done stays counted.
+PASSED_OVER = f"""(other.released OR ({UNUSABLE.format("other")}
+            AND NOT EXISTS (SELECT 1 FROM studies_skip skip WHERE skip.trial_id = other.id)
+            AND NOT EXISTS (SELECT 1 FROM studies_rating own WHERE own.trial_id = other.id AND NOT own.superseded)))"""  # noqa: S608
+TRIAL_QUERY = f"""
 SELECT trial.*,
        (SELECT prompt.text FROM studies_prompt prompt WHERE prompt.id = coalesce(
            (SELECT pair.prompt_id FROM studies_pair pair WHERE pair.id = trial.pair_id),
            (SELECT made.prompt_id FROM studies_checkpair made WHERE made.id = trial.check_pair_id))) AS prompt_text,
        (SELECT count(*) FROM studies_trial other
-         WHERE other.booklet_id = trial.booklet_id AND NOT other.released AND other.lead_id IS NULL
+         WHERE other.booklet_id = trial.booklet_id AND other.lead_id IS NULL AND NOT {PASSED_OVER}
            AND (other.kind = 'practice') = (trial.kind = 'practice')) AS showings,
        (SELECT count(*) FROM studies_trial other
-         WHERE other.booklet_id = trial.booklet_id AND NOT other.released AND other.lead_id IS NULL
+         WHERE other.booklet_id = trial.booklet_id AND other.lead_id IS NULL AND NOT {PASSED_OVER}
            AND (other.kind = 'practice') = (trial.kind = 'practice') AND other.position <= trial.position) AS number,
        (SELECT lead.public_id FROM studies_trial lead WHERE lead.id = trial.lead_id) AS lead_public_id,
        (SELECT count(*) FROM studies_trial other
@@ -34,12 +40,10 @@ SELECT trial.*,
        (SELECT count(*) FROM studies_trial other
          WHERE other.lead_id = trial.lead_id AND other.position <= trial.position) AS follower_number
   FROM studies_trial trial
-"""
-OPEN_TRIALS_QUERY = (
-    TRIAL_QUERY  # noqa: S608 (two constants)
-    + """
+"""  # noqa: S608 (constants)
+OPEN_TRIALS_QUERY = f"""{TRIAL_QUERY}
   JOIN studies_booklet booklet ON booklet.id = trial.booklet_id
- WHERE booklet.evaluator_id = %(evaluator)s AND NOT trial.released
+ WHERE booklet.evaluator_id = %(evaluator)s AND NOT trial.released AND NOT {UNUSABLE.format("trial")}
    AND NOT EXISTS (SELECT 1 FROM studies_skip skip WHERE skip.trial_id = trial.id)
    AND NOT EXISTS (SELECT 1 FROM studies_rating own WHERE own.trial_id = trial.id AND NOT own.superseded)
    AND NOT EXISTS (SELECT 1 FROM studies_rating other WHERE other.slot = trial.slot AND NOT other.superseded)
@@ -47,8 +51,7 @@ OPEN_TRIALS_QUERY = (
         OR trial.repeat_of_id = (SELECT now.id FROM studies_trial now WHERE now.public_id = %(answered)s)
         OR EXISTS (SELECT 1 FROM studies_rating own WHERE own.trial_id = trial.repeat_of_id AND NOT own.superseded))
  ORDER BY trial.position LIMIT %(most)s
-"""
-)
+"""  # noqa: S608 (constants)
 
 
 class State(StrEnum):
@@ -103,7 +106,7 @@ def progress_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> 
     ):
         if at is not None:
             return Progress(state)
-    if evaluator.study.state != Study.State.COLLECTING:
+    if not is_open_for(evaluator.study.state, pilot=evaluator.pilot):
         return Progress(state_without_trials(evaluator.study))
     if evaluator.consented_at is None:
         return Progress(State.CONSENT)
@@ -116,6 +119,11 @@ def progress_of(evaluator: Evaluator, trials: Sequence[Trial] | None = None) -> 
     return replace(progress, state=_first_step(evaluator, configuration_of(evaluator.study), progress))
 
 
+def is_open_for(state: str, *, pilot: bool) -> bool:
+    """Whether a study in this state takes answers: a pilot's as soon as it is ready, anybody else's when it is open."""
+    return state == Study.State.COLLECTING or (pilot and state == Study.State.READY)
+
+
 def state_without_trials(study: Study) -> State:
     """Return the state that evaluators see in a study that does not collect."""
     return STATES_WITHOUT_TRIALS.get(Study.State(study.state), State.NOT_OPEN)
@@ -123,6 +131,8 @@ def state_without_trials(study: Study) -> State:
 
 def open_trials(evaluator: Evaluator, answered_id: uuid.UUID | None = None) -> list[Trial]:
     """Return the evaluator's next few trials that are neither answered nor skipped, and whose slot is not filled.
+
+    Trials of unusable pairs are passed over.
 
     A repeat opens when its pair is answered: a pair that was skipped, or given to somebody else, is not repeated.
     answered_id: the public id of a trial that counts as answered for the opening of its repeat.

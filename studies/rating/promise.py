@@ -15,7 +15,8 @@ from evenhand.studies.assignment.reassignment import trials_left_behind
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
-from evenhand.studies.rating.enrolment import free_booklets
+from evenhand.studies.rating.enrolment import free_booklets, quota_for
+from evenhand.studies.unusable_pairs import marks_in_force
 
 SECONDS_PER_TRIAL = 12  # first estimate, until enough was measured
 ENOUGH_ANSWERS, ENOUGH_PEOPLE = 100, 5  # either is enough
@@ -57,9 +58,9 @@ def promise_for(evaluator: Evaluator) -> Promise:
 def _next_booklet(evaluator: Evaluator, configuration: StudyConfiguration) -> tuple[int, int, bool]:
     """Return the pairs and the answers of the booklet that would be claimed, and whether it may turn out shorter."""
     study = evaluator.study
-    free = free_booklets(study, configuration.quota, evaluator.simulated).first()
+    free = free_booklets(study, quota_for(evaluator), evaluator.simulated, pilot=evaluator.pilot).first()
     if free is not None:
-        trials = free.trials.exclude(kind=Trial.Kind.PRACTICE)
+        trials = free.trials.exclude(kind=Trial.Kind.PRACTICE).exclude(pair__in=marks_in_force(study).values("pair"))
         answers = trials.count()
         return trials.filter(lead=None).count(), answers, False
     left_behind = trials_left_behind(study, simulated=evaluator.simulated)
@@ -83,7 +84,7 @@ def pace_of(study: Study) -> Pace:
 
 def _measured(study: Study) -> Pace | None:
     """Return medians of the latest answers, so that breaks and a night between two answers do not count."""
-    people = Evaluator.objects.filter(study=study, simulated=False)
+    people = Evaluator.objects.filter(study=study, simulated=False, pilot=False)
     ratings = Rating.objects.filter(evaluator__in=people, superseded=False, deleted_at=None)
     rows = list(
         ratings.order_by("-pk").values_list("evaluator", "sequence", "rated_at", "evaluator__consented_at")[

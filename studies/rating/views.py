@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from functools import wraps
@@ -26,9 +27,12 @@ from evenhand.studies.rating.forms import AnswerForm, SkipForm
 from evenhand.studies.rating.language import speaking
 from evenhand.studies.rating.pages import body, label_of, message, refusal, show, wants_json
 from evenhand.studies.rating.picture_files import WEBP_TYPE, picture_file
+from evenhand.studies.rating.preview import PreviewOver, is_preview, walking
 from evenhand.studies.rating.progress import Progress, State, last_answer_of, progress_of
 from evenhand.studies.rating.statement import statement_of
 from evenhand.studies.rating.withdrawal import withdraw
+
+logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponseBase]
 
@@ -44,13 +48,17 @@ def quiet(response: HttpResponseBase) -> HttpResponseBase:
 def for_evaluator(view: View) -> View:
     """Resolve the token, translate into the evaluator's language, and refuse as a page or as JSON, as was asked for."""
 
-    @csrf_exempt  # the token in the path is the credential, and no cookie is read
+    @csrf_exempt  # the token in the path is the credential; only a preview, where nothing is stored, reads a cookie
     @wraps(view)
     def wrapped(request: HttpRequest, token: str, **arguments: Any) -> HttpResponseBase:
         try:
+            if is_preview(token):
+                return _previewed(view, request, token, **arguments)
             evaluator = evaluator_for(token)
             with speaking(request, evaluator):
                 return quiet(view(request, evaluator, token=token, **arguments))
+        except PreviewOver as over:
+            return redirect("console:study", pk=over.study)
         except Http404:
             with speaking(request):
                 return quiet(refusal(request, 404, "unknown_link"))
@@ -59,6 +67,14 @@ def for_evaluator(view: View) -> View:
                 return quiet(refusal(request, 413, "too_large"))
 
     return wrapped
+
+
+def _previewed(view: View, request: HttpRequest, token: str, **arguments: Any) -> HttpResponseBase:
+    """Answer as for an evaluator; the address is no credential, and a form that leads out of it needs a referrer."""
+    with walking(request, token) as evaluator, speaking(request, evaluator):
+        response = quiet(view(request, evaluator, token=token, **arguments))
+    response["Referrer-Policy"] = "same-origin"
+    return response
 
 
 @for_evaluator
@@ -258,6 +274,9 @@ def picture_response(request: HttpRequest, sha256: str, beside: str) -> HttpResp
         file = picture_file(sha256, beside, webp=webp)
     except (FileNotFoundError, ValueError) as error:
         raise Http404("no such picture") from error
+    except OSError as error:  # the disk or the bucket
+        logger.warning("a picture cannot be read: %s", error)
+        return HttpResponse(status=503, headers={"Retry-After": "5", "Cache-Control": "no-store"})
     response = HttpResponse(file.data, content_type=file.content_type)
     response["Content-Disposition"] = "inline"
     response["Cache-Control"] = "private, max-age=86400, immutable"

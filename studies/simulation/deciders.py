@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from django.db import transaction
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from evenhand.analysis.simulate import SimulatedEvaluator, answer_check, choose
 from evenhand.errors import InputError
+from evenhand.studies import audit
 from evenhand.studies.access import link_for
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Study, Trial
@@ -78,8 +80,11 @@ class Population:
 
 
 def enrol_simulated(study: Study, count: int) -> list[Evaluator]:
-    """Enrol simulated evaluators; the mark is permanent."""
-    return [enrol(study, simulated=True) for _ in range(count)]
+    """Enrol simulated evaluators, and record it; the mark is permanent."""
+    with transaction.atomic():
+        evaluators = [enrol(study, simulated=True) for _ in range(count)]
+        audit.record(study, audit.SIMULATED, count=len(evaluators))
+    return evaluators
 
 
 @dataclass(frozen=True)

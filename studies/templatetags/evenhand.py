@@ -10,6 +10,8 @@ from django import template
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 
+from evenhand.studies.access import Right, allows, role_in
+from evenhand.studies.models import Study
 from evenhand.studies.results.tables import numbers
 from evenhand.studies.results.tables.table import Table
 
@@ -70,6 +72,12 @@ def figure(content: SafeString, source: str, query: str = "", stacked: bool = Fa
     text = mark_safe(" ".join(content.split()))  # noqa: S308 (the template has escaped it)
     context = {"source": f"{source}{query}", "text": text, "variants": bool(query), "stacked": stacked}
     return render_to_string("console/_figure.html", context)
+
+
+@register.filter
+def may(study: Study, right: str) -> bool:
+    """Whether the role that a study bears (``access.studies_of``) includes a right: read, change or own."""
+    return allows(role_in(study), Right(right))
 
 
 @register.filter

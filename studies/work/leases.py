@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -67,7 +68,7 @@ def heartbeat(claimed_row: QuerySet[Any], name: str) -> Iterator[threading.Event
         finally:
             connection.close()
 
-    thread = threading.Thread(target=beat, name=f"lease of {name}", daemon=True)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), name=f"lease of {name}", daemon=True)
     thread.start()
     try:
         yield loss

@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from evenhand.studies.models.work import WorkItem
+from evenhand.studies.work import signs
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +42,24 @@ def notify_where_work_waits() -> list[str]:
     return sorted(queues)
 
 
-def start_timer() -> threading.Thread:
-    """Look for waiting work now and then every half lease (at most 10 s), for as long as the process lives."""
+def start_timer(queues: str) -> threading.Thread:
+    """Look for waiting work now and then every half lease (at most 10 s), for as long as the process lives.
+
+    queues: those that the process works for, apart by commas; they stand in its sign of life.
+    """
     interval = min(10.0, settings.LEASE_SECONDS / 2)
 
     def look() -> None:
         pause = threading.Event()
         while True:
-            if not busy.is_set():
-                try:
+            try:
+                signs.give(queues, busy=busy.is_set())
+                if not busy.is_set():
                     notify_where_work_waits()
-                except Exception:
-                    logger.exception("looking for work failed; the next look follows in %.0f s", interval)
-                finally:
-                    connection.close()
+            except Exception:
+                logger.exception("looking for work failed; the next look follows in %.0f s", interval)
+            finally:
+                connection.close()
             pause.wait(interval)
 
     thread = threading.Thread(target=look, name="look for work", daemon=True)

@@ -7,15 +7,17 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.rating.enrolment import enrol
+from tests.helpers.browser_steps import refused_contents
 from tests.helpers.factories import make_admin, make_ready_study
 
 # Playwright's synchronous interface runs an event loop in this thread, which Django takes for an asynchronous caller.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+expect.set_options(timeout=15_000)  # milliseconds: a loaded machine shows everything later
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,10 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     opened = context.new_page()
+    refused = refused_contents(opened)
     yield opened
     context.close()
+    assert refused == []
 
 
 @pytest.fixture

@@ -17,9 +17,11 @@ from evenhand.studies.models import Evaluator, Study
 from evenhand.studies.procedure import ComprehensionQuestion
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.rating.withdrawal import withdraw
-from tests.helpers.browser_steps import ready
-from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.browser_steps import ready, refused_contents
+from tests.helpers.factories import make_admin, make_draft, make_ready_study
 from tests.helpers.pseudo_locale import pseudo  # noqa: F401  (a fixture)
+
+LONGEST = "diffusers_guider.AdaptiveProjectedMixGuidance"  # of the methods' names
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 WINDOWS = [(320, 568), (390, 844), (768, 1024), (1440, 900), (1024, 800)]
@@ -29,8 +31,11 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 @pytest.fixture(params=["light", "dark"])
 def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1024, "height": 800}, color_scheme=request.param)
-    yield context.new_page()
+    opened = context.new_page()
+    refused = refused_contents(opened)
+    yield opened
     context.close()
+    assert refused == []
 
 
 def problems(page: Page) -> list[str]:
@@ -136,6 +141,7 @@ def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
     ready_study = make_ready_study(owner=study.owner, name="Corgis", attention_checks=1)
     open_study(study)
     enrol(study, note="Grace")
+    draft = make_draft(study.owner, name="Stars")
     themed.goto(f"{live_server.url}/console/")
     seen = {"login": problems(themed)}
     themed.get_by_label("Username").fill("ada")
@@ -144,12 +150,17 @@ def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
     for name, path in {
         "studies": "/console/",
         "new study": "/console/studies/new/",
+        "new study by steps": "/console/studies/new/steps/",
+        "step of a plan": f"/console/studies/{draft.pk}/plan/questions/",
+        "review of a plan": f"/console/studies/{draft.pk}/plan/review/",
         "study": f"/console/studies/{study.pk}/",
         "pairs": f"/console/studies/{study.pk}/pairs/",
         "check pairs": f"/console/studies/{study.pk}/checks/",
         "check pairs to exchange": f"/console/studies/{ready_study.pk}/checks/",
         "versions of the plan": f"/console/studies/{study.pk}/versions/",
         "metrics": f"/console/studies/{study.pk}/metrics/",
+        "candidates": f"/console/studies/{draft.pk}/candidates/",
+        "a new candidate": f"/console/studies/{draft.pk}/candidates/new/?method=perturbed_attention",
         "nothing": "/console/studies/999999/",
         "prompt sets": "/console/prompts/",
         "prompt set": f"/console/prompts/{study.prompt_set_id}/",
@@ -158,8 +169,9 @@ def test_the_consoles_pages(themed: Page, live_server: LiveServer) -> None:
         seen[name] = problems(themed)
     assert {name: found for name, found in seen.items() if found} == {}
     themed.set_viewport_size({"width": 390, "height": 800})
-    for page in ("", "versions/", "metrics/"):
-        themed.goto(f"{live_server.url}/console/studies/{study.pk}/{page}")
+    own = [f"{study.pk}/{page}" for page in ("", "versions/", "metrics/")]
+    for page in (*own, f"{draft.pk}/candidates/", f"{draft.pk}/candidates/new/?method={LONGEST}"):
+        themed.goto(f"{live_server.url}/console/studies/{page}")
         assert themed.evaluate("document.documentElement.scrollWidth") <= 390, page
 
 

@@ -72,7 +72,7 @@ def test_forced_colours_keep_surround_progress_and_the_pressed_option(
 
 def test_a_larger_default_text_breaks_nothing(browser: Browser, live_server: LiveServer, grace: Evaluator) -> None:
     consent(grace)
-    context = browser.new_context(viewport={"width": 1024, "height": 768})
+    context = browser.new_context(viewport={"width": 1024, "height": 768}, bypass_csp=True)  # for the style below
     page = context.new_page()
     page.goto(live_server.url + link_for(grace))
     ready(page)

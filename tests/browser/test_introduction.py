@@ -9,13 +9,14 @@ from pytest_django.live_server_helper import LiveServer
 
 from evenhand.generation.images import decode_png
 from evenhand.studies.access import link_for
-from evenhand.studies.image_store import image_path, store_picture
+from evenhand.studies.image_store import store_picture
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Evaluator, Image, Rating
 from evenhand.studies.procedure import parse_questions
 from evenhand.studies.rating.enrolment import enrol
-from tests.helpers.browser_steps import ready
+from tests.helpers.browser_steps import ready, until
 from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PIXELS = """image => {
@@ -77,7 +78,7 @@ def test_from_the_instructions_to_the_second_try(page: Page, live_server: LiveSe
 
 def check_webp(page: Page, served: list[Response], grace: Evaluator) -> None:
     """Both as WebP of one length, with the pixels of the stored PNG."""
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    until(page, "[...document.images].every((image) => image.complete)")
     assert [response.header_value("content-type") for response in served] == ["image/webp"] * 2
     assert len({len(response.body()) for response in served}) == 1
     pair = grace.study.check_pairs.select_related("better", "worse").get(use="example")

@@ -12,6 +12,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, expect
 from pytest_django.live_server_helper import LiveServer
 
+from tests.helpers.browser_steps import until
 from tests.helpers.factories import make_admin, make_draft
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -40,7 +41,7 @@ def test_answers_follow_the_form(browser: Browser, live_server: LiveServer, widt
     figure = page.locator("#answers img")
     wanted = ("columns=1", "theme=dark")[width > 800]
     assert wanted in figure.evaluate("each => each.currentSrc")
-    page.wait_for_function("document.querySelector('#answers img').naturalWidth > 0")
+    until(page, "document.querySelector('#answers img').naturalWidth > 0")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints(page) == []
     page.get_by_label("Evaluators", exact=True).fill("40")

@@ -13,7 +13,7 @@ from evenhand.studies.access import link_for
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Evaluator, Rating, Skip, Study
 from evenhand.studies.rating.enrolment import consent, enrol
-from tests.helpers.browser_steps import begin, ready
+from tests.helpers.browser_steps import begin, ready, until
 from tests.helpers.factories import make_admin, make_ready_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -250,7 +250,7 @@ def test_people_see_that_the_pair_has_changed(page: Page, live_server: LiveServe
         ready(page)
         page.evaluate(watch)
         page.keyboard.press("2")
-        page.wait_for_function("window.seen.some(([, , state]) => state === 'waiting')")
+        until(page, "window.seen.some(([, , state]) => state === 'waiting')")
         ready(page)
         seen = page.evaluate("window.seen")
         pressed = next(at for at, _, state in seen if state == "pressed")

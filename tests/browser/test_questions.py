@@ -13,7 +13,7 @@ from evenhand.studies.criteria import PRESETS
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Evaluator, Rating
 from evenhand.studies.rating.enrolment import consent, enrol
-from tests.helpers.browser_steps import ready
+from tests.helpers.browser_steps import ready, until
 from tests.helpers.factories import make_admin, make_ready_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -46,7 +46,7 @@ def test_the_second_question_changes_the_words_and_keeps_the_pictures(page: Page
     shown = "[...document.images].map((image) => image.currentSrc)"
     before, pictures = page.evaluate(where), page.evaluate(shown)
     text = page.locator("#prompt").inner_text()
-    page.wait_for_function("performance.getEntriesByType('resource').filter((e) => e.name.includes('/t/')).length >= 6")
+    until(page, "performance.getEntriesByType('resource').filter((e) => e.name.includes('/t/')).length >= 6")
     requests = len(asked)
     page.evaluate("""() => {
         window.seen = [];

@@ -17,6 +17,7 @@ from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import Study, Trial
 from evenhand.studies.results.report import study_report
 from evenhand.studies.results.tables.numbers import p_value, points, size
+from tests.helpers.browser_steps import until
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate, rate_booklet
 
@@ -67,23 +68,57 @@ def complaints(page: Page) -> list[str]:
     return [f"{rule['id']} ({'; '.join(str(node['target']) for node in rule['nodes'][:3])})" for rule in found]
 
 
+def open_all(page: Page) -> None:
+    """Open all that is folded, chapters and what they fold themselves."""
+    while page.locator("details:not([open]) > summary:visible").count():
+        page.locator("details:not([open]) > summary:visible").first.click()
+
+
+OPEN = "[...document.querySelectorAll('details[data-chapter]')].filter(each => each.open).length"
+
+
+def test_chapters_are_folded_on_a_phone_and_open_when_they_are_named_or_printed(
+    browser: Browser, live_server: LiveServer, closed: Study
+) -> None:
+    page = opened(browser, live_server, closed, viewport={"width": 390, "height": 844})
+    chapters = page.locator("details[data-chapter]").count()
+    assert chapters == 11
+    until(page, f"{OPEN} === 0")
+    folded = page.evaluate("document.documentElement.scrollHeight")
+    assert page.locator(".answer").first.is_visible()  # the answer and its figure are never folded
+    page.locator(".contents a[href='#times']").click()
+    until(page, f"{OPEN} === 1")
+    assert page.get_by_role("region", name="Table: Time").is_visible()
+    page.locator("summary", has_text="Time").click()
+    until(page, f"{OPEN} === 0")
+    page.locator(".contents a[href='#times']").click()  # the address names it already
+    until(page, f"{OPEN} === 1")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(OPEN) == chapters
+    assert page.evaluate("document.documentElement.scrollHeight") > 3 * folded
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(OPEN) == 1
+    page.set_viewport_size({"width": 1440, "height": 900})
+    until(page, f"{OPEN} === {chapters}")
+    page.context.close()
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_chapter_fits_and_is_accessible(
     browser: Browser, live_server: LiveServer, closed: Study, width: int, scheme: Any
 ) -> None:
     page = opened(browser, live_server, closed, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    open_all(page)
     figures = page.locator("img.figure")
     assert figures.count() == 3
     for i in range(3):
         figures.nth(i).scroll_into_view_if_needed()
-        page.wait_for_function("i => document.querySelectorAll('img.figure')[i].naturalWidth > 0", arg=i)
+        until(page, f"document.querySelectorAll('img.figure')[{i}].naturalWidth > 0")
         source = figures.nth(i).evaluate("each => each.currentSrc")
         assert ("theme=dark" in source) == (scheme == "dark")
     assert ("columns=1" in figures.first.evaluate("each => each.currentSrc")) == (width == 390)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for summary in page.locator("summary").all():
-        summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints(page) == []
     targets = page.locator(".contents a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
@@ -104,7 +139,7 @@ def test_the_page_says_in_words_what_the_report_holds_and_needs_no_javascript(
 ) -> None:
     report = study_report(closed)
     first = report["comparisons"][0]
-    page = opened(browser, live_server, closed, java_script_enabled=False, viewport={"width": 1024, "height": 800})
+    page = opened(browser, live_server, closed, java_script_enabled=False, viewport={"width": 390, "height": 800})
     told = " ".join(page.locator(".answer").first.inner_text().split())
     for share in (first["candidate_share"], first["baseline_share"], first["none_share"]):
         assert f"{100 * share:.0f} %" in told

@@ -38,7 +38,7 @@ SHOTS = os.environ.get("EVENHAND_SHOTS")  # a folder for pictures of the pages, 
 
 def picture(width: int, height: int) -> Any:
     def draw(prompt: Prompt, arm: Arm) -> np.ndarray:
-        rng = np.random.default_rng([prompt.index, arm.pk])
+        rng = np.random.default_rng([prompt.index, int(arm.fingerprint[:8], 16)])
         coarse = rng.integers(0, 256, (height // 16, width // 16, 3)).repeat(16, axis=0).repeat(16, axis=1)
         return coarse.astype(np.uint8)
 

@@ -14,7 +14,7 @@ from evenhand.studies.models import Evaluator, Rating, Study, Trial
 from evenhand.studies.procedure import ComprehensionQuestion
 from evenhand.studies.rating import chain
 from evenhand.studies.rating.enrolment import enrol
-from tests.helpers.browser_steps import ready
+from tests.helpers.browser_steps import ready, until
 from tests.helpers.factories import make_admin, make_ready_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -245,9 +245,7 @@ def test_the_next_pictures_are_fetched_beforehand_one_at_a_time(
     page.get_by_label("I have read this").check()
     page.get_by_role("button", name="Begin").click()
     ready(page)
-    page.wait_for_function(
-        "performance.getEntriesByType('resource').filter((e) => e.name.includes('/t/')).length === 6"
-    )
+    until(page, "performance.getEntriesByType('resource').filter((e) => e.name.includes('/t/')).length === 6")
     assert most == 1
     ids = [str(pk) for pk in Trial.objects.filter(booklet__evaluator=grace).order_by("position")[:3].values_list(
         "public_id", flat=True)]  # fmt: skip
@@ -261,7 +259,7 @@ def test_options_stay_shut_until_the_page_is_seen(page: Page, live_server: LiveS
     page.goto(live_server.url + link_for(grace))
     page.get_by_label("I have read this").check()
     page.get_by_role("button", name="Begin").click()
-    page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
+    until(page, "[...document.images].every((image) => image.complete && image.naturalWidth)")
     time.sleep(0.5)
     expect(page.locator("main.trial")).to_have_attribute("data-state", "waiting")
     page.keyboard.press("3")

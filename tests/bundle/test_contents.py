@@ -16,16 +16,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.studies.bundle import collecting, records, verify_bundle
 from evenhand.studies.bundle.writing import export
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.image_store import image_path
 from evenhand.studies.models import AuditEvent, Evaluator, Image, Rating, Study
 from evenhand.studies.rating import chain
 from evenhand.studies.results.export import codebook, csv_lines
 from evenhand.studies.results.report import study_report
 from tests.helpers.bundles import REMARK, SECRETS, rate, rated_study
 from tests.helpers.factories import make_draft, make_ready_study
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db
 
@@ -308,4 +309,4 @@ def test_answers_that_come_meanwhile_do_not_tear_it(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_a_machines_folders_are_cut_off_and_hub_ids_are_not(name: str, public: str) -> None:
-    assert records.public_name(name) == public
+    assert public_name(name) == public

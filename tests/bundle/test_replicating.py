@@ -13,12 +13,13 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 
 from evenhand.analysis.preference import preference_estimates
+from evenhand.generation.guidance import ClassifierFree
+from evenhand.studies.arms import arms_of
 from evenhand.studies.assignment.booklets import build_blocks
 from evenhand.studies.bundle.replicating import ReplicationError, replicate
 from evenhand.studies.bundle.writing import export
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import AuditEvent, Evaluator, Image, Pair, PromptSet, Rating, Replication, Study, Trial
 from evenhand.studies.results.report import counting_ratings, study_report
@@ -27,6 +28,7 @@ from evenhand.studies.undo import delete_study, return_to_draft
 from tests.helpers.bundles import rated_study, sum_again
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate_booklet
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db
 
@@ -317,3 +319,19 @@ def test_a_replication_that_returns_to_its_draft_is_none_any_more(bundle: Path, 
     again = replicate(bundle, name="Once more", owner=bella)
     delete_study(again, actor=bella)
     assert not Study.objects.filter(name="Once more").exists()
+
+
+def test_free_comparisons_are_replicated_with_their_arms(bella: Any, tmp_path: Path) -> None:
+    arms = tuple(ClassifierFree(float(w)) for w in (2, 3, 4))
+    study = make_ready_study(baseline=arms[0], candidates=arms[1:], comparisons=((1, 2), (2, 0)))
+    open_study(study)
+    rate_booklet(invite(study, "grace"), lambda trial: 1)
+    close_study(study)
+    export(study, tmp_path / "bundle")
+    again = replicate(tmp_path / "bundle", name="Again", owner=bella)
+    named = [("CFG w = 3", "CFG w = 4", False), ("CFG w = 4", "CFG w = 2", False)]
+    keys = ("baseline_name", "candidate_name", "against_baseline")
+    for each in (study, again):
+        assert [tuple(found[key] for key in keys) for found in study_report(each)["comparisons"]] == named
+    assert [arm.pk for arm in arms_of(again)] == [arm.pk for arm in arms_of(study)]
+    assert [arm.guidance["strength"] for arm in arms_of(again)] == [2.0, 3.0, 4.0]

@@ -16,11 +16,11 @@ from evenhand.studies.bundle.replicating import replicate
 from evenhand.studies.bundle.verify_bundle import verify_path
 from evenhand.studies.bundle.writing import export
 from evenhand.studies.console import bundles
-from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import AuditEvent, Study
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import always, invite, queries_of, rate_booklet
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db
 

@@ -16,6 +16,7 @@ from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import CheckPair, Study
 from tests.helpers.check_pairs import pair_of, with_spare_prompts
 from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.study_page import study_page
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +38,7 @@ def page_of(client: Client, study: Study) -> str:
 
 def test_every_pair_is_shown_with_its_use_fault_and_better_picture(client: Client, study: Study) -> None:
     address = reverse("console:checks", args=[study.pk])
-    assert f'href="{address}"' in client.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert f'href="{address}"' in study_page(client, study)
     page = page_of(client, study)
     assert page.count("Worse: picture of another text") == study.check_pairs.count() == 6
     for word in ("Example in the instructions", "Practice", "Attention check"):

@@ -11,6 +11,7 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Study
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
 from tests.helpers.html_forms import values_of
+from tests.helpers.study_page import study_page
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +65,6 @@ def test_a_hidden_text_cannot_tell_a_match(client: Client) -> None:
 def test_the_study_page_says_what_is_asked(client: Client) -> None:
     study = make_ready_study(owner=make_admin("ada"), criteria=(Criterion(), PRESETS["appeal"]))
     client.force_login(study.owner)
-    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = study_page(client, study)
     assert "2 criteria one after the other: 2 answers a pair" in page
     assert "with the text hidden" in page

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from evenhand.studies.access import completion_code, enrolment_link
-from evenhand.studies.console.evaluator_table import evaluators_context
+from evenhand.studies.console.evaluator_table import evaluators_context, people_lines
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Exclusion, Rating, Study, Trial
@@ -23,6 +23,7 @@ from evenhand.studies.results.report import study_report
 from tests.helpers.factories import make_admin, make_draft, make_prompt_set, make_ready_study
 from tests.helpers.html_forms import values_of
 from tests.helpers.ratings import rate
+from tests.helpers.study_page import study_page
 
 pytestmark = pytest.mark.django_db
 
@@ -54,8 +55,7 @@ def somebody(study: Study, note: str, *, careful: bool = True) -> Evaluator:
 
 
 def line_of(study: Study, person: Evaluator) -> Any:
-    context = evaluators_context(study, configuration_of(study))
-    return next(line for line in context["people"] if line.person == person)
+    return people_lines(study, configuration_of(study), Evaluator.objects.filter(pk=person.pk))[0]
 
 
 def test_failed_checks_are_a_flag_with_a_reason_and_nothing_more(study: Study) -> None:
@@ -80,7 +80,7 @@ def test_fast_and_untimed_answers_straight_lines_and_small_pictures_are_marked(s
     assert line_of(study, grace).marks == []
     marks = ["3 answers under 300 ms", "12 in a row the same key", "2 without a time", "1 pair seen too small"]
     assert line_of(study, alan).marks == marks
-    page = console.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = console.get(reverse("console:people", args=[study.pk])).content.decode()
     assert all(mark in page for mark in marks)
     assert Exclusion.objects.count() == 0
 
@@ -91,7 +91,7 @@ def test_a_check_that_many_fail_is_suspect_itself(study: Study, console: Client)
     suspect = evaluators_context(study, configuration_of(study))["suspect_checks"]
     assert suspect
     assert all(each["failed"] > 0.3 * each["of"] >= 1.5 for each in suspect)
-    assert "speak against the check" in console.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert "speak against the check" in study_page(console, study)
 
 
 def test_leaving_somebody_out_is_reversible_and_results_follow(study: Study, console: Client) -> None:
@@ -102,7 +102,7 @@ def test_leaving_somebody_out_is_reversible_and_results_follow(study: Study, con
     console.post(address, {"reason": "failed 2 of 2 attention checks"})
     console.post(address, {"reason": "again"})
     assert study_report(study)["n"] == 12
-    page = console.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = console.get(reverse("console:people", args=[study.pk])).content.decode()
     assert "left out: failed 2 of 2 attention checks" in page
     console.post(address, {"lift": "1"})
     console.post(address, {"lift": "1"})
@@ -145,23 +145,23 @@ def test_instructions_last_until_the_first_trial_is_seen() -> None:
 
 
 def test_everybody_is_on_some_page(study: Study, console: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evenhand.studies.console.evaluator_table.EVALUATORS_PER_PAGE", 2)
+    monkeypatch.setattr("evenhand.studies.console.people.PER_PAGE", 2)
     alan = somebody(study, "Alan", careful=False)
     for name in ("Grace", "Mary", "Edsger"):
         enrol(study, note=name)
-    address = reverse("console:study", args=[study.pk])
-    pages = [console.get(address, {"people": number}) for number in (1, 2)]
+    address = reverse("console:people", args=[study.pk])
+    pages = [console.get(address, {"page": number}) for number in (1, 2)]
     notes = [[line.person.note for line in page.context["people"]] for page in pages]
     assert notes == [["Edsger", "Mary"], ["Grace", "Alan"]]
-    assert all("1 failed an attention check" in page.content.decode() for page in pages)
-    assert "?people=2#evaluators" in pages[0].content.decode()
+    assert "?page=2&amp;sort=newest" in pages[0].content.decode()
     assert pages[1].context["people"][1].person == alan
     assert pages[1].context["people"][1].flag == "failed 2 of 2 attention checks"
+    assert "1 failed an attention check" in study_page(console, study)
 
 
 def test_the_links_are_there_and_can_be_renewed(study: Study, console: Client) -> None:
     old = enrolment_link(study)
-    page = console.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = study_page(console, study)
     assert old in page
     assert "?PROLIFIC_PID={{%PROLIFIC_PID%}}&amp;STUDY_ID={{%STUDY_ID%}}" in page
     console.post(reverse("console:renew_link", args=[study.pk]))
@@ -174,7 +174,7 @@ def test_the_links_are_there_and_can_be_renewed(study: Study, console: Client) -
 def test_the_code_that_somebody_is_shown_is_listed_and_no_other(study: Study, console: Client) -> None:
     invited, begun = somebody(study, "Grace"), enrol(study, external_key="p1")
     consent(begun)
-    address = reverse("console:study", args=[study.pk])
+    address = reverse("console:people", args=[study.pk])
     page = console.get(address).content.decode()
     assert completion_code(invited, "") not in page
     assert completion_code(begun, "") not in page
@@ -190,7 +190,7 @@ def test_the_code_that_somebody_is_shown_is_listed_and_no_other(study: Study, co
 def test_the_page_takes_the_same_queries_for_any_number_of_evaluators(study: Study, console: Client) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            console.get(reverse("console:study", args=[study.pk]))
+            console.get(reverse("console:people", args=[study.pk]))
         return len(captured)
 
     somebody(study, "Grace")
@@ -246,13 +246,13 @@ def test_the_plan_keeps_what_evaluators_go_through(client: Client) -> None:
 def test_a_plain_study_says_what_it_does_not_measure(client: Client) -> None:
     study = make_ready_study(owner=make_admin("ada"))
     client.force_login(study.owner)
-    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = study_page(client, study)
     assert "No practice, attention checks or repeated pairs" in page
     assert configuration_of(make_draft(name="Corgis")).panel_parameters == PROLIFIC
 
 
 def test_checks_and_repeats_say_how_far_they_reach(study: Study, console: Client) -> None:
-    page = console.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = study_page(console, study)
     assert "2 attention checks, 2 repeated pairs" in page
     assert "passes all 2 in 16% of cases" in page
     assert "agrees with its first answer in 36% of cases" in page

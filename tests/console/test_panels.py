@@ -18,6 +18,7 @@ from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
 from evenhand.studies.results.report import study_report
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
 from tests.helpers.html_forms import values_of
+from tests.helpers.study_page import study_page
 from tests.helpers.visitors import Visitor, answer
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +51,7 @@ def answer_some(person: Evaluator, most: int = 1000) -> None:
 
 
 def page_of(client: Client, study: Study) -> str:
-    return client.get(reverse("console:study", args=[study.pk])).content.decode()
+    return study_page(client, study)
 
 
 # ------------------------------------------------------------------------------ the plan
@@ -148,7 +149,7 @@ def test_the_place_of_somebody_left_out_is_freed(client: Client, study: Study) -
     with pytest.raises(EnrolmentError):
         consent(late)  # left out alone, the place stays taken
     client.post(address, {"free": "only"})
-    assert "the pairs went to others" in page_of(client, study)
+    assert "the pairs went to others" in client.get(reverse("console:people", args=[study.pk])).content.decode()
     consent(late)
     assert late.booklet.trials.count() == 12
     answer_some(late)

@@ -254,3 +254,13 @@ def test_a_plan_without_any_candidate_is_refused(console: Client, ada: User) -> 
     study = make_draft(owner=ada)
     answer = console.post(plan_of(study), shown(console, study) | {"scales": ""})
     assert "give at least one candidate" in answer.content.decode()
+
+
+def test_measuring_is_set_kept_and_left_empty(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada)
+    assert stored(study).measure_strength == 0
+    console.post(plan_of(study), {**shown(console, study), "measure_strength": "5"})
+    assert stored(study).measure_strength == 5
+    assert shown(console, study)["measure_strength"] == "5"
+    console.post(plan_of(study), {**shown(console, study), "measure_strength": ""})
+    assert stored(study).measure_strength == 0

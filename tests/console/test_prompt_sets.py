@@ -21,12 +21,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from evenhand.studies import prompt_uploads
-from evenhand.studies.image_store import image_path
 from evenhand.studies.models import Image, Prompt, PromptSet, SamplingRun, Study
 from evenhand.studies.pipeline import tasks
 from evenhand.studies.prompt_import import import_texts
 from evenhand.studies.work import notify
 from tests.helpers.factories import make_admin, make_prompt_set, make_ready_study
+from tests.helpers.stored import image_path
 from tests.helpers.uploads import import_upload, preview_of
 
 pytestmark = pytest.mark.django_db
@@ -259,7 +259,7 @@ def test_random_bytes_and_choices_never_break_a_page(
 def test_a_sets_page_lists_its_prompts_by_pages(console: Client, django_assert_max_num_queries: Any) -> None:
     found = import_texts([f"a gate and {i} mugs" for i in range(120)], name="Gates", source="a list")
     address = reverse("console:prompt_set", args=[found.pk])
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(12):
         first = console.get(address)
     assert [prompt.index for prompt in first.context["prompts"]] == list(range(50))
     last = console.get(address, {"page": "3"})

@@ -19,6 +19,7 @@ from evenhand.studies.results.tables.numbers import points, size
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
 from tests.helpers.little_told import CASES
 from tests.helpers.ratings import always, invite, queries_of, rate_booklet
+from tests.helpers.study_page import study_page
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 FEW = 12  # queries, beside the beginning and the end of transactions
@@ -134,7 +135,7 @@ def test_who_is_left_out_and_why_is_said_with_and_without(client: Client, study:
         exclude(study.evaluators.get(note=name), reason="pressed one key", actor=study.owner)
     page = page_of(client, study)
     assert "2 of 3 evaluators were left out because “pressed one key” (2)." in page
-    variants = ("as reported", "with those left out", "without flagged answers", "without evaluators who failed")
+    variants = ("as reported", "with all that is left out", "without flagged answers", "without evaluators who failed")
     assert all(name in page for name in variants)
     rows = table(client, study, "sensitivity")
     assert [row["evaluators"] for row in rows[:2]] == ["1", "3"]
@@ -221,7 +222,7 @@ def test_a_study_that_tells_little_has_a_page_and_figures_that_say_so(
 
 def test_the_study_page_keeps_the_answer_and_leads_here(client: Client, study: Study) -> None:
     rated(study, "grace", "alan")
-    page = " ".join(client.get(reverse("console:study", args=[study.pk])).content.decode().split())
+    page = " ".join(study_page(client, study).split())
     assert '<p class="answer">' in page
     assert f'href="/console/studies/{study.pk}/results/?ratings=real"' in page
 

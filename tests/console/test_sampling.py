@@ -207,7 +207,7 @@ def test_the_page_takes_a_fixed_number_of_queries(
     for seed in range(12):
         configuration = small_configuration(seed=seed)
         SamplingRun.objects.create(prompt_set=prompts, configuration=configuration.to_json())
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(12):
         page = console.get(reverse("console:prompt_set", args=[prompts.pk])).content.decode()
     assert page.count("/tries/") < 30
 

@@ -91,7 +91,7 @@ def test_the_card_carries_what_was_measured() -> None:
     found = json.loads((CHECKPOINT / "evaluation.json").read_text())
     assert found["prompts"] >= 300
     card = (CHECKPOINT / "README.md").read_text()
-    assert f"{evaluate.BEGIN}\n{evaluate.report(found)}\n{evaluate.END}" in card
+    assert f"{evaluate.BEGIN.format('')}\n{evaluate.report(found)}\n{evaluate.END}" in card
     baseline = from_dict(STUDY["baseline"])
     assert isinstance(baseline, ClassifierFree)
     assert f"CFG w={baseline.strength:g}" in found["arms"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
-from tests.helpers.tiny_models import tiny_pipeline
+from tests.helpers.tiny_models import tiny_pipeline, tiny_xl_pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,12 @@ def pipeline64() -> StableDiffusionPipeline:
 def pipeline16() -> StableDiffusionPipeline:
     """The same weights in bfloat16, the half precision that a CPU computes in."""
     return tiny_pipeline(torch.bfloat16)
+
+
+@pytest.fixture(scope="session")
+def xl() -> StableDiffusionXLPipeline:
+    """The tiny XL, float32; tests share it and change nothing of it."""
+    return tiny_xl_pipeline()
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import EDMEulerScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 
-from evenhand.generation.checkpoint import PARTS, CheckpointError, DeviceError, checkpoint_fingerprint, load_pipeline
+from evenhand.generation.checkpoint import CheckpointError, DeviceError, checkpoint_fingerprint, load_pipeline
 from evenhand.generation.guidance import SegmentationFree
+from evenhand.generation.kinds.stable_diffusion import StableDiffusion
+from evenhand.generation.kinds.stable_diffusion_xl import StableDiffusionXL
 from evenhand.generation.network import is_compiled
 from evenhand.generation.trajectory import generate
 
@@ -130,7 +132,7 @@ def test_an_index_that_cannot_be_read_is_named(folder: Path, content: bytes, mes
         load_pipeline(folder, device="cpu")
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", StableDiffusion.parts)
 def test_a_missing_part_is_named(folder: Path, part: str) -> None:
     shutil.rmtree(folder / part)
     with pytest.raises(CheckpointError, match=f"{folder} lacks {part}/"):
@@ -144,7 +146,7 @@ def test_all_missing_parts_are_named(folder: Path) -> None:
         load_pipeline(folder, device="cpu")
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", StableDiffusion.parts)
 def test_a_part_that_the_index_leaves_empty_is_named(folder: Path, part: str) -> None:
     edit(folder / "model_index.json", lambda index: index.update({part: [None, None]}))
     with pytest.raises(CheckpointError, match=rf"{folder}.*{part}"):
@@ -152,8 +154,9 @@ def test_a_part_that_the_index_leaves_empty_is_named(folder: Path, part: str) ->
 
 
 def test_another_class_is_named(folder: Path) -> None:
-    edit(folder / "model_index.json", lambda index: index.update(_class_name="StableDiffusionXLPipeline"))
-    with pytest.raises(CheckpointError, match=rf"{folder} is a StableDiffusionXLPipeline, not a StableDiffusionP"):
+    edit(folder / "model_index.json", lambda index: index.update(_class_name="StableDiffusion3Pipeline"))
+    expected = rf"{folder} is a StableDiffusion3Pipeline, not a StableDiffusionPipeline or StableDiffusionXLPipeline"
+    with pytest.raises(CheckpointError, match=expected):
         load_pipeline(folder, device="cpu")
 
 
@@ -193,7 +196,7 @@ def rename_one_tensor(weights: Path) -> str:
     return name
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", StableDiffusion.parts)
 def test_a_configuration_that_is_not_json_is_named(folder: Path, part: str) -> None:
     for file in (folder / part).glob("*.json"):
         file.write_text("{")
@@ -224,7 +227,7 @@ def small_unet(**changed: object) -> UNet2DConditionModel:
             small_unet(
                 addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=80
             ),
-            r"addition_embed_type='text_time'\) needs added conditions, as Stable Diffusion XL has them",
+            r"addition_embed_type='text_time'\) needs other added conditions than its kind",
         ),
         (small_unet(class_embed_type="timestep"), r"class_embed_type='timestep'\) needs class labels"),
         (small_unet(num_class_embeds=10), r"num_class_embeds=10\) needs class labels"),
@@ -244,6 +247,74 @@ def test_a_network_that_guidance_does_not_fit_is_refused(
     unet.save_pretrained(folder / "unet")
     with pytest.raises(CheckpointError, match=f"{folder}.*{message}"):
         load_pipeline(folder, device="cpu")
+
+
+def test_a_checkpoint_whose_scheduler_knows_no_betas_is_refused(folder: Path) -> None:
+    EDMEulerScheduler().save_pretrained(folder / "scheduler")
+    edit(folder / "model_index.json", lambda index: index.update(scheduler=["diffusers", "EDMEulerScheduler"]))
+    with pytest.raises(CheckpointError, match=f"{folder}.*EDMEulerScheduler has no noise schedule of betas"):
+        load_pipeline(folder, device="cpu")
+
+
+# ------------------------------------------------------------------------------ Stable Diffusion XL
+
+
+@pytest.fixture
+def xl_folder(xl: StableDiffusionXLPipeline, tmp_path: Path) -> Path:
+    """The tiny XL saved as a diffusers folder that the test may spoil."""
+    xl.save_pretrained(tmp_path / "xl", safe_serialization=True)
+    return tmp_path / "xl"
+
+
+def test_a_saved_xl_makes_the_same_pictures(xl: StableDiffusionXLPipeline, xl_folder: Path) -> None:
+    loaded = load_pipeline(xl_folder, device="cpu")
+    assert isinstance(loaded, StableDiffusionXLPipeline)
+    assert loaded.watermark is None
+    options: dict[str, Any] = {"steps": 2, "batch_size": 1, "scheduler": "euler", "return_latents": True}
+    ours, theirs = (
+        generate(each, ["a red circle"], [5], {"a": SegmentationFree(switch_after=1)}, **options)
+        for each in (xl, loaded)
+    )
+    assert ours.latents is not None
+    assert theirs.latents is not None
+    assert np.array_equal(ours.latents["a"], theirs.latents["a"])
+    assert np.array_equal(ours.images["a"], theirs.images["a"])
+    assert ours.provenance == theirs.provenance
+
+
+def test_all_parts_of_an_xl_must_be_there(xl_folder: Path) -> None:
+    for part in ("text_encoder_2", "tokenizer_2"):
+        assert part in StableDiffusionXL.parts
+        shutil.rmtree(xl_folder / part)
+    with pytest.raises(CheckpointError, match=f"{xl_folder} lacks text_encoder_2/, tokenizer_2/"):
+        load_pipeline(xl_folder, device="cpu")
+
+
+def test_an_xl_whose_second_encoder_lacks_a_tensor_is_refused(xl_folder: Path) -> None:
+    name = rename_one_tensor(next((xl_folder / "text_encoder_2").glob("*.safetensors")))
+    with pytest.raises(CheckpointError, match=f"weights of its text_encoder_2 lack .*{name}"):
+        load_pipeline(xl_folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("unet", "message"),
+    [
+        (small_unet(), r"\(addition_embed_type=None\) takes no added conditions"),
+        (
+            small_unet(
+                addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=56
+            ),
+            "added conditions of width 56, and gets 64",
+        ),
+    ],
+)
+def test_a_network_that_does_not_fit_an_xl_is_refused(
+    xl_folder: Path, unet: UNet2DConditionModel, message: str
+) -> None:
+    shutil.rmtree(xl_folder / "unet")
+    unet.save_pretrained(xl_folder / "unet")
+    with pytest.raises(CheckpointError, match=f"{xl_folder}.*{message}"):
+        load_pipeline(xl_folder, device="cpu")
 
 
 # ------------------------------------------------------------------------------ devices and dtypes

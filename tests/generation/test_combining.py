@@ -12,6 +12,7 @@ from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationF
 from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
 from evenhand.generation.methods.classifier_free_plus_plus import ClassifierFreePlusPlus
 from evenhand.generation.methods.perturbed_attention import PerturbedAttention
+from evenhand.generation.plan import count_evaluations
 from tests.helpers.runs import PROMPTS, STEPS, run
 from tests.helpers.slow_guidance import Predict, slow_latents
 
@@ -83,3 +84,14 @@ def test_measuring_changes_no_picture_and_costs_the_rows_that_are_missing(pipeli
 def test_there_is_one_measure_an_iteration(pipeline: StableDiffusionPipeline, scheduler: str) -> None:
     measured = run(pipeline, {"cfg": ClassifierFree(2.0)}, scheduler=scheduler, measure_strength=True)
     np.testing.assert_allclose(measured.effective_strengths["cfg"][:, :, 0], np.full((2, STEPS), 3.0), rtol=1e-4)
+
+
+def test_every_nth_iteration_is_measured_and_those_that_cost_nothing(pipeline: StableDiffusionPipeline) -> None:
+    arms: dict[str, Guidance] = {"sfg": SegmentationFree(switch_after=1)}
+    every, third = (run(pipeline, arms, measure_strength=each) for each in (1, 3))
+    assert every.evaluations - third.evaluations == 2 * len(PROMPTS)  # iterations 1 and 2 of 0 … 3
+    omega = third.effective_strengths["sfg"]
+    assert np.isnan(omega[:, [1, 2]]).all()
+    np.testing.assert_array_equal(omega[:, [0, 3]], every.effective_strengths["sfg"][:, [0, 3]])
+    for each, made in ((1, every), (3, third)):
+        assert count_evaluations(arms, STEPS, prompts=len(PROMPTS), measure_strength=each) == made.evaluations

@@ -16,6 +16,7 @@ from evenhand.generation.methods.perturbed_attention import PerturbedAttention
 from evenhand.generation.methods.smoothed_energy import SmoothedEnergy
 from evenhand.generation.network import is_compiled
 from evenhand.generation.trajectory import generate
+from tests.helpers.tiny_models import tiny_xl_pipeline
 
 TOKENS = 77
 CPU = torch.device("cpu")
@@ -112,6 +113,25 @@ def test_a_compiled_pipeline_makes_two_graphs_for_all_arms_and_the_same_pictures
     recorded = generate(stock, arms={"a5": arms["a5"]}, semantic_maps=True, **settings)
     assert recorded.semantic_maps["a5"][2]
     assert counter.frame_count == 2
+
+
+@pytest.mark.slow
+def test_a_compiled_xl_makes_two_graphs_for_all_arms_and_the_same_pictures(counter: CompileCounterWithBackend) -> None:
+    """Its added conditions are data of the same graph."""
+    pipeline = tiny_xl_pipeline()
+    arms: dict[str, Guidance] = {
+        "cfg": ClassifierFree(),
+        "a5": SegmentationFree(5.0, switch_after=1),
+        "negative": SegmentationFree(10.0, switch_after=1, opening=ClassifierFree(3.0, "a star")),
+    }
+    settings: dict = {"prompts": ["a red circle", "a dog"], "seeds": [1, 2], "steps": 2, "batch_size": 2}
+    expected = generate(pipeline, arms=arms, scheduler="euler", **settings)
+    pipeline.unet.compile(fullgraph=True, backend=counter)
+    result = generate(pipeline, arms=arms, scheduler="euler", **settings)
+    for name in arms:
+        assert np.abs(result.images[name].astype(int) - expected.images[name]).max() <= 1
+    assert counter.frame_count == 2
+    assert result.provenance["compiled"]
 
 
 def test_settings_of_changed_self_attention_are_data_of_one_graph(

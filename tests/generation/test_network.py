@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from evenhand.generation.attention import cross_attention_modules
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree
-from evenhand.generation.network import decode_latents, network_rows
+from evenhand.generation.network import network_rows
 from evenhand.generation.plan import SCHEDULERS, count_evaluations
-from evenhand.generation.trajectory import generate, patch_grid
+from evenhand.generation.trajectory import generate
 
 CFG, A5, A10 = ClassifierFree(), SegmentationFree(5.0), SegmentationFree(10.0)
 PROMPTS = ["a red circle", "a dog left of a cat", "the blue star", "a green square and a star", "a cat on the dog"]
@@ -186,46 +186,3 @@ def test_a_picture_does_not_depend_on_its_companions_its_slot_or_other_arms(
         assert np.array_equal(together.images["a5"][-1], alone.images["a5"][0])
 
     check()
-
-
-@pytest.mark.parametrize("rows", [1, 2, 4])
-def test_latents_are_decoded_as_the_vae_decodes_them(pipeline: StableDiffusionPipeline, rows: int) -> None:
-    latents = torch.randn((3, 4, 8, 8), generator=torch.Generator().manual_seed(4))
-    with torch.no_grad():
-        images = decode_latents(pipeline, latents, rows)
-        decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
-    expected = (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).mul(255).numpy()
-    assert images.dtype == np.uint8
-    assert images.shape == (3, 16, 16, 3)
-    assert np.abs(images - expected).max() <= 0.5001  # rounded, not cut off
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 4))
-def test_patches_lie_on_the_halved_latent(rows: int, columns: int, halvings: int) -> None:
-    """A convolution of stride two, as in the UNet, rounds up."""
-    expected = rows, columns
-    for _ in range(halvings):
-        expected = (expected[0] + 1) // 2, (expected[1] + 1) // 2
-    assert patch_grid(expected[0] * expected[1], (rows, columns)) == expected
-
-
-def test_odd_sizes_are_halved_as_the_network_halves_them(pipeline: StableDiffusionPipeline) -> None:
-    result = generate(
-        pipeline,
-        PROMPTS[:1],
-        [1],
-        {"a": SegmentationFree(switch_after=0)},
-        steps=1,
-        height=14,
-        width=10,
-        batch_size=1,
-        semantic_maps=True,
-    )
-    assert result.images["a"].shape == (1, 14, 10, 3)
-    sizes = {module.split("_")[0]: grid.shape[2:] for module, grid in result.semantic_maps["a"][0].items()}
-    assert sizes == {"down": (7, 5), "mid": (4, 3), "up": (7, 5)}
-
-
-def test_patches_of_no_halving_are_an_error() -> None:
-    with pytest.raises(ValueError, match="7 patches are no halving of latents of size 8×8"):
-        patch_grid(7, (8, 8))

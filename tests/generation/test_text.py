@@ -91,17 +91,17 @@ def test_texts_are_encoded_as_the_pipeline_does_whatever_their_companions(
 ) -> None:
     with torch.no_grad():
         together = encode_texts(pipeline, texts, rows)
-        for states, text in zip(together, texts, strict=True):
-            assert torch.equal(states, encode_texts(pipeline, [text], rows)[0])
+        for states, text in zip(together.states, texts, strict=True):
+            assert torch.equal(states, encode_texts(pipeline, [text], rows).states[0])
             theirs, _ = pipeline.encode_prompt(text, "cpu", 1, False)
             torch.testing.assert_close(states, theirs[0], rtol=0, atol=1e-5)
-    assert together.shape == (len(texts), 77, 32)
+    assert together.states.shape == (len(texts), 77, 32)
 
 
 def test_the_empty_text_is_the_pipelines_own_negative(pipeline: StableDiffusionPipeline) -> None:
     with torch.no_grad():
         _, negative = pipeline.encode_prompt(["a dog"], "cpu", 1, True)
-        assert torch.equal(encode_texts(pipeline, [""], 1), negative)
+        assert torch.equal(encode_texts(pipeline, [""], 1).states, negative)
 
 
 def test_learned_words_count_with_all_their_vectors(stock: StableDiffusionPipeline) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 
 from evenhand.demo.scenes import built_in_prompts
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree, fingerprint
@@ -22,6 +23,7 @@ from evenhand.studies.models import (
     CheckPair,
     Comparison,
     Image,
+    Membership,
     Pair,
     Prompt,
     PromptSet,
@@ -33,8 +35,17 @@ from evenhand.studies.models import (
 
 
 def make_admin(username: str = "ada") -> User:
-    """A study admin."""
-    return get_user_model().objects.create_user(username=username, password="a long password", is_staff=True)
+    """A study admin, who may create studies."""
+    user = get_user_model().objects.create_user(username=username, password="a long password", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="add_study", content_type__app_label="studies"))
+    return user
+
+
+def make_member(study: Study, role: str, username: str | None = None) -> User:
+    """Somebody with a role in a study, who may not create studies."""
+    user = get_user_model().objects.create_user(username=username or role, password="a long password")
+    Membership.objects.create(study=study, user=user, role=role)
+    return user
 
 
 def make_prompt_set(count: int = 60, name: str = "Scenes") -> PromptSet:
@@ -76,8 +87,9 @@ def make_draft(owner: User | None = None, name: str = "Shapes", **changes: Any) 
 
 
 def flat_colour(prompt: Prompt, arm: Arm) -> np.ndarray:
-    """A 64×64 picture of one colour, different for each prompt and arm."""
-    colour = np.array([(37 * prompt.index) % 256, (91 * arm.pk) % 256, 128], np.uint8)
+    """A 64×64 picture of one colour, different for each prompt and arm; row numbers would depend on earlier tests."""
+    of_arm = hashlib.sha256(arm.fingerprint.encode()).digest()[0]
+    colour = np.array([(37 * prompt.index) % 256, of_arm, 128], np.uint8)
     return np.broadcast_to(colour, (64, 64, 3)).copy()
 
 
@@ -107,22 +119,24 @@ def make_ready_study(
         Arm.objects.get_or_create(
             fingerprint=fingerprint(g), defaults={"label": arm_label(g), "guidance": g.to_dict()}
         )[0]
-        for g in (configuration.baseline, *configuration.candidates)
+        for g in configuration.arms
     ]
     prompts = list(study.prompt_set.prompts.order_by("index")[: 3 * configuration.per_stratum])
     for k, prompt in enumerate(prompts):
         stratum = ("high", "middle", "low")[k // configuration.per_stratum]
         SubsetPrompt.objects.create(subset=study.subset, prompt=prompt, clip_score=0.3 - 0.001 * k, stratum=stratum)
     images = {(arm.pk, prompt.pk): drawn_image(prompt, arm, study.recipe, draw) for arm in arms for prompt in prompts}
-    for position, candidate in enumerate(arms[1:]):
-        comparison = Comparison.objects.create(study=study, position=position, baseline=arms[0], candidate=candidate)
+    for position, (first, second) in enumerate(configuration.compared):
+        comparison = Comparison.objects.create(
+            study=study, position=position, baseline=arms[first], candidate=arms[second]
+        )
         Pair.objects.bulk_create(
             Pair(
                 comparison=comparison,
                 prompt=prompt,
                 stratum=("high", "middle", "low")[k // configuration.per_stratum],
-                baseline_image=images[arms[0].pk, prompt.pk],
-                candidate_image=images[candidate.pk, prompt.pk],
+                baseline_image=images[arms[first].pk, prompt.pk],
+                candidate_image=images[arms[second].pk, prompt.pk],
             )
             for k, prompt in enumerate(prompts)
         )

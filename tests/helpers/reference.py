@@ -20,6 +20,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
 )
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
@@ -127,9 +128,36 @@ def ddpm_mean_and_noise(
     return mean + (variance**0.5 * noise if int(t) > 0 else 0.0)
 
 
+def inputs_of(pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline, text: str) -> dict[str, Any]:
+    """What the network gets beside latents and timestep, for one picture of the checkpoint's own size."""
+    if isinstance(pipeline, StableDiffusionPipeline):
+        return {"encoder_hidden_states": pipeline.encode_prompt([text], "cpu", 1, False)[0]}
+    states, pooled = [], torch.empty(0)
+    for tokenizer, encoder in (
+        (pipeline.tokenizer, pipeline.text_encoder),
+        (pipeline.tokenizer_2, pipeline.text_encoder_2),
+    ):
+        ids = tokenizer(text, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        output = encoder(ids, output_hidden_states=True)
+        states.append(output.hidden_states[len(output.hidden_states) - 2])
+        pooled = output[0]
+    both = torch.cat(states, dim=2)
+    if text == "" and pipeline.config["force_zeros_for_empty_prompt"]:
+        both, pooled = both * 0.0, pooled * 0.0
+    side = float(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)
+    numbers = torch.tensor([[side, side, 0.0, 0.0, side, side]], dtype=both.dtype)
+    return {"encoder_hidden_states": both, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": numbers}}
+
+
 @torch.no_grad()
 def reference_latents(
-    pipeline: StableDiffusionPipeline, prompt: str, seed: int, arm: Arm, *, steps: int, scheduler: str
+    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline,
+    prompt: str,
+    seed: int,
+    arm: Arm,
+    *,
+    steps: int,
+    scheduler: str,
 ) -> tuple[torch.Tensor, list[np.ndarray]]:
     """Final latents (C, h, w) of one picture, and the tokens (heads, patches) that each ε̄ chose, in call order."""
     unet = pipeline.unet
@@ -143,7 +171,7 @@ def reference_latents(
 
 
 def _denoised(
-    pipeline: StableDiffusionPipeline,
+    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline,
     slow: SlowAttention,
     prompt: str,
     seed: int,
@@ -155,7 +183,7 @@ def _denoised(
     slow.stop = ids.index(pipeline.tokenizer.eos_token_id) if arm.own_tokens else len(ids)
     slow.per_head = arm.per_head
     dtype = pipeline.unet.dtype
-    text, negative = (pipeline.encode_prompt([each], "cpu", 1, False)[0] for each in (prompt, arm.negative_prompt))
+    text, negative = (inputs_of(pipeline, each) for each in (prompt, arm.negative_prompt))
 
     scheduler = scheduler_of(scheduler_name, dict(pipeline.scheduler.config))
     scheduler.set_timesteps(steps)
@@ -168,14 +196,14 @@ def _denoised(
     for call, t in enumerate(scheduler.timesteps):
         scaled = scheduler.scale_model_input(latents, t)
         segmentation_free = arm.scale is not None and call >= first_sfg
-        positive = pipeline.unet(scaled, t, text).sample
+        positive = pipeline.unet(scaled, t, **text).sample
         if segmentation_free:
             slow.scale, slow.chosen = arm.scale, []
-            subtracted = pipeline.unet(scaled, t, text).sample
+            subtracted = pipeline.unet(scaled, t, **text).sample
             chosen += slow.chosen
             slow.scale = None
         else:
-            subtracted = pipeline.unet(scaled, t, negative).sample
+            subtracted = pipeline.unet(scaled, t, **negative).sample
         w = arm.sfg_strength if segmentation_free else arm.strength
         guided = (1 + w) * positive - w * subtracted
         if scheduler_name == "ddpm":

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
 
-from evenhand.studies.demonstration.processes import free_port, wait_until_it_answers
+from evenhand.studies.demonstration.processes import free_port, tail, wait_until_it_answers
 
 
 def environment() -> dict[str, str]:
@@ -54,3 +55,12 @@ def gunicorn(log: Path, *, workers: int = 2, threads: int = 8) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=15)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float = 150) -> None:
+    """Wait until something is so, as long as a process lives; show its log where it ends or takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"the worker ended:\n{tail(log, 40)}"
+        assert time.monotonic() < deadline, f"still not so after {seconds} s:\n{tail(log, 40)}"
+        time.sleep(0.05)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from evenhand.generation.images import decode_png
-from evenhand.studies.image_store import image_path
 from evenhand.studies.models import CheckPair, Image, SubsetPrompt
 from evenhand.studies.pipeline import stages
 from evenhand.studies.pipeline.checks import make_checks
 from evenhand.studies.pipeline.context import Context
 from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import make_draft, make_ready_study
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db
 

@@ -61,7 +61,7 @@ def test_a_checkpoint_that_changed_is_refused(checkpoint: Path) -> None:
 
 
 def test_an_encoders_key_follows_what_its_weights_hold(tmp_path: Path) -> None:
-    weights = tmp_path / "weights.pt"
+    weights = tmp_path / "weights.safetensors"
     configuration = small_configuration(encoder="ViT-B-32", encoder_pretrained=str(weights))
     keys = []
     for content in (None, b"one", b"other", b"one"):

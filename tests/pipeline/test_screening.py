@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from evenhand.studies.image_store import image_path
-from evenhand.studies.models import Image, ImageScore, Pair, Stage, Study
+from evenhand.studies.models import Arm, Image, ImageScore, Pair, Prompt, Stage, Study
 from evenhand.studies.pipeline import model_cache, screening, stages
 from evenhand.studies.pipeline.context import Context
 from evenhand.studies.safety_flags import flagged_images, flagged_prompts, was_screened
 from evenhand.studies.work.queue import Claim
 from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.stored import image_path
+from tests.helpers.study_page import study_page
 from tests.helpers.tiny_checker import tiny_checker
 
 pytestmark = pytest.mark.django_db
 
 
+def colour_of_prompt(prompt: Prompt, arm: Arm) -> np.ndarray:
+    """A 64×64 picture of a prompt's colour, a shade apart in each arm, so that the checker flags some prompts alone."""
+    red, green, blue = hashlib.sha256(str(prompt.index).encode()).digest()[:3]
+    shade = hashlib.sha256(arm.fingerprint.encode()).digest()[0] % 8
+    return np.broadcast_to(np.array([red, green, blue ^ shade], np.uint8), (64, 64, 3)).copy()
+
+
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study whose checkpoint has a picky checker."""
-    made = make_ready_study(owner=make_admin("ada"))
+    made = make_ready_study(owner=make_admin("ada"), draw=colour_of_prompt)
     tiny_checker(tmp_path)
     monkeypatch.setattr(model_cache, "checkpoint_location", lambda name: str(tmp_path))
     model_cache.forget_models()
@@ -59,14 +69,14 @@ def test_the_admin_sees_what_was_flagged_and_can_list_it(study: Study, client: C
     run(study)
     flags = flagged_images(study)
     client.force_login(study.owner)
-    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = study_page(client, study)
     assert f"would have hidden {len(flags)} of the pairs" in page
     prompts = flagged_prompts(flags)
     assert 0 < len(prompts) <= 12
     assert all(escape(text) in page.split("would have hidden")[1].split("</ul>")[0] for text in prompts[:10])
     assert ("more prompts" in page) == (len(prompts) > 10)
-    listed = client.get(reverse("console:pairs", args=[study.pk]) + "?flagged=1")
-    rows = list(listed.context["page"])
+    listed = client.get(reverse("console:pairs", args=[study.pk]) + "?look=flagged")
+    rows = [line["pair"] for line in listed.context["lines"]]
     assert 0 < len(rows) < Pair.objects.count()
     assert all({pair.baseline_image_id, pair.candidate_image_id} & flags for pair in rows)
 

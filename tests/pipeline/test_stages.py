@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from django.conf import settings as django_settings
+from PIL import Image as PillowImage
 
-from evenhand.generation.guidance import ClassifierFree
+from evenhand.generation.guidance import ClassifierFree, SegmentationFree
 from evenhand.sampling.prompts import prompts_sha256
-from evenhand.studies.image_store import image_path
+from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Batch, Comparison, Image, Pair, Stage, Study, SubsetPrompt
-from evenhand.studies.pipeline import stages
+from evenhand.studies.pipeline import model_cache, stages
 from tests.helpers.factories import make_draft
+from tests.helpers.stored import image_path
+from tests.helpers.tiny_models import tiny_xl_pipeline
 
 pytestmark = pytest.mark.django_db
 
@@ -197,3 +202,83 @@ def test_a_prompt_that_the_model_would_not_see_whole_stops_the_first_stage(negat
     assert stage.state == Stage.State.FAILED
     name = "negative prompt 1" if negative else "prompt 5"  # of the negative ones the empty text comes first
     assert f"{name} would lose 'star'" in stage.error
+
+
+def test_pictures_that_are_not_finite_stop_the_study_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No prompt can be drawn: after three of them the stage stops. No row and no file; the message says why."""
+    study = make_draft(name="Overflowing")
+    stages.prepare(study)
+    configuration = configuration_of(study)
+    revision = model_cache.checkpoint_revision(configuration.checkpoint)
+    overflowing = copy.deepcopy(model_cache.pipeline_of(configuration.checkpoint, revision, configuration.dtype))
+    overflowing.vae.decoder.conv_out.bias.data[0] = float("inf")
+    monkeypatch.setattr(model_cache, "pipeline_of", lambda *_: overflowing)
+    stages.work_through()
+    failed = Batch.objects.filter(stage__study=study, state=Batch.State.FAILED)
+    assert {(each.stage.name, each.stage.state, each.total) for each in failed} == {("baseline", "failed", 1)}
+    assert failed.count() == 3
+    for each in failed:
+        assert each.error.startswith(f"{configuration.baseline.label()}: the picture of “")
+        assert "is not finite once the VAE has decoded it" in each.error
+    assert not Image.objects.filter(prompt__prompt_set=study.prompt_set).exists()
+    assert not [path for path in Path(django_settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def xl_checkpoint(tmp_path: Path) -> str:
+    tiny_xl_pipeline().save_pretrained(tmp_path / "xl")
+    return str(tmp_path / "xl")
+
+
+def set_prompts(study: Study, texts: list[str]) -> None:
+    prompts = list(study.prompt_set.prompts.order_by("index"))
+    for prompt, text in zip(prompts, texts, strict=True):
+        prompt.text = text
+        prompt.save()
+    study.prompt_set.sha256 = prompts_sha256(texts)
+    study.prompt_set.save()
+
+
+WORDS = [f"a {colour} {thing}" for colour in ("red", "blue", "green") for thing in ("circle", "square", "star", "cat")]
+
+
+def test_a_study_of_stable_diffusion_xl_is_prepared(xl_checkpoint: str) -> None:
+    study = make_draft(checkpoint=xl_checkpoint, steps=2, scheduler="euler", subset_size=12, per_stratum=1)
+    set_prompts(study, [f"{WORDS[i % 12]} and {WORDS[i // 12]}" for i in range(study.prompt_set.count)])
+    stages.prepare(study)
+    stages.work_through()
+    study.refresh_from_db()
+    model_cache.forget_models()
+    assert study.state == Study.State.READY, [stage.error for stage in study.stages.all()]
+    assert study.recipe is not None
+    assert (study.recipe.height, study.recipe.width) == (16, 16)
+    images = list(Image.objects.filter(recipe=study.recipe))
+    assert len(images) == 12 + 2 * 3
+    assert {image.provenance["empty_prompt"] for image in images} == {"zeros"}
+    assert {image.provenance["vae_dtype"] for image in images} == {"float32"}
+    assert Pair.objects.filter(comparison__study=study).count() == 2 * 3
+
+
+def test_a_prompt_whose_own_tokens_are_unclear_stops_the_first_stage(xl_checkpoint: str) -> None:
+    """Where an arm asks for them."""
+    study = make_draft(checkpoint=xl_checkpoint, candidates=(SegmentationFree(5.0, tokens="prompt"),))
+    set_prompts(study, ["a dog!!", *["a cat"] * (study.prompt_set.count - 1)])
+    stages.prepare(study)
+    stages.work_through()
+    model_cache.forget_models()
+    stage = study.stages.get(name="prompts")
+    assert stage.state == Stage.State.FAILED
+    assert "tokenizer and tokenizer_2 divide a prompt into different tokens" in stage.error
+    assert "prompt 0 'a dog!!'" in stage.error
+
+
+def test_every_pair_is_compared(study: Study) -> None:
+    stage = study.stages.get(name="differences")
+    pairs = Pair.objects.filter(comparison__study=study)
+    assert (stage.state, stage.total) == (Stage.State.DONE, pairs.count())
+    for pair in pairs.select_related("baseline_image", "candidate_image"):
+        first, second = (
+            np.asarray(PillowImage.open(image_path(image.sha256)), np.int16)
+            for image in (pair.baseline_image, pair.candidate_image)
+        )
+        assert pair.largest_difference == np.abs(first - second).max()

@@ -12,7 +12,7 @@ from django.urls import reverse
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Study
-from evenhand.studies.printed.answers import Facts
+from evenhand.studies.printed.answers import Facts, power_reached
 from evenhand.studies.printed.checklists import CHECKLISTS, answered
 from evenhand.studies.printed.paragraph import listed, methods_paragraph, ordinal
 from evenhand.studies.results.report import study_report
@@ -109,6 +109,19 @@ def test_every_checklist_is_answered_for_any_study() -> None:
         numbers = [item.number for item in checklist.items]
         assert len(set(numbers)) == len(numbers)
         assert all(item.asks for item in checklist.items)
+
+
+def test_the_power_of_the_sample_is_told_where_it_can_be() -> None:
+    study = rated_study()
+    report = study_report(study)
+    facts = Facts(study, configuration_of(study), report)
+    known = [each for each in report["comparisons"] if each["detectable"]["net_share"] is not None]
+    assert bool(power_reached(facts)) == bool(known)
+    report["comparisons"][0]["detectable"] = {"net_share": 0.127, "power": 0.8, "reason": ""}
+    assert power_reached(facts).startswith("80% for a net preference of 13 points or more")
+    for each in report["comparisons"]:
+        each["detectable"]["net_share"] = None
+    assert power_reached(facts) == ""
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,13 @@ from scipy import stats
 from evenhand.demo import scenes
 from evenhand.studies import check_pairs
 from evenhand.studies.access import link_for
-from evenhand.studies.image_store import image_path, store_picture
+from evenhand.studies.image_store import store_picture
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Arm, CheckPair, Image, Pair, Prompt, Study, Trial
 from evenhand.studies.simulation.deciders import Population, Preference, RecordDecider, enrol_simulated
 from evenhand.studies.simulation.visits import Visitor, Walk
 from tests.helpers.factories import make_ready_study
+from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,7 +115,7 @@ class Looking:
 def scene(prompt: Prompt, arm: Arm) -> np.ndarray:
     """The prompt's scene, as another arm draws it a little differently, with the grain of a generated picture."""
     parsed = scenes.parse(prompt.text)
-    rng = np.random.default_rng([prompt.index, arm.pk])
+    rng = np.random.default_rng([prompt.index, int(arm.fingerprint[:8], 16)])
     picture = scenes.render(scenes.place(parsed, np.random.default_rng(prompt.index)))[0]
     grain = rng.normal(0, 1 + 0.25 * rng.random(), picture.shape)
     return np.clip(np.rint(picture + grain), 0, 255).astype(np.uint8)

@@ -192,4 +192,4 @@ def test_the_submissions_own_parameter_is_told_by_its_name(names: tuple[str, ...
 
 def test_the_admin_sees_the_link_to_send(client: Client, study: Study, ada: Evaluator) -> None:
     client.force_login(study.owner)
-    assert link_for(ada) in client.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert link_for(ada) in client.get(reverse("console:people", args=[study.pk])).content.decode()

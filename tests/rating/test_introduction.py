@@ -11,7 +11,6 @@ from django.test import Client
 
 from evenhand.generation.images import decode_png
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import CheckPair, Evaluator, Rating, Study, Trial
 from evenhand.studies.procedure import ComprehensionQuestion, parse_questions, questions_text
@@ -19,6 +18,7 @@ from evenhand.studies.rating.enrolment import enrol
 from evenhand.studies.rating.statement import statement_of
 from evenhand.studies.revision import revise
 from tests.helpers.factories import make_ready_study
+from tests.helpers.stored import image_path
 from tests.helpers.visitors import Visitor, answer
 
 pytestmark = pytest.mark.django_db

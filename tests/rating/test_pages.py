@@ -13,11 +13,11 @@ from django.test import Client
 from evenhand.config.observability import BlankTokens
 from evenhand.generation.images import decode_png
 from evenhand.studies.access import enrolment_link, link_for
-from evenhand.studies.image_store import image_path
 from evenhand.studies.lifecycle import open_study, pause_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
 from evenhand.studies.rating.enrolment import consent, enrol
 from tests.helpers.factories import make_ready_study
+from tests.helpers.stored import image_path
 from tests.helpers.visitors import JSON, Visitor, answer
 
 pytestmark = pytest.mark.django_db

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evenhand.generation.images import decode_png, encode_png, smaller_webp
-from evenhand.studies.image_store import image_path, store_image, store_picture, webp_path
+from evenhand.studies.image_store import store_image, store_picture
 from evenhand.studies.models import Trial
 from evenhand.studies.rating.picture_files import padded_png, padded_webp, picture_file
+from tests.helpers.stored import image_path, webp_path
 from tests.helpers.visitors import Visitor
 
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"

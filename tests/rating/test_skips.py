@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 
 from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
+from tests.helpers.study_page import study_page
 from tests.helpers.visitors import Visitor
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ def test_the_admin_sees_reports_with_their_notes(client: Client, study: Study, v
     visitor.post("skip", {"trial": visitor.status()["trial"]["id"], "reason": "report", "note": "not for children"})
     visitor.post("skip", {"trial": visitor.status()["trial"]["id"], "reason": "skip"})
     client.force_login(study.owner)
-    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    page = study_page(client, study)
     assert "1 reported and 1 skipped" in page
     assert "not for children" in page
 

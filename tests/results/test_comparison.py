@@ -36,7 +36,7 @@ def ratings_of(seed: int, *, twice: bool) -> Ratings:
     return Ratings(
         comparison=nothing, criterion=nothing, evaluator=people, prompt=prompts, stratum=nothing,
         choice=np.where(left, -preference, preference), on_left=left, both_bad=no, elapsed_ms=np.full(n, 900.0),
-        counts=yes, flagged=no, failed_check=no,
+        counts=yes, for_pair=no, flagged=no, failed_check=no,
     ).checked_once()  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from evenhand.studies.results.export import csv_lines, evaluator_lines, pair_lin
 from evenhand.studies.results.export.cells import protected, words
 from evenhand.studies.results.report import study_report
 from tests.helpers.bundles import SECRETS, rated_study
-from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.factories import make_admin, make_member, make_ready_study
 from tests.helpers.ratings import queries_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -65,13 +65,10 @@ def test_evaluators_have_a_row_each_and_no_identity() -> None:
     assert [name for name, secret in SECRETS.items() if secret in text] == []
 
 
-def test_who_evaluators_are_is_for_the_owner_alone_and_recorded(client: Client) -> None:
+def test_who_evaluators_are_is_for_the_owner_and_recorded(client: Client) -> None:
     study = rated_study()
     address = reverse("console:people_csv", args=[study.pk])
-    root = make_admin("root")
-    root.is_superuser = True
-    root.save()
-    client.force_login(root)
+    client.force_login(make_member(study, "collaborator"))
     assert client.get(address).status_code == 403
     assert not AuditEvent.objects.filter(action="people downloaded").exists()
     client.force_login(make_admin("mallory"))

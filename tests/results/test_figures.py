@@ -52,7 +52,13 @@ def comparison(counts: tuple[int, ...] = COUNTS, candidate: str = "a = 10", both
 
 
 def report(*comparisons: dict[str, Any], mark: str = "") -> dict[str, Any]:
-    return {"study": "Shapes", "mark": mark, "comparisons": list(comparisons), "finding": "a = 10 preferred"}
+    return {
+        "study": "Shapes",
+        "mark": mark,
+        "comparisons": list(comparisons),
+        "finding": "a = 10 preferred",
+        "free_comparisons": False,
+    }
 
 
 def drawn(shown: dict[str, Any], **options: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, fingerprint
 from evenhand.studies.configuration import arm_label
 from evenhand.studies.lifecycle import open_study
@@ -38,6 +39,32 @@ def study() -> Study:
 
 def store(image: Image, value: float, metric: str = CLIP) -> None:
     ImageScore.objects.update_or_create(image=image, metric=metric, defaults={"value": value})
+
+
+def test_effective_strengths_are_summarised_over_pictures(study: Study) -> None:
+    comparison = study.comparisons.order_by("position")[0]
+    for place, pair in enumerate(comparison.pairs.order_by("prompt__index")):
+        image = pair.candidate_image
+        image.provenance = {"effective_strength": [[3.0, 0.0], None, [float(place), 0.5 if place else None]]}
+        image.save()
+    report = objective_report(study)
+    (found,) = report["effective"]
+    assert (report["arms"][found["arm"]]["label"], found["n"]) == (comparison.candidate.label, 12)
+    first, last = found["points"]
+    assert first == {"iteration": 0, "omega": 3.0, "low": 3.0, "high": 3.0, "across": 0.0}
+    assert last == {"iteration": 2, "omega": 5.5, "low": 2.75, "high": 8.25, "across": 0.5}
+    table = tables_of(report)["effective"]
+    assert "5.50" in table.to_csv() or "5.5" in table.to_csv()
+    for kind in ("svg", "png", "pdf"):
+        assert figures.effective(report, kind=kind)
+
+
+def test_without_measurements_there_is_no_curve(study: Study) -> None:
+    report = objective_report(study)
+    assert report["effective"] == []
+    assert "effective" not in tables_of(report)
+    with pytest.raises(InputError, match="no effective strength"):
+        figures.effective(report)
 
 
 def sweep_arms(study: Study, strengths: tuple[float, ...]) -> list[Arm]:
@@ -192,7 +219,7 @@ def test_the_page_shows_tables_files_and_scorings_in_few_queries(client: Client,
         assert words in page
     assert f"scoring {scoring.pk}" in page
     client.force_login(study.owner)
-    assert queries_of(lambda: client.get(reverse("console:objective", args=[study.pk]))) <= 20
+    assert queries_of(lambda: client.get(reverse("console:objective", args=[study.pk]))) <= 22
     for name in ("arms", "wins", "people", "sweep"):
         for kind in ("csv", "tex"):
             assert client.get(reverse("console:objective_table", args=[study.pk, name, kind])).status_code == 200

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, CLIPTokenizer
 
 from evenhand.sampling.tokens import cut_by_any, load_counter
+from tests.helpers.tiny_models import tiny_xl_pipeline
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "checkpoint"
 
@@ -22,7 +23,7 @@ def older_checkpoint(folder: Path) -> Path:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = list(bytes_to_unicode().values())
-    merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("t", "h"), ("th", "e</w>")]
+    merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("t", "h"), ("th", "e</w>"), ("!", "!</w>")]
     tokens = [
         *letters,
         *(f"{letter}</w>" for letter in letters),
@@ -63,6 +64,54 @@ def test_clips_two_files_give_the_tokens_of_transformers(
     expected = CLIPTokenizer.from_pretrained(folder / "tokenizer")(texts).input_ids
     assert counter.lengths(texts) == [len(ids) for ids in expected]
     assert counter.limit == 12
+
+
+MARK = {"content": "!", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+END = "<|endoftext|>"
+
+
+@pytest.mark.parametrize(
+    ("config", "special", "tokens"),
+    [
+        ({}, {}, 5),  # start, a, cat, !!, end
+        ({"pad_token": END}, {"pad_token": END}, 5),  # Stable Diffusion 1
+        ({"pad_token": END}, {"pad_token": "!"}, 6),  # Stable Diffusion 2
+        ({"pad_token": END}, {"pad_token": MARK}, 6),
+        (
+            {"pad_token": "!", "added_tokens_decoder": {"0": MARK | {"special": True}}},
+            {"pad_token": END},
+            6,
+        ),  # XL's 2nd
+        ({"pad_token": MARK | {"__type": "AddedToken"}}, {}, 6),
+    ],
+)
+def test_a_token_that_fills_up_is_read_as_one_wherever_it_stands(
+    tmp_path: Path, config: dict[str, object], special: dict[str, object], tokens: int
+) -> None:
+    """As transformers reads it."""
+    folder = older_checkpoint(tmp_path)
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 12} | config))
+    if special:
+        (folder / "tokenizer" / "special_tokens_map.json").write_text(json.dumps(special))
+    counter = load_counter(folder)
+    assert counter is not None
+    texts = ["a cat!!", "a cat!", "! ! dog", "the dog !!!!"]
+    expected = [len(ids) for ids in CLIPTokenizer.from_pretrained(folder / "tokenizer")(texts).input_ids]
+    assert counter.lengths(texts) == expected
+    assert expected[0] == tokens
+
+
+def test_of_two_tokenizers_the_longer_reading_counts(tmp_path: Path) -> None:
+    xl = tiny_xl_pipeline()
+    for name in ("tokenizer", "tokenizer_2"):
+        getattr(xl, name).save_pretrained(tmp_path / name)
+    counter = load_counter(tmp_path)
+    assert counter is not None
+    assert counter.lengths(["a dog", "a dog!!"]) == [4, 6]  # the first tokenizer has one token for "!!"
+    assert counter.limit == 77
+    for file in (tmp_path / "tokenizer_2").iterdir():
+        file.unlink()
+    assert load_counter(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "[" * 5000, "\ud83d"])

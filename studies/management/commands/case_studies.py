@@ -15,8 +15,7 @@ from evenhand.generation.cases import Case, paper_cases
 from evenhand.studies.pipeline import model_cache
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-
+    from evenhand.generation.kinds.registry import Pipeline
     from evenhand.generation.trajectory import Generated
 
 STEPS = 20  # the paper's T, for which its switches are stated
@@ -102,7 +101,7 @@ def sheet_path(folder: Path, case: Case) -> Path:
     return folder / f"figure_{case.figure}.png"
 
 
-def make_sheet(pipeline: StableDiffusionPipeline, case: Case, folder: Path, checkpoint: str) -> int:
+def make_sheet(pipeline: Pipeline, case: Case, folder: Path, checkpoint: str) -> int:
     """Write one figure's sheet, maps and JSON; return the network evaluations that they took."""
     from evenhand.generation.images import encode_png, png_versions
     from evenhand.generation.trajectory import generate
@@ -168,7 +167,7 @@ def guided_arms(case: Case) -> list[str]:
     return [name for name, guidance in case.arms.items() if isinstance(guidance, SegmentationFree)]
 
 
-def semantic_map(pipeline: StableDiffusionPipeline, case: Case, result: Generated, arm: str) -> Any:
+def semantic_map(pipeline: Pipeline, case: Case, result: Generated, arm: str) -> Any:
     """Draw two maps over the first seed's image: how the plain network reads it, and the tokens that guidance used.
 
     Each shows at each patch the token that most of the iterations' finest maps name.

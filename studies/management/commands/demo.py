@@ -197,6 +197,7 @@ def demo_configuration(options: dict[str, Any]) -> StudyConfiguration:
         curve_sizes=(20, 50, 100, 200, 600, 1200),
         baseline=from_dict(guidance["baseline"]),
         candidates=tuple(from_dict(candidate) for candidate in guidance["candidates"]),
+        measure_strength=2,
         trials_per_evaluator=30,
         quota=max(EVALUATORS, options["evaluators"]) + 3,
     )
@@ -216,7 +217,9 @@ def measurements(study: Study, timings: dict[str, float]) -> dict[str, Any]:
             "baseline": stages["baseline"].evaluations,
             "baseline_per_prompt": count_evaluations({"baseline": configuration.baseline}, steps, scheduler),
             "arms": stages["arms"].evaluations,
-            "arms_per_prompt": count_evaluations(arms, steps, scheduler),
+            "arms_per_prompt": count_evaluations(
+                arms, steps, scheduler, measure_strength=configuration.measure_strength
+            ),
             "naive_per_prompt": 2 * configuration.steps * (1 + len(arms)),
             "first_subset": stages["baseline"].total,
             "final_subset": stages["arms"].total,

@@ -6,16 +6,31 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from evenhand.studies import audit
 from evenhand.studies.management.commands.run_study import find_study
-from evenhand.studies.results.export import EXCEL_MARK, codebook, csv_lines, evaluator_lines, pair_lines
+from evenhand.studies.results.export import (
+    EXCEL_MARK,
+    codebook,
+    csv_lines,
+    evaluator_lines,
+    pair_lines,
+    pilot_lines,
+    prompt_lines,
+)
 
-TABLES = {"ratings": csv_lines, "pairs": pair_lines, "evaluators": evaluator_lines}
+TABLES = {
+    "ratings": csv_lines,
+    "pairs": pair_lines,
+    "evaluators": evaluator_lines,
+    "prompts": prompt_lines,
+    "pilot": pilot_lines,
+}
 
 
 class Command(BaseCommand):
     """Writes only the CSV to standard output, so that it can be piped."""
 
-    help = "Write a study's ratings, pairs or evaluators as CSV; docs/codebook.md explains the columns."
+    help = "Write a study's ratings, pairs, evaluators, final prompts or pilot as CSV; see docs/codebook.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("study", nargs="?", help="the study's name or number")
@@ -31,5 +46,7 @@ class Command(BaseCommand):
             raise CommandError("name a study, or ask for --codebook")
         if options["excel"]:
             self.stdout.write(EXCEL_MARK, ending="")
-        for line in TABLES[options["table"]](find_study(options["study"])):
+        study, name = find_study(options["study"]), options["table"]
+        audit.record(study, audit.TABLE, table="preferences" if name == "ratings" else name)
+        for line in TABLES[name](study):
             self.stdout.write(line, ending="")

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from evenhand.studies.image_store import add_webp, image_path, webp_path
+from evenhand.studies.image_store import add_webp, image_file, webp_file
 from evenhand.studies.management.commands.run_study import find_study
 from evenhand.studies.models import Image
 
@@ -49,11 +49,11 @@ class Command(BaseCommand):
 
 def _sizes_with_webp(sha256: str) -> tuple[int, int]:
     """Return the bytes of a picture as PNG and as WebP, which is made where it is missing; 0 where there is none."""
-    path = image_path(sha256)
+    file = image_file(sha256)
     try:
-        png = path.stat().st_size
+        png = file.size()
     except FileNotFoundError:
         return 0, 0
-    if webp_path(sha256).exists() or add_webp(sha256, path.read_bytes()):
-        return png, webp_path(sha256).stat().st_size
+    if webp_file(sha256).exists() or add_webp(sha256, file.read_bytes()):
+        return png, webp_file(sha256).size()
     return png, 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import ClassifierFree
+from evenhand.generation.guidance import ClassifierFree, GuidanceError
 from evenhand.studies.chosen_prompts import seed_of
 from evenhand.studies.configuration import arm_label
 from evenhand.studies.drafts import configuration_of
@@ -30,6 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from evenhand.generation.methods.scheduled_classifier_free import matched_to
+        from evenhand.generation.methods.strength_matched import matched_per_picture
         from evenhand.generation.trajectory import generate
 
         study, count = find_study(options["study"]), options["pictures"]
@@ -37,7 +39,11 @@ class Command(BaseCommand):
             raise CommandError(f"--pictures must be at least 1, not {count}")
         configuration = configuration_of(study)
         prompts = list(study.prompt_set.prompts.order_by("index")[:count])
-        candidates = [each for each in configuration.candidates if not isinstance(each, ClassifierFree)]
+        candidates = [
+            each for each in configuration.candidates if each.generated_here and not isinstance(each, ClassifierFree)
+        ]
+        if configuration.ready_made:
+            raise CommandError("the study's pictures were uploaded: there is no guidance to measure")
         try:
             revision = model_cache.checkpoint_revision(configuration.checkpoint)
             made = generate(
@@ -58,5 +64,7 @@ class Command(BaseCommand):
                 for iteration, (omega, across) in enumerate(measured.mean(axis=0).tolist()):
                     self.stdout.write(f"  iteration {iteration:3}  ω {omega:7.2f}  new direction {100 * across:4.0f} %")
                 self.stdout.write(json.dumps(matched_to(guidance, measured[..., 0].tolist()).to_dict()))
+                with suppress(GuidanceError):  # of a method whose strength cannot be matched per picture
+                    self.stdout.write(json.dumps(matched_per_picture(guidance).to_dict()))
         except InputError as error:
             raise CommandError(str(error)) from error

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from evenhand.errors import InputError
-from evenhand.studies.image_store import image_path
+from evenhand.studies.image_store import image_file
 from evenhand.studies.models import Image
 from evenhand.studies.pipeline.remaking import NewImage, differences, how_far_apart, remake
 
@@ -58,11 +58,12 @@ def file_problem(image: Image) -> str:
     """Say what is wrong with the stored file; empty if its bytes are the recorded ones."""
     from evenhand.generation.images import sha256_of
 
-    path = image_path(image.sha256)
-    if not path.exists():
-        return f"The stored file is not there: {path}"
-    sha256 = sha256_of(path.read_bytes())
-    return "" if sha256 == image.sha256 else f"The stored file was changed: {path} now holds {sha256}"
+    file = image_file(image.sha256)
+    try:
+        sha256 = sha256_of(file.read_bytes())
+    except FileNotFoundError:
+        return f"The stored file is not there: {file}"
+    return "" if sha256 == image.sha256 else f"The stored file was changed: {file} now holds {sha256}"
 
 
 def image_problem(image: Image, new_image: NewImage) -> str:
@@ -73,7 +74,7 @@ def image_problem(image: Image, new_image: NewImage) -> str:
         return ""
     lines = ["The picture made now has other bytes than the recorded one."]
     if not file_problem(image):
-        then, now = (decode_png(data) for data in (image_path(image.sha256).read_bytes(), new_image.data))
+        then, now = (decode_png(data) for data in (image_file(image.sha256).read_bytes(), new_image.data))
         lines.append(how_far_apart(then, now))
     lines += list(differences(image.provenance, new_image.provenance)) or [
         "Nothing recorded differs: something that is not recorded does."

@@ -10,14 +10,16 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from evenhand.errors import InputError
-from evenhand.studies import lifecycle, undo
+from evenhand.studies import audit, lifecycle, undo
 from evenhand.studies.access import link_for
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of, create_study
 from evenhand.studies.exclusions import exclude, lift
 from evenhand.studies.management.commands.run_study import find_study
+from evenhand.studies.management.study_steps import MORE, changed, evaluator_of
 from evenhand.studies.models import Evaluator, PromptSet, Study
 from evenhand.studies.rating.enrolment import enrol
 
@@ -26,6 +28,8 @@ STEPS: dict[str, tuple[Callable[..., None], str]] = {
     "pause": (lifecycle.pause_study, "let nobody rate for a while"),
     "resume": (lifecycle.resume_study, "go on after a pause"),
     "close": (lifecycle.close_study, "end collecting for good"),
+    "archive": (lifecycle.archive_study, "take it out of the list of studies"),
+    "restore": (lifecycle.restore_study, "put an archived study back into the list"),
     "redraft": (undo.return_to_draft, "return to the draft, where nobody has rated"),
     "delete": (undo.delete_study, "delete a study that nobody has rated"),
 }
@@ -34,12 +38,20 @@ STEPS: dict[str, tuple[Callable[..., None], str]] = {
 class Command(BaseCommand):
     """Does one thing to one study, and records who did it where --by names a user."""
 
-    help = "Create, open, pause, close, copy or delete a study; invite and leave out evaluators."
+    help = "Do what the console does with a study: plan, prepare, open, close, copy, delete; people, pairs, results."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         for name, (_, what) in STEPS.items():
-            _study_parser(actions, name, what)
+            parser_of_step = _study_parser(actions, name, what)
+            if name == "open":
+                parser_of_step.add_argument(
+                    "--accept-odd-pairs",
+                    action="store_true",
+                    help="although pairs have no visible difference, or a picture of one colour",
+                )
+        for name, step in MORE.items():
+            step.arguments(_study_parser(actions, name, step.what, by_required=step.by))
         create = actions.add_parser("create", help="create a draft from a configuration as JSON")
         create.add_argument("name")
         create.add_argument("--prompts", required=True, help="name or number of a prompt set")
@@ -47,6 +59,7 @@ class Command(BaseCommand):
         create.add_argument("--by", required=True, metavar="USER", help="username of the owner")
         copy = _study_parser(actions, "copy", "create a draft with another study's plan", by_required=True)
         copy.add_argument("--name", required=True, help="of the new study")
+        copy.add_argument("--keep-out", action="store_true", help="do not let in who takes part in the other study")
         _study_parser(actions, "show", "write the configuration in force as JSON")
         invite = _study_parser(actions, "invite", "make personal links and write them, one a line")
         invite.add_argument("--count", type=int, default=1)
@@ -61,12 +74,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
-        actor = _user(options["by"]) if options["by"] else None
+        actor = find_user(options["by"]) if options["by"] else None
         try:
             if action in STEPS:
                 study = find_study(options["study"])
-                STEPS[action][0](study, actor=actor)
+                accepted = {"accept_odd_pairs": True} if options.get("accept_odd_pairs") else {}
+                STEPS[action][0](study, actor=actor, **accepted)
                 self.stdout.write(f"“{study.name}”: {action} done")
+            elif action in MORE:
+                for line in MORE[action].does(find_study(options["study"]), options, actor):
+                    self.stdout.write(line)
             else:
                 self._others[action](options, actor)
         except InputError as error:
@@ -85,7 +102,7 @@ class Command(BaseCommand):
 
     def _create(self, options: dict[str, Any], actor: AbstractBaseUser) -> None:
         configuration = _configuration(options["configuration"])
-        prompt_set = _prompt_set(options["prompts"])
+        prompt_set = find_prompt_set(options["prompts"])
         if Study.objects.filter(name=options["name"]).exists():
             raise CommandError(f"there is a study named “{options['name']}” already")
         study = create_study(owner=actor, name=options["name"], prompt_set=prompt_set, configuration=configuration)
@@ -94,19 +111,24 @@ class Command(BaseCommand):
     def _copy(self, options: dict[str, Any], actor: AbstractBaseUser) -> None:
         if Study.objects.filter(name=options["name"]).exists():
             raise CommandError(f"there is a study named “{options['name']}” already")
-        study = undo.duplicate(find_study(options["study"]), name=options["name"], owner=actor)
+        study = undo.duplicate(
+            find_study(options["study"]), name=options["name"], owner=actor, keep_out=options["keep_out"]
+        )
         self.stdout.write(f"“{study.name}” is a draft, number {study.pk}")
 
     def _show(self, options: dict[str, Any], _actor: AbstractBaseUser | None) -> None:
         configuration = configuration_of(find_study(options["study"]))
         self.stdout.write(json.dumps(json.loads(configuration.to_json()), indent=2, ensure_ascii=False))
 
-    def _invite(self, options: dict[str, Any], _actor: AbstractBaseUser | None) -> None:
+    def _invite(self, options: dict[str, Any], actor: AbstractBaseUser | None) -> None:
         study = find_study(options["study"])
         if not 1 <= options["count"] <= 500:
             raise CommandError(f"--count must lie in 1…500, not {options['count']}")
-        for _ in range(options["count"]):
-            self.stdout.write(f"{options['base'].rstrip('/')}{link_for(enrol(study, note=options['note']))}")
+        with transaction.atomic():
+            people = [enrol(study, note=options["note"]) for _ in range(options["count"])]
+            audit.record(study, audit.INVITED, actor=actor, count=len(people))
+        for person in people:
+            self.stdout.write(f"{options['base'].rstrip('/')}{link_for(person)}")
 
     def _exclude(self, options: dict[str, Any], actor: AbstractBaseUser) -> None:
         person = _evaluator(options)
@@ -125,7 +147,8 @@ def _study_parser(actions: Any, name: str, what: str, *, by_required: bool = Fal
     return parser
 
 
-def _user(name: str) -> AbstractBaseUser:
+def find_user(name: str) -> AbstractBaseUser:
+    """Return a user by name. Raises ``CommandError``."""
     users = get_user_model()
     found = users.objects.filter(**{users.USERNAME_FIELD: name}).first()
     if found is None:
@@ -133,7 +156,8 @@ def _user(name: str) -> AbstractBaseUser:
     return found
 
 
-def _prompt_set(name: str) -> PromptSet:
+def find_prompt_set(name: str) -> PromptSet:
+    """Return a prompt set by name or number. Raises ``CommandError``."""
     found = PromptSet.objects.filter(name=name).first()
     if found is None and name.isdigit():
         found = PromptSet.objects.filter(pk=int(name)).first()
@@ -145,25 +169,8 @@ def _prompt_set(name: str) -> PromptSet:
 
 def _configuration(path: Path) -> StudyConfiguration:
     """Read a file of settings; those that it leaves out are the paper's."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise CommandError(f"{path} must hold an object with settings, not {type(settings).__name__}")
-    defaults = json.loads(StudyConfiguration(checkpoint="demo").to_json())
-    unknown = sorted(set(settings) - set(defaults))
-    if unknown:
-        raise CommandError(f"{path}: there is no setting {unknown[0]!r}")
-    try:
-        return StudyConfiguration.from_json(json.dumps(defaults | settings))
-    except (TypeError, AttributeError, KeyError) as error:
-        raise CommandError(f"{path}: a setting has another shape than it should: {error}") from error
+    return changed(StudyConfiguration(checkpoint="demo"), path)
 
 
 def _evaluator(options: dict[str, Any]) -> Evaluator:
-    study, name = find_study(options["study"]), options["evaluator"].removeprefix("e")
-    found = study.evaluators.filter(pk=int(name)).first() if name.isdigit() and len(name) < 19 else None
-    if found is None:
-        raise CommandError(f"“{study.name}” has no evaluator “{options['evaluator']}”; the CSV names them e1, e2 …")
-    return found
+    return evaluator_of(find_study(options["study"]), options["evaluator"])

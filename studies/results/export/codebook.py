@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evenhand.generation.methods.registry import SHIPPED
+from evenhand.generation.methods.settings import settings_of
 from evenhand.studies.results.export.columns import COLUMNS, Column
 from evenhand.studies.results.export.people import PEOPLE_COLUMNS
+from evenhand.studies.results.export.prompts import PROMPT_COLUMNS
 from evenhand.studies.results.export.summaries import EVALUATOR_COLUMNS, PAIR_COLUMNS
 
 
 def codebook() -> str:
     """Return ``docs/codebook.md``: the columns of every file, in order."""
-    parts = [CODEBOOK, _table(COLUMNS), "", FLAGS]
+    parts = [CODEBOOK, _table(COLUMNS), "", FLAGS, ARMS, _letters()]
     for title, text, columns in OTHERS:
         parts += [f"\n## {title}\n", text, "", _table(columns)]
     return "\n".join(parts) + "\n"
+
+
+def _letters() -> str:
+    """The table of what stands for settings in arms' labels."""
+    rows = [
+        f"| {kind.short} | `{setting.symbol}` | `{name}` | {setting.help} |"
+        for kind in SHIPPED
+        for name, setting in settings_of(kind).items()
+        if setting.symbol
+    ]
+    return "\n".join(["| method | in the label | setting | meaning |", "|---|---|---|---|", *rows])
 
 
 def _table(columns: Sequence[Column]) -> str:
@@ -58,6 +72,15 @@ A flag excludes nobody and changes no result. Practice has none. The console cou
   who do for 80 %, and 2 % of those who never do and know only one strength: look, before you leave somebody out.
 """
 
+ARMS = """\
+## Arms
+
+The label of an arm names its guidance method and the settings that are not the method's default. “not” is followed by
+the negative prompt, “after” by the number of iterations under the opening (T/2: half of them). Where the method is
+diffusers, the guider's class follows with its own settings by diffusers' names. `manage.py methods --schema` lists all
+settings with their ranges and defaults; a bundle's `provenance.json` has each arm's as they were.
+"""
+
 OTHERS = (
     (
         "Pairs",
@@ -71,8 +94,14 @@ OTHERS = (
         EVALUATOR_COLUMNS,
     ),
     (
+        "Prompts",
+        "`manage.py export_preferences STUDY --table prompts`: a row a prompt of the final subset, with the seed of "
+        "its pictures.\nWhoever makes the pictures of an arm elsewhere reads here which are wanted.",
+        PROMPT_COLUMNS,
+    ),
+    (
         "People",
-        "`people.csv`, which the console gives to the study's owner alone and writes into the audit log: who "
+        "`people.csv`, which the console gives to the study's owner and superusers and writes into the audit log: who "
         "evaluators are.\nIt is no part of a bundle. The panel's parameters follow as columns, under their own names.",
         PEOPLE_COLUMNS,
     ),

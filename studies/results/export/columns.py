@@ -15,6 +15,7 @@ LABELS = {
     2: "candidate_much_better",
 }
 WITHDRAWN = "withdrawn"
+UNUSABLE = "unusable pair"  # before the reason
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ COLUMNS = (
            "64 hex digits"),
     Column("comparison", "integer", "Number of the comparison within the study.",
            "1, 2, …; empty for a trial without a pair"),
-    Column("baseline_arm", "text", "Guidance of the baseline.",
+    Column("baseline_arm", "text", "Guidance of the arm compared against, as a rule the baseline.",
            "any text; empty for a trial without a pair"),
     Column("candidate_arm", "text", "Guidance of the candidate.",
            "any text; empty for a trial without a pair"),
@@ -68,10 +69,10 @@ COLUMNS = (
     Column("counted", "boolean", "Whether the answer came while its pair still wanted ratings.", "TRUE, FALSE"),
     Column("superseded", "boolean", "Whether the evaluator corrected it later.", "TRUE, FALSE"),
     Column("simulated", "boolean", "Whether a simulation gave it, not a person.", "TRUE, FALSE"),
-    Column("excluded", "boolean", "Whether the rating or its evaluator is excluded, or the evaluator has withdrawn.",
-           "TRUE, FALSE"),
+    Column("excluded", "boolean",
+           "Whether the rating, its evaluator or its pair is excluded, or the evaluator has withdrawn.", "TRUE, FALSE"),
     Column("exclusion_reason", "text", "Why it is excluded; several reasons are joined by semicolons.",
-           f"the admin's words, or {WITHDRAWN}; empty where it is not excluded"),
+           f"the admin's words, those about a pair after “{UNUSABLE}: ”, or {WITHDRAWN}; empty where not excluded"),
     Column("baseline_image_sha256", "text", "SHA-256 of the baseline's picture file.",
            "64 hex digits; empty for a trial without a pair"),
     Column("candidate_image_sha256", "text", "SHA-256 of the candidate's picture file.",

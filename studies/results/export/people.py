@@ -1,4 +1,4 @@
-"""Join pseudonyms with panel's ids, notes and states: for the study's owner alone, and never part of a bundle."""
+"""Join pseudonyms with panel's ids, notes and states: for owner and superusers alone, and never part of a bundle."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def people_lines(study: Study) -> Iterator[str]:
 def link_lines(study: Study, base: str) -> Iterator[str]:
     """Yield a row a personal link, for a mailing: note, state and the whole link. base: scheme and host.
 
-    People of a panel and simulations have none.
+    People of a panel and simulations have none; those of the pilot are left out.
     """
     yield "note,state,link\n"
-    people = Evaluator.objects.filter(study=study, simulated=False, external_key=None, external_hmac="")
+    people = Evaluator.objects.filter(study=study, simulated=False, pilot=False, external_key=None, external_hmac="")
     for person in people.order_by("pk").iterator(2000):
         yield f"{words(person.note)},{_state(person)},{base}{link_for(person)}\n"
 

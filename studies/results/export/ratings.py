@@ -19,7 +19,7 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import CheckPair, Evaluator, Pair, Study, Trial
 from evenhand.studies.results import flags
 from evenhand.studies.results.export.cells import boolean, number, protected, quoted, words
-from evenhand.studies.results.export.columns import COLUMNS, LABELS, WITHDRAWN
+from evenhand.studies.results.export.columns import COLUMNS, LABELS, UNUSABLE, WITHDRAWN
 
 CHUNK = 2000
 SIDES = {None: "", False: "right", True: "left"}  # 0 and 1 are the same keys
@@ -42,19 +42,21 @@ SELECT rating.id, rating.evaluator_id, rating.version_id, trial.pair_id, trial.c
   FROM studies_rating rating
   JOIN studies_trial trial ON trial.id = rating.trial_id
   LEFT JOIN studies_trial first ON first.id = trial.repeat_of_id
- WHERE rating.evaluator_id IN (SELECT person.id FROM studies_evaluator person WHERE person.study_id = %s)
+ WHERE rating.evaluator_id IN (SELECT person.id FROM studies_evaluator person WHERE person.study_id = %s AND {people})
    AND rating.deleted_at IS NULL
- ORDER BY rating.id
 """
+ALL = "ORDER BY rating.id"
+PART = "AND rating.id > %s ORDER BY rating.id LIMIT %s"
 
 
 @dataclass(frozen=True)
 class PairCells:
-    """The cells of a pair: from the comparison to the pair, the two pictures' hashes; and the files' width."""
+    """The cells of a pair: from the comparison to the pair, the two pictures' hashes; the files' width; marks."""
 
     head: str
     pictures: str
     width: int
+    reasons: tuple[str, ...] = ()  # for which all answers to it are left out
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,39 @@ class Window:
 
 def csv_lines(study: Study) -> Iterator[str]:
     """Yield the CSV in a constant number of queries: a header and one record a rating, each ending in a line feed."""
+    yield from _lines(study, pilot=False)
+
+
+def pilot_lines(study: Study) -> Iterator[str]:
+    """Yield the CSV of the pilot's answers alone, which no other file holds."""
+    yield from _lines(study, pilot=True)
+
+
+def _lines(study: Study, *, pilot: bool) -> Iterator[str]:
     yield ",".join(column.name for column in COLUMNS) + "\n"
     line = _writer(study)
-    for row in _rows(study):
+    for row in _rows(study, pilot=pilot):
         yield line(row)
 
 
-def _rows(study: Study) -> Iterator[tuple[Any, ...]]:
+def numbered_lines(study: Study, *, after: int, limit: int) -> Iterator[tuple[int, str]]:
+    """Yield the records of up to ``limit`` ratings whose ids are above ``after``, each behind its id."""
+    line = _writer(study)
+    for row in _rows(study, PART, after, limit):
+        yield row[0], line(row)
+
+
+def _rows(study: Study, which: str = ALL, *arguments: int, pilot: bool = False) -> Iterator[tuple[Any, ...]]:
     """Yield the ratings in the order in which they arrived, a few thousand at a time from the server."""
     query = QUERY.format(
         shown_at=_moment("trial.shown_at"),
         rated_at=_moment("rating.rated_at"),
         reasons=_text("rating.reasons"),
         viewport=_text("rating.viewport"),
+        people="person.pilot" if pilot else "NOT person.pilot",
     )
     with connection.chunked_cursor() as cursor:
-        cursor.execute(query, [study.pk])
+        cursor.execute(query + which, [study.pk, *arguments])
         while rows := cursor.fetchmany(CHUNK):
             yield from rows
 
@@ -112,8 +131,9 @@ def _text(column: str) -> str:
 def _writer(study: Study) -> Callable[[tuple[Any, ...]], str]:
     """Return the function that writes one row; it holds what many rows share."""
     scores = dict(study.subset.members.values_list("prompt", "clip_score")) if study.subset else {}
-    pairs, checks = _pairs(study, scores), _check_pairs(study, scores)
-    people, single = _people(study)
+    left_out = exclusions_in_force(study)
+    pairs, checks = _pairs(study, scores, left_out.pairs), _check_pairs(study, scores)
+    people, single = _people(study, left_out.evaluators), left_out.ratings
     versions = {v.pk: (v.sha256, StudyConfiguration.from_json(v.configuration)) for v in study.versions.all()}
     heads = {pk: f"{words(study.name)},{sha256}" for pk, (sha256, _) in versions.items()}
     criteria = {pk: [words(each.name) for each in plan.criteria] for pk, (_, plan) in versions.items()}
@@ -128,6 +148,7 @@ def _writer(study: Study) -> Callable[[tuple[Any, ...]], str]:
         pair = pairs[pair_id] if pair_id is not None else checks[check_id]
         person, window = people[evaluator], _window(viewport)
         why = (*single[pk], *person.reasons) if pk in single else person.reasons
+        why = (*why, *pair.reasons) if pair.reasons else why
         told: tuple[str, ...] = ()
         if kind != practice:
             told = flags.rating_flags(
@@ -161,7 +182,7 @@ def _shown(value: object) -> str:
     return quoted(protected(value)) if isinstance(value, str) else number(value)
 
 
-def _pairs(study: Study, scores: Mapping[int, float | None]) -> dict[int, PairCells]:
+def _pairs(study: Study, scores: Mapping[int, float | None], unusable: Mapping[int, list[str]]) -> dict[int, PairCells]:
     rows = Pair.objects.filter(comparison__study=study).values_list(
         "pk", "comparison__position", "comparison__baseline__label", "comparison__candidate__label", "prompt",
         "prompt__index", "prompt__text", "stratum", "baseline_image__seed", "baseline_image__width",
@@ -173,6 +194,7 @@ def _pairs(study: Study, scores: Mapping[int, float | None]) -> dict[int, PairCe
             f"{number(scores.get(prompt))},{number(seed)},{pk}",
             f"{first},{second}",
             width or 0,
+            tuple(f"{UNUSABLE}: {reason}" for reason in unusable.get(pk, ())),
         )
         for pk, position, baseline, candidate, prompt, index, text, stratum, seed, width, first, second in rows
     }
@@ -188,29 +210,36 @@ def _check_pairs(study: Study, scores: Mapping[int, float | None]) -> dict[int, 
     }
 
 
-def _people(study: Study) -> tuple[dict[int, PersonCells], dict[int, list[str]]]:
-    """Return the cells of every evaluator, and the reasons of single ratings that are left out."""
-    by_rating, by_evaluator = exclusions_in_force(study)
+def _people(study: Study, excluded: Mapping[int, list[str]]) -> dict[int, PersonCells]:
+    """Return the cells of every evaluator."""
     straight = flags.straight_lines(flags.current(study.evaluators.all()))
     rows = Evaluator.objects.filter(study=study).values_list("pk", "public_id", "simulated", "withdrawn_at")
-    people = {
+    return {
         pk: PersonCells(
             quoted(protected(public_id)),
             boolean(simulated),
-            (*by_evaluator.get(pk, ()), *([WITHDRAWN] if withdrawn_at is not None else [])),
+            (*excluded.get(pk, ()), *([WITHDRAWN] if withdrawn_at is not None else [])),
             pk in straight,
         )
         for pk, public_id, simulated, withdrawn_at in rows.order_by()
     }
-    return people, by_rating
 
 
-def exclusions_in_force(study: Study) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """Return the reasons of the exclusions in force, by rating and by evaluator."""
-    by_rating: dict[int, list[str]] = {}
-    by_evaluator: dict[int, list[str]] = {}
+@dataclass(frozen=True)
+class Reasons:
+    """The reasons of the exclusions in force, by what they leave out, in the database's numbers."""
+
+    ratings: dict[int, list[str]]
+    evaluators: dict[int, list[str]]
+    pairs: dict[int, list[str]]
+
+
+def exclusions_in_force(study: Study) -> Reasons:
+    """Return the reasons of the exclusions in force; one query."""
+    found = Reasons({}, {}, {})
     in_force = study.exclusions.filter(lifted_at=None).order_by("pk")
-    for rating, evaluator, reason in in_force.values_list("rating", "evaluator", "reason"):
-        target, key = (by_rating, rating) if rating is not None else (by_evaluator, evaluator)
-        target.setdefault(key, []).append(reason or "no reason given")
-    return by_rating, by_evaluator
+    for rating, evaluator, pair, reason in in_force.values_list("rating", "evaluator", "pair", "reason"):
+        for target, key in ((found.ratings, rating), (found.evaluators, evaluator), (found.pairs, pair)):
+            if key is not None:
+                target.setdefault(key, []).append(reason or "no reason given")
+    return found

@@ -18,7 +18,7 @@ from evenhand.studies.results.report import counting_ratings, study_report
 PAIR_COLUMNS = (
     Column("study", "text", "Name of the study.", "any text"),
     Column("comparison", "integer", "Number of the comparison within the study.", "1, 2, …"),
-    Column("baseline_arm", "text", "Guidance of the baseline.", "any text"),
+    Column("baseline_arm", "text", "Guidance of the arm compared against, as a rule the baseline.", "any text"),
     Column("candidate_arm", "text", "Guidance of the candidate.", "any text"),
     Column("criterion", "text", "Name of the criterion that was asked.", "as the study names it"),
     Column("simulated", "boolean", "Whether simulations gave these answers, not people.", "TRUE, FALSE"),
@@ -28,12 +28,14 @@ PAIR_COLUMNS = (
     Column("stratum", "text", "Stratum of the prompt by its CLIP score.", "high, middle, low, or p and a percentile"),
     Column("clip_score", "number, cosine", "CLIP score of the baseline picture.", "−1 … 1; empty where not scored"),
     Column("seed", "integer", "Seed of both pictures.", "0, 1, …"),
-    Column("n", "integer", "Answers that count.", "0, 1, …"),
+    Column("n", "integer", "Answers that count; none where the pair is excluded.", "0, 1, …"),
     *(Column(label, "integer", "Answers with this label that count.", "0, 1, …") for label in LABELS.values()),
     Column("both_bad", "integer", "Of those without a preference, how many said that both are bad.", "0, 1, …"),
     Column("mean_preference", "number", "Mean of −2 … 2 towards the candidate.", "−2 … 2; empty where n is 0"),
     Column("baseline_image_sha256", "text", "SHA-256 of the baseline's picture file.", "64 hex digits"),
     Column("candidate_image_sha256", "text", "SHA-256 of the candidate's picture file.", "64 hex digits"),
+    Column("excluded", "boolean", "Whether the pair is marked as unusable.", "TRUE, FALSE"),
+    Column("exclusion_reason", "text", "Why.", "the admin's words; empty where not excluded"),
 )
 EVALUATOR_COLUMNS = (
     Column("study", "text", "Name of the study.", "any text"),
@@ -69,13 +71,15 @@ def pair_lines(study: Study) -> Iterator[str]:
     """Yield a row a pair and criterion, of people and of simulations apart; pairs without answers are there with 0."""
     yield head(PAIR_COLUMNS)
     counts = _counted(study)
+    unusable = exclusions_in_force(study).pairs
     kinds = sorted({simulated for _, _, simulated in counts} | {False})
     scores = dict(study.subset.members.values_list("prompt", "clip_score")) if study.subset else {}
-    pairs = Pair.objects.filter(comparison__study=study).select_related(
-        "comparison__baseline", "comparison__candidate", "prompt", "baseline_image", "candidate_image"
-    )
+    related = ("comparison__baseline", "comparison__candidate", "prompt", "baseline_image", "candidate_image")
+    unread = ("baseline_image__provenance", "candidate_image__provenance")  # most of an image's row
+    pairs = Pair.objects.filter(comparison__study=study).select_related(*related).defer(*unread)
+    criteria = configuration_of(study).criteria
     for pair in pairs.order_by("comparison__position", "prompt__index").iterator(2000):
-        for i, criterion in enumerate(configuration_of(study).criteria):
+        for i, criterion in enumerate(criteria):
             for simulated in kinds:
                 found = counts.get((pair.pk, i, simulated), Counter())
                 n = sum(found[choice] for choice in LABELS)
@@ -87,7 +91,8 @@ def pair_lines(study: Study) -> Iterator[str]:
                     number(scores.get(pair.prompt_id)), number(pair.baseline_image.seed), number(n),
                     *(number(found[choice]) for choice in LABELS), number(found["both_bad"]),
                     number(total / n if n else None), pair.baseline_image.sha256 or "",
-                    pair.candidate_image.sha256 or "",
+                    pair.candidate_image.sha256 or "", boolean(pair.pk in unusable),
+                    words("; ".join(unusable.get(pair.pk, ()))),
                 )  # fmt: skip
                 yield ",".join(cells) + "\n"
 
@@ -114,13 +119,13 @@ def evaluator_lines(study: Study) -> Iterator[str]:
     """Yield a row an evaluator, invited ones too; without panel's ids, notes and codes."""
     yield head(EVALUATOR_COLUMNS)
     told = {each["evaluator"]: each for each in study_report(study, population="all")["people"]}
-    _, by_evaluator = exclusions_in_force(study)
+    by_evaluator = exclusions_in_force(study).evaluators
     dealt = Counter(
         Trial.objects.filter(booklet__study=study, kind=Trial.Kind.MAIN, booklet__evaluator__isnull=False)
         .order_by()
         .values_list("booklet__evaluator", flat=True)
     )
-    people = Evaluator.objects.filter(study=study).select_related("version").order_by("pk")
+    people = Evaluator.objects.filter(study=study, pilot=False).select_related("version").order_by("pk")
     for person in people.iterator(2000):
         reasons = [*by_evaluator.get(person.pk, ()), *([WITHDRAWN] if person.withdrawn_at is not None else [])]
         yield ",".join([words(study.name), *_person(person, told.get(f"e{person.pk}", {}), dealt, reasons)]) + "\n"

@@ -14,6 +14,7 @@ from evenhand.errors import InputError
 from evenhand.studies.results.figures.style import LINE, PALETTE, Theme, quiet, render, theme_of
 
 LEGEND = ("baseline much better", "slightly", "no preference", "slightly", "candidate much better")
+FREE_LEGEND = ("left arm much better", "slightly", "no preference", "slightly", "right arm much better")
 SMALLEST_LABEL = 6.0  # percent: narrower parts carry no number
 INSIDE = ("#FFFFFF", "#222222", "#222222", "#222222", "#FFFFFF")  # text on the palette's colours
 
@@ -30,13 +31,18 @@ def diverging(report: Mapping[str, Any], *, dark: bool = False, kind: str = "svg
 
 
 def _figure(report: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
-    figure = Figure(figsize=(8.6, 1.7 + 0.62 * len(comparisons)), layout="constrained", facecolor=theme.ground)
+    figure = Figure(
+        figsize=(8.6, 1.7 + (0.8 if report["free_comparisons"] else 0.62) * len(comparisons)),
+        layout="constrained",
+        facecolor=theme.ground,
+    )
     panel = figure.subplots()
     for row, comparison in enumerate(comparisons):
         _bar(panel, row, comparison, theme)
     panel.axvline(0, color=theme.ink, linewidth=0.8, zorder=1.5)
     several = len({comparison["criterion"] for comparison in comparisons}) > 1
-    panel.set_yticks(range(len(comparisons)), [_label(comparison, several) for comparison in comparisons])
+    free = report["free_comparisons"]
+    panel.set_yticks(range(len(comparisons)), [_label(comparison, several, free) for comparison in comparisons])
     panel.set_ylim(len(comparisons) - 0.4, -0.6)
     panel.set_xlim(-100, 100)
     panel.set_xticks(range(-100, 101, 25), [f"{abs(tick)}" for tick in range(-100, 101, 25)])
@@ -44,8 +50,9 @@ def _figure(report: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]],
     panel.set_xlabel(
         f"share of {ratings} (%); point and line: net preference, 95 % interval", size=10, color=theme.quiet
     )
+    legend = FREE_LEGEND if free else LEGEND
     handles = [
-        Patch(facecolor=colour, edgecolor=LINE, label=text) for colour, text in zip(PALETTE, LEGEND, strict=True)
+        Patch(facecolor=colour, edgecolor=LINE, label=text) for colour, text in zip(PALETTE, legend, strict=True)
     ]
     figure.legend(
         handles=handles, loc="outside upper left", ncols=5, frameon=False, fontsize=9, labelcolor=theme.ink,
@@ -57,8 +64,11 @@ def _figure(report: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]],
     return figure
 
 
-def _label(comparison: Mapping[str, Any], several: bool) -> str:
+def _label(comparison: Mapping[str, Any], several: bool, free: bool) -> str:
+    """Name a comparison; where not all are with the baseline, in the order of the bar's sides."""
     name = f"{comparison['candidate_name']} vs {comparison['baseline_name']}"
+    if free:
+        name = f"left: {comparison['baseline_name']}\nright: {comparison['candidate_name']}"
     criterion = f"{comparison['criterion'].replace('_', ' ')}: " if several else ""
     return f"{criterion}{name}\nn = {comparison['n']}"
 

@@ -121,6 +121,9 @@ def _sums(panel: Axes, comparison: Mapping[str, Any], top: float, theme: Theme) 
 
 
 def _two_lines(finding: str) -> str:
-    """Break a finding into two lines before its interval."""
+    """Break a finding into two lines: behind the arms where both are named, else before the interval."""
+    if " preferred to " in finding:
+        arms, _, numbers = finding.rpartition(" in ")
+        return f"{arms}\nin {numbers}"
     head, comma, tail = finding.partition(", ")
     return f"{head}{comma.rstrip()}\n{tail}" if comma else finding

@@ -14,6 +14,7 @@ from evenhand.studies.results.figures.style import Theme, quiet, render, theme_o
 from evenhand.studies.results.tables.numbers import plain, unbroken
 
 PANEL = (3.6, 3.0)  # inches
+STROKES, MARKERS = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v")
 
 
 def agreement(report: Mapping[str, Any], *, dark: bool = False, columns: int = 2, kind: str = "svg") -> bytes:
@@ -30,6 +31,39 @@ def strengths(report: Mapping[str, Any], *, dark: bool = False, columns: int = 2
         raise InputError(f"no sweep of strengths was scored for “{report['study']}”")
     title = "Metrics over the strength of classifier-free guidance"
     return render(lambda: _figure(report["sweep"], columns, theme_of(dark), _line), title, kind)
+
+
+def effective(report: Mapping[str, Any], *, dark: bool = False, columns: int = 2, kind: str = "svg") -> bytes:
+    """Draw ω and the share of new direction over the iterations. Raises ``InputError`` where none was measured."""
+    if not report["effective"]:
+        raise InputError(f"no effective strength was measured for “{report['study']}”")
+    panels = [
+        {"key": "omega", "title": "Effective strength ω", "arms": report["arms"], "curves": report["effective"]},
+        {"key": "across", "title": "Share of new direction", "arms": report["arms"], "curves": report["effective"]},
+    ]
+    title = "Effective strength of the arms, by iteration"
+    return render(lambda: _figure(panels, columns, theme_of(dark), _curves), title, kind)
+
+
+def _curves(axis: Axes, panel: Mapping[str, Any], theme: Theme) -> None:
+    """Draw a line for each arm; lines differ in marker and stroke, so that they need no colours of their own."""
+    for place, curve in enumerate(panel["curves"]):
+        arm = panel["arms"][curve["arm"]]
+        points = [point for point in curve["points"] if point[panel["key"]] is not None]
+        xs = [point["iteration"] for point in points]
+        colour = theme.sides[0] if arm["role"] == "baseline" else theme.sides[1]
+        stroke, marker = STROKES[place % len(STROKES)], MARKERS[place % len(MARKERS)]
+        ys = [point[panel["key"]] for point in points]
+        axis.plot(xs, ys, stroke, color=colour, marker=marker, markersize=4, linewidth=1.4, label=unbroken(arm["name"]))
+        if panel["key"] == "omega":
+            low, high = ([point[end] for point in points] for end in ("low", "high"))
+            axis.fill_between(xs, low, high, color=colour, alpha=0.12, linewidth=0)
+    axis.set_title(panel["title"], size=10, color=theme.ink, loc="left")
+    axis.set_xlabel("iteration", size=9, color=theme.quiet)
+    if panel["key"] == "omega":
+        axis.legend(frameon=False, fontsize=8, labelcolor=theme.ink)
+    else:
+        axis.set_ylim(-0.03, 1.03)
 
 
 def _title(report: Mapping[str, Any]) -> str:

@@ -25,12 +25,21 @@ def scores(report: Mapping[str, Any], *, dark: bool = False, kind: str = "svg") 
 
 def finding(criterion: Mapping[str, Any], criteria: int = 1) -> str:
     """State which arm has the highest score of a criterion, in one sentence."""
-    best = max(criterion["davidson"]["scores"], key=lambda score: score["estimate"])
+    scores = criterion["davidson"]["scores"]
+    best = max(scores, key=lambda score: score["estimate"])
     name = f"{criterion['name'].replace('_', ' ').capitalize()}: " if criteria > 1 else ""
+    if max(score["group"] for score in scores) > 1:
+        return f"{name}no comparison connects the groups of arms: each has a scale of its own"
     text = f"{name}{best['name']} has the highest score, {signed(best['estimate'])}"
     if best["low"] is None:
         return text
     return f"{text}, 95 % interval {signed(best['low'])} to {signed(best['high'])}"
+
+
+def _label(score: Mapping[str, Any], apart: bool) -> str:
+    """Name an arm, with its group where nothing connects all arms."""
+    group = f"\ngroup {score['group']}" if apart else ""
+    return f"{score['name']}{' (baseline)' if score['baseline'] else ''}{group}"
 
 
 def _figure(report: Mapping[str, Any], criteria: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
@@ -44,7 +53,7 @@ def _figure(report: Mapping[str, Any], criteria: Sequence[Mapping[str, Any]], th
 
 
 def _panel(panel: Axes, criterion: Mapping[str, Any], criteria: int, mark: str, theme: Theme) -> None:
-    rows = sorted(criterion["davidson"]["scores"], key=lambda score: score["estimate"])
+    rows = sorted(criterion["davidson"]["scores"], key=lambda score: (score["group"], score["estimate"]))
     panel.axvline(0, color=theme.quiet, linewidth=0.8, linestyle=(0, (4, 3)))
     for place, score in enumerate(rows):
         colour = theme.sides[0] if score["baseline"] else theme.sides[1]
@@ -56,7 +65,7 @@ def _panel(panel: Axes, criterion: Mapping[str, Any], criteria: int, mark: str, 
             signed(score["estimate"]), (score["estimate"], place), xytext=(0, 7), textcoords="offset points",
             ha="center", va="bottom", size=9, color=theme.ink,
         )  # fmt: skip
-    labels = [f"{score['name']}{' (baseline)' if score['baseline'] else ''}" for score in rows]
+    labels = [_label(score, apart=rows[-1]["group"] > 1) for score in rows]
     panel.set_yticks(range(len(rows)), labels)
     panel.set_ylim(-0.6, len(rows) - 0.35)
     panel.margins(x=0.12)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from evenhand.analysis.clustered import Estimate
 from evenhand.analysis.metric_agreement import metric_agreement
-from evenhand.studies.models import Pair
 from evenhand.studies.results.objective.scores import PictureScores, Scope
 from evenhand.studies.results.report.people import behaviour_of
 from evenhand.studies.results.report.ratings import Ratings
@@ -68,10 +67,9 @@ def _read(scope: Scope, population: str | None) -> _People:
     ratings = everybody.where(records.people.of(chosen)[everybody.evaluator])
     names = [criterion.name for criterion in records.configuration.criteria]
     criterion = records.configuration.primary_criterion or names[0]
-    pairs = Pair.objects.filter(comparison__study=scope.study)
     return _People(
         ratings=ratings.where(ratings.counts & (ratings.criterion == names.index(criterion))),
-        prompts=np.array(sorted(set(pairs.values_list("prompt", flat=True))), np.int64),
+        prompts=records.pairs.prompts,
         strata=records.pairs.strata,
         criterion=criterion,
         mark=mark,

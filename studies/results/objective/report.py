@@ -14,6 +14,7 @@ from scipy import stats
 from evenhand.analysis.clustered import LEVEL
 from evenhand.generation.guidance import ClassifierFree
 from evenhand.studies.models import Arm, ArmScore, Scoring, Study
+from evenhand.studies.results.objective.effective import effective_strengths_of
 from evenhand.studies.results.objective.people import agreement_with_people
 from evenhand.studies.results.objective.scores import PictureScores, Scope, listed, read_scores, scope_of
 from evenhand.studies.results.objective.wins import wins_of
@@ -47,6 +48,7 @@ def objective_report(study: Study, scoring: Scoring | None = None, *, population
         "means": {metric: [_mean(column) for column in table.T] for metric, table in scores.values.items()},
         "wins": wins,
         "people": agreement_with_people(scope, scores, population),
+        "effective": effective_strengths_of(scope),
         "sweep": _sweep(scope, scores, distances, wins),
         "notes": _notes(scope, scores, names, distances),
     }
@@ -68,7 +70,7 @@ def _plan_of(scoring: Scoring | None) -> dict[str, Any] | None:
 
 
 def _arm(arm: Arm, name: str, place: int, scope: Scope) -> dict[str, Any]:
-    role = "baseline" if place < scope.baselines else "candidate" if place < scope.own else "beside"
+    role = "baseline" if place == 0 else "candidate" if place < scope.own else "beside"
     return {"label": arm.label, "name": name, "role": role, "guidance": arm.guidance}
 
 
@@ -137,7 +139,11 @@ def _sweep(
         columns[metric] = [_mean(column)["estimate"] for column in table.T]
     found = [_peak(metric, in_words(metric).title, placed, column) for metric, column in columns.items()]
     for metric in scores.values:
-        rates = {each["candidate"]: each["rate"]["estimate"] for each in wins if each["metric"] == metric}
+        rates = {
+            each["candidate"]: each["rate"]["estimate"]
+            for each in wins
+            if (each["metric"], each["baseline"]) == (metric, 0)
+        }
         shares = [rates.get(place) for place in range(len(scope.arms))]
         found.append(_peak(metric, f"{in_words(metric).title}, wins against the baseline", placed, shares, up=True))
     return [each for each in found if each is not None]

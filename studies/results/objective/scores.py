@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evenhand.studies.arm_recipes import made_for
+from evenhand.studies.arms import arms_of, comparisons_of
 from evenhand.studies.chosen_prompts import prompts_of, seed_from
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Arm, ImageScore, Scoring, Study
@@ -21,15 +23,14 @@ Floats = NDArray[np.float64]
 class Scope:
     """What is reported: a study's arms, and which of its prompts.
 
-    arms: baselines, then candidates, then those that a scoring added; baselines and own: how many are the former, and
-    the former two. couples: places of candidate and baseline of each comparison. scoring: whose distances stand beside;
-    None where only the preparation has scored.
+    arms: the baseline, the candidates, then those that a scoring added; own: how many are the study's. couples: places
+    of candidate and baseline of each comparison. scoring: whose distances stand beside; None where only the
+    preparation has scored.
     """
 
     study: Study
     arms: tuple[Arm, ...]
     prompts: str
-    baselines: int
     own: int
     couples: tuple[tuple[int, int], ...]
     scoring: Scoring | None = None
@@ -49,11 +50,8 @@ class PictureScores:
 
 def scope_of(study: Study, scoring: Scoring | None) -> Scope:
     """Return the scope of a scoring, or of the preparation's own scores: the final subset."""
-    comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
-    arms = {each.baseline.pk: each.baseline for each in comparisons}
-    baselines = len(arms)
-    for each in comparisons:
-        arms.setdefault(each.candidate.pk, each.candidate)
+    comparisons = comparisons_of(study)
+    arms = {arm.pk: arm for arm in arms_of(study)}
     own = len(arms)
     if scoring is not None:
         others = [pk for pk in scoring.plan["arms"] if pk not in arms]
@@ -62,7 +60,7 @@ def scope_of(study: Study, scoring: Scoring | None) -> Scope:
     places = {pk: place for place, pk in enumerate(arms)}
     couples = tuple((places[each.candidate_id], places[each.baseline_id]) for each in comparisons)
     prompts = scoring.plan["prompts"] if scoring is not None else "final"
-    return Scope(study, tuple(arms.values()), prompts, baselines, own, couples, scoring)
+    return Scope(study, tuple(arms.values()), prompts, own, couples, scoring)
 
 
 def read_scores(scope: Scope) -> PictureScores:
@@ -77,9 +75,9 @@ def read_scores(scope: Scope) -> PictureScores:
     odd: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     rows = (
         ImageScore.objects.filter(
+            made_for(study, "image__"),
             image__prompt__in=prompts_of(study, scope.prompts).order_by().values("pk"),
             image__arm__in=list(columns),
-            image__recipe=study.recipe_id,
         )
         .exclude(metric__startswith=SAFETY)
         .values_list("metric", "image__prompt", "image__arm", "image__seed", "value")

@@ -63,10 +63,12 @@ def wins(report: Report) -> Table | None:
     """How often each metric prefers an arm's picture to the baseline's (the paper's Table 2)."""
     if not report["wins"]:
         return None
+    of_baseline = all(each["baseline"] == 0 for each in report["wins"])
     return table(
         "wins",
-        "Wins against the baseline",
-        "A picture wins where the metric gives it more than the baseline's picture of the same prompt and seed. The "
+        "Wins against the baseline" if of_baseline else "Wins in each comparison",
+        f"A picture wins where the metric gives it more than the {'baseline' if of_baseline else 'other arm'}'s "
+        "picture of the same prompt and seed; the arm named first wins. The "
         "rate counts a win as 1 and a tie as one half: 50 % is no difference. Intervals take prompts for independent.",
         [
             Column("Metric", ("metric",), number=False),
@@ -167,7 +169,37 @@ def sweep(report: Report) -> Table | None:
     )
 
 
-MAKERS: dict[str, Callable[[Report], Table | None]] = {make.__name__: make for make in (arms, wins, people, sweep)}
+def effective(report: Report) -> Table | None:
+    """How strong each arm was, by iteration."""
+    if not report["effective"]:
+        return None
+    iterations = sorted({point["iteration"] for each in report["effective"] for point in each["points"]})
+    rows = []
+    for each in report["effective"]:
+        at = {point["iteration"]: point for point in each["points"]}
+        name = text(unbroken(report["arms"][each["arm"]]["name"]))
+        for what, key, write in (("ω", "omega", plain), ("new direction", "across", percent)):
+            values = [at.get(iteration, {}).get(key) for iteration in iterations]
+            rows.append([name, text(what), count(each["n"]), *(number(found, write) for found in values)])
+    return table(
+        "effective",
+        "Effective strength",
+        "ω is the strength of classifier-free guidance that an arm's step has along the text's own direction; plain "
+        "guidance of strength w has 1 + w. New direction is the share of the step that lies across it. Medians over "
+        "pictures, by iteration.",
+        [
+            Column("Arm", ("arm",), number=False),
+            Column("", ("what",), number=False),
+            Column("Pictures", ("n",)),
+            *(Column(str(iteration), (f"iteration_{iteration}",)) for iteration in iterations),
+        ],
+        rows,
+    )
+
+
+MAKERS: dict[str, Callable[[Report], Table | None]] = {
+    make.__name__: make for make in (arms, wins, people, sweep, effective)
+}
 
 
 def tables_of(report: Report) -> dict[str, Table]:

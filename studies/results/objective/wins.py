@@ -9,15 +9,14 @@ from evenhand.studies.results.objective.scores import PictureScores, Scope
 
 
 def wins_of(scope: Scope, scores: PictureScores) -> list[dict[str, Any]]:
-    """Return wins, ties, losses and (W + T/2)/n of each arm against its baseline, by each metric.
+    """Return wins, ties, losses and (W + T/2)/n of the second arm of each comparison against the first, by each metric.
 
-    An arm of a comparison is held against that comparison's baseline, one that a scoring added against the first's.
-    candidate, baseline: places among the report's arms.
+    An arm that a scoring added is held against the study's baseline.
+    candidate, baseline: places of the second and the first arm among the report's arms.
     """
     if not scope.couples:
         return []
-    first = scope.couples[0][1]
-    couples = [*scope.couples, *((place, first) for place in range(scope.own, len(scope.arms)))]
+    couples = [*scope.couples, *((place, 0) for place in range(scope.own, len(scope.arms)))]
     found = []
     for metric, table in scores.values.items():
         for candidate, baseline in couples:

@@ -14,15 +14,20 @@ from evenhand.studies.models import Rating, Study, Trial
 from evenhand.studies.results.report.cached import cached_report
 from evenhand.studies.results.report.records import POPULATIONS, PopulationError
 from evenhand.studies.results.report.wording import plural, short_names
+from evenhand.studies.unusable_pairs import marks_in_force
 
 __all__ = ["POPULATIONS", "PopulationError", "counting_ratings", "plural", "short_names", "study_report"]
 
 
-def counting_ratings(study: Study) -> QuerySet[Rating]:
-    """Return the ratings that results count: of main trials, current, counted, neither excluded nor withdrawn."""
-    return Rating.objects.filter(
+def counting_ratings(study: Study, *, of_unusable_pairs: bool = False) -> QuerySet[Rating]:
+    """Return the ratings that results count: of main trials, current, counted, not left out, not of the pilot.
+
+    of_unusable_pairs: those of unusable pairs, too, which results leave out.
+    """
+    counting = Rating.objects.filter(
         evaluator__study=study,
         evaluator__withdrawn_at=None,
+        evaluator__pilot=False,
         trial__kind=Trial.Kind.MAIN,
         superseded=False,
         counted=True,
@@ -30,6 +35,7 @@ def counting_ratings(study: Study) -> QuerySet[Rating]:
         Q(pk__in=study.exclusions.filter(lifted_at=None, rating__isnull=False).values("rating"))
         | Q(evaluator__in=study.exclusions.filter(lifted_at=None, evaluator__isnull=False).values("evaluator"))
     )
+    return counting if of_unusable_pairs else counting.exclude(trial__pair__in=marks_in_force(study).values("pair"))
 
 
 def study_report(study: Study, *, population: str | None = None) -> dict[str, Any]:

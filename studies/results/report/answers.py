@@ -44,7 +44,8 @@ SELECT (CAST(r.evaluator_id AS bigint) << {sequence_bits})
 FROM studies_rating r
 JOIN studies_trial t ON t.id = r.trial_id
 {images}
-WHERE r.evaluator_id IN (SELECT id FROM studies_evaluator WHERE study_id = {study} AND withdrawn_at IS NULL)
+WHERE r.evaluator_id IN (SELECT id FROM studies_evaluator
+                         WHERE study_id = {study} AND withdrawn_at IS NULL AND NOT pilot)
     AND NOT r.superseded AND r.deleted_at IS NULL AND t.kind <> 'practice'
 """
 SHOWN = {  # a number that the page told of the display, and whether it told that the pictures were enlarged
@@ -55,7 +56,7 @@ SHOWN = {  # a number that the page told of the display, and whether it told tha
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Current answers as columns of one length; those of practice, and of people who have withdrawn, are left out."""
+    """Current answers as columns of one length; not those of practice, of the pilot, of people who withdrew."""
 
     evaluator: NDArray[np.int64]
     sequence: NDArray[np.int64]  # place among the evaluator's answers

@@ -18,6 +18,7 @@ from django.core.cache import caches
 from django.db import connection
 
 from evenhand import analysis
+from evenhand.studies import audit
 from evenhand.studies.models import Study
 from evenhand.studies.results import flags
 from evenhand.studies.results.report.provenance import versions
@@ -27,11 +28,17 @@ CACHE = "reports"
 OPEN_SECONDS = 4  # how old the numbers of an open study may be
 # Everything that changes a report without a new rating.
 CHANGES = """
-SELECT exclusions.*, people.* FROM
+SELECT * FROM
     (SELECT COUNT(*), MAX(id), COUNT(lifted_at), MAX(lifted_at) FROM studies_exclusion WHERE study_id = %s) exclusions,
     (SELECT COUNT(*), COUNT(finished_at), COUNT(withdrawn_at), MAX(withdrawn_at), COUNT(deleted_at), MAX(deleted_at)
      FROM studies_evaluator WHERE study_id = %s) people
 """
+# The newest score of a picture and of an arm, and the study's newest event that may have changed one in place.
+SCORES = f""",
+    (SELECT MAX(id) FROM studies_imagescore) pictures, (SELECT MAX(id) FROM studies_armscore) arms,
+    (SELECT MAX(at) FROM studies_auditevent
+     WHERE study_id = %s AND action NOT IN ({", ".join(["%s"] * len(audit.DOWNLOADS))})) event
+"""  # noqa: S608 (only placeholders are put in)
 
 
 def cached_report(study: Study, population: str | None) -> dict[str, Any]:
@@ -46,10 +53,16 @@ def cached_report(study: Study, population: str | None) -> dict[str, Any]:
     return report
 
 
-def report_key(study: Study) -> str:
-    """Return the key of a study's reports, from one small query; what it reads only ever grows or gains a time."""
+def report_key(study: Study, *, scores: bool = False) -> str:
+    """Return the key of a study's reports, from one small query; what it reads only ever grows or gains a time.
+
+    scores: the key of what is computed from the pictures' scores, too.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(CHANGES, [study.pk, study.pk])
+        if scores:
+            cursor.execute(CHANGES + SCORES, [study.pk, study.pk, study.pk, *audit.DOWNLOADS])
+        else:
+            cursor.execute(CHANGES, [study.pk, study.pk])
         changes = cursor.fetchone()
     version = study.current_version.sha256 if study.current_version else ""
     parts = [

@@ -125,6 +125,7 @@ def sensitivity(
 ) -> dict[str, dict[str, Any]]:
     """Return the headline as it is reported, with those that were left out, and without flagged answers and people."""
     masks = {
+        "with_unusable_pairs": part.counts | part.for_pair,
         "with_excluded": np.ones(len(part), np.bool_),
         "without_flagged": part.counts & ~part.flagged,
         "without_failed_checks": part.counts & ~part.failed_check,

@@ -42,7 +42,7 @@ def behaviour_of(records: Records) -> Behaviour:
     who = records.people.numbers(answers.evaluator)
     is_check = (answers.kind == ATTENTION) & (answers.expected != 0)
     failed = is_check & (np.sign(answers.choice) != answers.expected)
-    first, second, whose, pair = _repeats(answers, who)
+    first, second, whose, pair = _repeats(answers, who, records.unusable_pairs)
 
     def count(mask: NDArray[np.bool_]) -> Numbers:
         return np.bincount(who[mask], minlength=size)
@@ -60,9 +60,11 @@ def behaviour_of(records: Records) -> Behaviour:
     )
 
 
-def _repeats(answers: Answers, who: Numbers) -> tuple[NDArray[np.int8], NDArray[np.int8], Numbers, NDArray[np.int64]]:
-    """Return first and second preferences of repeated pairs, whose they are, and the pair."""
-    rows = np.flatnonzero(answers.kind == REPEAT)
+def _repeats(
+    answers: Answers, who: Numbers, unusable: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.int8], Numbers, NDArray[np.int64]]:
+    """Return first and second preferences of repeated usable pairs, whose they are, and the pair."""
+    rows = np.flatnonzero((answers.kind == REPEAT) & ~np.isin(answers.item, unusable))
     nothing = np.zeros(0, np.int8)
     if not len(rows):
         return nothing, nothing, np.zeros(0, np.intp), np.zeros(0, np.int64)

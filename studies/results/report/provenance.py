@@ -12,6 +12,7 @@ from typing import Any
 
 from evenhand import __version__
 from evenhand.analysis.clustered import LEVEL
+from evenhand.generation.guidance import Uploaded
 from evenhand.studies.models import Study, SubsetPrompt
 from evenhand.studies.results.report.left_out import exclusions_listed, moment
 from evenhand.studies.results.report.records import Records
@@ -89,6 +90,7 @@ def provenance(records: Records, computed: datetime) -> dict[str, Any]:
         },
         **_subset(study),
         "checkpoint": recipe.checkpoint if recipe else records.configuration.checkpoint,
+        "uploaded": [_uploaded(arm) for arm in records.configuration.arms if isinstance(arm, Uploaded)],
         "checkpoint_revision": recipe.revision if recipe else None,
         "recipe": {
             name: getattr(recipe, name) for name in ("scheduler", "steps", "height", "width", "dtype", "batch_size")
@@ -104,6 +106,11 @@ def provenance(records: Records, computed: datetime) -> dict[str, Any]:
             "computed": moment(computed),
         },
     }
+
+
+def _uploaded(arm: Uploaded) -> dict[str, str]:
+    """Return what is said of an arm's uploaded pictures, and the hash over them."""
+    return {name: getattr(arm, name) for name in ("name", "model", "source", "licence", "pictures")}
 
 
 def _subset(study: Study) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Ratings:
     both_bad: NDArray[np.bool_]  # said instead of “no preference”
     elapsed_ms: Floats  # NaN where the page told no time
     counts: NDArray[np.bool_]
+    for_pair: NDArray[np.bool_]  # left out because the pair is marked as unusable, and for nothing else
     flagged: NDArray[np.bool_]  # with a flag of its own, or by somebody whose series is flagged
     failed_check: NDArray[np.bool_]  # by somebody who failed an attention check
     once: bool = False  # whether it is known that nobody rated a prompt twice

@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 from numpy.typing import NDArray
 
 from evenhand.errors import InputError
+from evenhand.studies.arms import comparisons_of
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import AuditEvent, Comparison, Pair, Replication, Study
+from evenhand.studies.models import AuditEvent, Comparison, Pair, Study
 from evenhand.studies.results.report.answers import Answers, read_answers
 
 POPULATIONS = ("real", "simulated", "all")
@@ -27,7 +29,7 @@ class PopulationError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """A study's evaluators as columns, in the order of their numbers in the database."""
+    """A study's evaluators but those of the pilot as columns, in the order of their numbers in the database."""
 
     pk: NDArray[np.int64]
     simulated: NDArray[np.bool_]
@@ -56,7 +58,8 @@ class Pairs:
 
     pk: NDArray[np.int64]
     comparison: NDArray[np.intp]  # position
-    prompt: NDArray[np.intp]  # numbered from 0
+    prompt: NDArray[np.intp]  # numbered as ``prompts``
+    prompts: NDArray[np.int64]  # primary keys, ascending
     stratum: NDArray[np.intp]  # numbered as ``strata``
     strata: tuple[str, ...]  # the plan's order, then others
     file_width: int | None  # of all pictures, pixels; None where they differ
@@ -74,8 +77,23 @@ class Records:
     people: People
     pairs: Pairs
     exclusions: Sequence[dict[str, Any]]  # every one that was made, the lifted ones too
-    events: Sequence[dict[str, Any]]  # action and time, the earliest first
     answers: Answers
+
+    @cached_property
+    def events(self) -> Sequence[dict[str, Any]]:
+        """What happened to the study: action, time and detail, the earliest first; read when it is first asked for."""
+        events: list[Any] = list(
+            AuditEvent.objects.filter(study=self.study).order_by("at").values("action", "at", "detail")
+        )
+        return events
+
+    @property
+    def baseline(self) -> int | None:
+        """The number in the database of the plan's baseline; None before there are comparisons."""
+        for comparison, (first, second) in zip(self.comparisons, self.configuration.compared, strict=False):
+            if 0 in (first, second):
+                return comparison.baseline_id if first == 0 else comparison.candidate_id
+        return None
 
     @property
     def excluded_ratings(self) -> set[tuple[int, int]]:
@@ -85,6 +103,12 @@ class Records:
             for each in self.exclusions
             if each["lifted_at"] is None and each["rating"] is not None
         }
+
+    @property
+    def unusable_pairs(self) -> NDArray[np.int64]:
+        """Numbers in the database of the pairs that are marked as unusable."""
+        pairs = {each["pair"] for each in self.exclusions if each["lifted_at"] is None and each["pair"] is not None}
+        return np.array(sorted(pairs), np.int64)
 
     def last(self, action: str) -> datetime | None:
         """When something was last done to the study; None if it was not."""
@@ -104,32 +128,25 @@ def place_of(labels: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.
 
 
 def read_records(study: Study) -> Records:
-    """Read a study's records in six queries, however large it is; in seven where it was revised."""
+    """Read a study's records in five queries, however large it is, and one for its events; one more if revised."""
     configuration = configuration_of(study)
     exclusions: list[Any] = list(
         study.exclusions.order_by("pk").values(
-            "pk", "evaluator", "rating", "reason", "made_at", "lifted_at",
+            "pk", "evaluator", "rating", "pair", "reason", "made_at", "lifted_at",
             rating_evaluator=F("rating__evaluator"), rating_sequence=F("rating__sequence"),
         )
     )  # fmt: skip
-    events: list[Any] = list(AuditEvent.objects.filter(study=study).order_by("at").values("action", "at", "detail"))
-    replication = Replication.objects.filter(study=OuterRef("study"))
-    comparisons = list(
-        study.comparisons.select_related("baseline", "candidate")
-        .annotate(replicates=Exists(replication))
-        .order_by("position")
-    )
+    comparisons = comparisons_of(study)
     pairs = _pairs(study, configuration)
     return Records(
         study=study,
         configuration=configuration,
         planned=_planned(study, configuration),
         comparisons=comparisons,
-        replicates=any(each.replicates for each in comparisons),
+        replicates=any(getattr(each, "replicates", False) for each in comparisons),
         people=_people(study, {each["evaluator"] for each in exclusions if each["lifted_at"] is None}),
         pairs=pairs,
         exclusions=exclusions,
-        events=events,
         answers=read_answers(study.pk, smallest_picture=configuration.smallest_picture, file_width=pairs.file_width),
     )
 
@@ -145,7 +162,9 @@ def _planned(study: Study, configuration: StudyConfiguration) -> int:
 
 def _people(study: Study, excluded: set[int | None]) -> People:
     rows = list(
-        study.evaluators.order_by("pk").values_list("pk", "simulated", "finished_at", "withdrawn_at", "deleted_at")
+        study.evaluators.filter(pilot=False)
+        .order_by("pk")
+        .values_list("pk", "simulated", "finished_at", "withdrawn_at", "deleted_at")
     )
     return People(
         pk=np.array([row[0] for row in rows], np.int64),
@@ -167,11 +186,13 @@ def _pairs(study: Study, configuration: StudyConfiguration) -> Pairs:
     )
     planned = [name for _, name in sorted(configuration.strata.items(), reverse=True)]
     strata = (*planned, *sorted({row[3] for row in rows} - set(planned)))
+    prompts, prompt = np.unique(np.array([row[2] for row in rows], np.int64), return_inverse=True)
     widths = {width for row in rows for width in row[4:]}
     return Pairs(
         pk=np.array([row[0] for row in rows], np.int64),
         comparison=np.array([row[1] for row in rows], np.intp),
-        prompt=np.unique(np.array([row[2] for row in rows], np.int64), return_inverse=True)[1].reshape(-1),
+        prompt=prompt.reshape(-1),
+        prompts=prompts,
         stratum=np.array([strata.index(row[3]) for row in rows], np.intp),
         strata=strata,
         file_width=widths.pop() if len(widths) == 1 else None,

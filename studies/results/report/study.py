@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from evenhand.analysis.clustered import LEVEL
 from evenhand.analysis.decisions import holm, tallied_side_bias
+from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import Comparison, Study
 from evenhand.studies.results.report.answers import MAIN
 from evenhand.studies.results.report.comparison import Options, comparison_result, interval, times
@@ -21,6 +22,7 @@ from evenhand.studies.results.report.ratings import TO_CHOICE, TO_SIDED, Ratings
 from evenhand.studies.results.report.records import Records, place_of, read_records
 from evenhand.studies.results.report.replication import replication_section
 from evenhand.studies.results.report.scores import davidson_scores
+from evenhand.studies.results.report.sweeps import sweeps_of
 from evenhand.studies.results.report.wording import finding_of, mark_of, marked, short_names
 
 MOST_CROSSED_FITS = 6  # of comparisons and criteria together: each takes up to a quarter of a second
@@ -43,8 +45,9 @@ def compute_report(study: Study, *, population: str | None = None) -> dict[str, 
     interim = study.state != Study.State.CLOSED
     names = short_names([arm for each in records.comparisons for arm in (each.baseline, each.candidate)])
     results = _results(records, ratings, names, interim)
+    free = bool(records.configuration.comparisons)
     for result in results:
-        result["finding"] = marked(finding_of(result, len(records.configuration.criteria)), mark)
+        result["finding"] = marked(finding_of(result, len(records.configuration.criteria), free=free), mark)
     origin = provenance(records, timezone.now())
     report = {
         "study": study.name,
@@ -65,12 +68,14 @@ def compute_report(study: Study, *, population: str | None = None) -> dict[str, 
         },
         "mean_elapsed_ms": times(counting.elapsed_ms)["mean_ms"],
         "primary": _primary(records, results),
+        "free_comparisons": free,
         "comparisons": results,
+        "sweeps": sweeps_of(records.comparisons, results, names, records.baseline),
         "criteria": _criteria(records, counting, names, interim),
         "time": times(counting.elapsed_ms),
         "checks": checks_of(behaviour, included),
         "repeats": repeats_of(behaviour, included),
-        "left_out": left_out(records, chosen),
+        "left_out": left_out(records, chosen, counted=len(counting), for_pairs=int(ratings.for_pair.sum())),
         "changes_after_closing": changes_after_closing(records),
         "people": people_of(records, ratings, behaviour, chosen & ~records.people.withdrawn),
         "finding": "; ".join(result["finding"] for result in results) if len(counting) else "No ratings yet",
@@ -113,6 +118,7 @@ def main_ratings(records: Records, behaviour: Behaviour) -> Ratings:
     if single := records.excluded_ratings:
         keys = zip(answers.evaluator.tolist(), answers.sequence.tolist(), strict=True)
         counts &= np.array([key not in single for key in keys], np.bool_)
+    unusable = np.isin(answers.item, records.unusable_pairs)
     ratings = Ratings(
         comparison=pairs.comparison[pair],
         criterion=answers.criterion.astype(np.intp),
@@ -123,7 +129,8 @@ def main_ratings(records: Records, behaviour: Behaviour) -> Ratings:
         on_left=answers.on_left,
         both_bad=answers.both_bad,
         elapsed_ms=answers.elapsed_ms,
-        counts=counts,
+        counts=counts & ~unusable,
+        for_pair=counts & unusable,
         flagged=answers.flagged | straight[who],
         failed_check=behaviour.failed[who] > 0,
     )
@@ -148,7 +155,7 @@ def _results(records: Records, ratings: Ratings, names: Mapping[int, str], inter
     results = []
     for i, criterion in enumerate(configuration.criteria):
         of_criterion = [
-            _named(each, names)
+            _named(each, names, configuration)
             | comparison_result(parts.get((i, each.position), nothing), options)
             | {"criterion": criterion.name, "question": criterion.question}
             for each in comparisons
@@ -160,13 +167,14 @@ def _results(records: Records, ratings: Ratings, names: Mapping[int, str], inter
     return results
 
 
-def _named(comparison: Comparison, names: Mapping[int, str]) -> dict[str, Any]:
+def _named(comparison: Comparison, names: Mapping[int, str], configuration: StudyConfiguration) -> dict[str, Any]:
     return {
         "number": comparison.position + 1,
         "baseline": comparison.baseline.label,
         "candidate": comparison.candidate.label,
         "baseline_name": names[comparison.baseline.pk],
         "candidate_name": names[comparison.candidate.pk],
+        "against_baseline": configuration.compared[comparison.position][0] == 0,
     }
 
 
@@ -210,7 +218,7 @@ def _criteria(records: Records, counting: Ratings, names: Mapping[int, str], int
                     "right": interval(sides.right, interim),
                     "n": sides.sided,
                 },
-                "davidson": davidson_scores(ratings, records.comparisons, names, interim),
+                "davidson": davidson_scores(ratings, records.comparisons, names, interim, baseline=records.baseline),
             }
         )
     return found

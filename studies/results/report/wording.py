@@ -27,22 +27,30 @@ def marked(text: str, mark: str) -> str:
     return f"{text} ({mark})" if mark else text
 
 
-def finding_of(result: Mapping[str, Any], criteria: int) -> str:
-    """State a comparison's result in one sentence; with the criterion's name, where there are several."""
-    text = _finding(result)
+def finding_of(result: Mapping[str, Any], criteria: int, *, free: bool = False) -> str:
+    """State a comparison's result in one sentence; with the criterion's name, where there are several.
+
+    free: whether not every comparison is with the baseline; then both arms are named.
+    """
+    text = _finding(result, free)
     return text if criteria == 1 else f"{result['criterion'].replace('_', ' ').capitalize()}: {text}"
 
 
-def _finding(result: Mapping[str, Any]) -> str:
+def _finding(result: Mapping[str, Any], free: bool) -> str:
     """State a result about the arm that was preferred more often."""
     candidate, baseline = result["candidate_name"], result["baseline_name"]
     if not result["n"]:
-        return f"{candidate} has no ratings yet"
+        return f"{candidate} {f'against {baseline} ' if free else ''}has no ratings yet"
     share, other, ratings = result["candidate_share"], result["baseline_share"], plural(result["n"], "rating")
     if share == other:
         return f"{candidate} and {baseline} preferred equally often, each in {100 * share:.0f} % of {ratings}"
-    winner, subject = ("candidate", candidate) if share > other else ("baseline", f"{baseline} (baseline)")
-    sentence = f"{subject} preferred in {100 * result[f'{winner}_share']:.0f} % of {ratings}"
+    marked_baseline = f"{baseline} (baseline)" if result["against_baseline"] else baseline
+    winner, subject, beaten = (
+        ("candidate", candidate, marked_baseline) if share > other else ("baseline", marked_baseline, candidate)
+    )
+    sentence = (
+        f"{subject} preferred {f'to {beaten} ' if free else ''}in {100 * result[f'{winner}_share']:.0f} % of {ratings}"
+    )
     if result["no_interval"]:
         return f"{sentence} (no interval: {result['no_interval']})"
     low, high = (100 * result["intervals"][winner][limit] for limit in ("low", "high"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from evenhand.studies.results.tables import conduct, outcomes
+from evenhand.studies.results.tables import conduct, outcomes, sweeps
 from evenhand.studies.results.tables.table import Table
 
 MAKERS: dict[str, Callable[[Mapping[str, Any]], Table | None]] = {
@@ -14,6 +14,7 @@ MAKERS: dict[str, Callable[[Mapping[str, Any]], Table | None]] = {
         outcomes.comparisons,
         outcomes.strata,
         outcomes.equivalence,
+        sweeps.sweeps,
         outcomes.scores,
         outcomes.sensitivity,
         outcomes.models,

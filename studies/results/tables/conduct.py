@@ -218,10 +218,11 @@ def _out_of(part: int, whole: int) -> Cell:
 
 
 def exclusions(report: Report) -> Table:
-    """Why evaluators and answers are left out."""
+    """Why evaluators, answers and pairs are left out."""
     left_out = report["left_out"]
     rows = [("evaluators", each) for each in left_out["reasons"]]
     rows += [("single answers", each) for each in left_out["rating_reasons"]]
+    rows += [("unusable pairs", each) for each in left_out["pair_reasons"]]
     return table(
         "exclusions",
         "Left out",
@@ -244,7 +245,7 @@ def changes(report: Report) -> Table:
         [
             Column("When (UTC)", ("at",), number=False),
             Column("What", ("change",), number=False),
-            Column("Evaluator", ("evaluator",), number=False),
+            Column("Evaluator or pair", ("evaluator",), number=False),
             Column("Of", ("of",), number=False),
             Column("Reason", ("reason",), number=False),
         ],

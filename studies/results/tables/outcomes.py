@@ -21,19 +21,30 @@ from evenhand.studies.results.tables.table import (
 
 Report = Mapping[str, Any]
 Result = Mapping[str, Any]
-SHARES = (
-    Column("Baseline, strongly", ("baseline_strong",)),
-    Column("Baseline, slightly", ("baseline_slight",)),
-    Column("No preference", ("none",)),
-    Column("Candidate, slightly", ("candidate_slight",)),
-    Column("Candidate, strongly", ("candidate_strong",)),
-)
+APART = "Nothing compares arms of different groups: scores are to be compared within a group only."
 VARIANTS = {
     "as_reported": "as reported",
-    "with_excluded": "with those left out",
+    "with_unusable_pairs": "with unusable pairs",
+    "with_excluded": "with all that is left out",
     "without_flagged": "without flagged answers",
     "without_failed_checks": "without evaluators who failed a check",
 }
+
+
+def sides(report: Report) -> tuple[str, str]:
+    """What columns call a comparison's two arms: by their places in its name where not all are with the baseline."""
+    return ("Second arm", "First arm") if report["free_comparisons"] else ("Baseline", "Candidate")
+
+
+def _share_columns(report: Report) -> list[Column]:
+    baseline, candidate = sides(report)
+    return [
+        Column(f"{baseline}, strongly", ("baseline_strong",)),
+        Column(f"{baseline}, slightly", ("baseline_slight",)),
+        Column("No preference", ("none",)),
+        Column(f"{candidate}, slightly", ("candidate_slight",)),
+        Column(f"{candidate}, strongly", ("candidate_strong",)),
+    ]
 
 
 def several_criteria(report: Report) -> bool:
@@ -61,11 +72,12 @@ def in_words(name: str) -> str:
 
 def comparisons(report: Report) -> Table:
     """Every comparison by every criterion: the net preference, and the p-value for one of several."""
+    baseline, candidate = sides(report)
     columns = [
         *comparison_columns(report),
         Column("n", ("n",)),
-        Column("Candidate", ("candidate_share",)),
-        Column("Baseline", ("baseline_share",)),
+        Column(candidate, ("candidate_share",)),
+        Column(baseline, ("baseline_share",)),
         Column("No preference", ("none_share",)),
         estimate_column("Net, points (95 % interval)", "net_share"),
         estimate_column("Wins and half of the ties", "win_share"),
@@ -77,7 +89,8 @@ def comparisons(report: Report) -> Table:
     return table(
         "comparisons",
         "All comparisons",
-        "Net is the candidate's share less the baseline's. Wins count 1 and ties one half: 50 % is no difference. "
+        f"Net is the {candidate.lower()}'s share less the {baseline.lower()}'s. Wins count 1 and ties one half: 50 % "
+        "is no difference. "
         "Holm's p-value allows for the number of comparisons within a criterion. Detectable is the net preference, in "
         "either direction, that a study with these ratings, evaluators and prompts finds with 80 % power."
         + (" No p-value is shown while the study is open." if report["interim"] else ""),
@@ -103,6 +116,7 @@ def comparisons(report: Report) -> Table:
 
 def strata(report: Report) -> Table:
     """The five shares of every comparison, in all and by stratum."""
+    baseline, candidate = sides(report)
     return table(
         "strata",
         "The five answers, by stratum",
@@ -112,9 +126,9 @@ def strata(report: Report) -> Table:
             *comparison_columns(report),
             Column("Prompts", ("stratum",), number=False),
             Column("n", ("n",)),
-            *SHARES,
-            estimate_column("Baseline in all", "baseline_share"),
-            estimate_column("Candidate in all", "candidate_share"),
+            *_share_columns(report),
+            estimate_column(f"{baseline} in all", "baseline_share"),
+            estimate_column(f"{candidate} in all", "candidate_share"),
             estimate_column("Net, points (95 % interval)", "net_share"),
         ],
         (
@@ -170,6 +184,7 @@ def _verdict(test: Mapping[str, Any]) -> str:
 
 def sensitivity(report: Report) -> Table:
     """The headline with and without what is left out or flagged."""
+    baseline, candidate = sides(report)
     return table(
         "sensitivity",
         "The headline with and without",
@@ -180,8 +195,8 @@ def sensitivity(report: Report) -> Table:
             Column("Counted", ("counted",), number=False),
             Column("Evaluators", ("evaluators",)),
             Column("n", ("n",)),
-            Column("Candidate", ("candidate_share",)),
-            Column("Baseline", ("baseline_share",)),
+            Column(candidate, ("candidate_share",)),
+            Column(baseline, ("baseline_share",)),
             estimate_column("Net, points (95 % interval)", "net_share"),
         ],
         (
@@ -196,6 +211,7 @@ def sensitivity(report: Report) -> Table:
             ]
             for each in report["comparisons"]
             for name, part in each["sensitivity"].items()
+            if name != "with_unusable_pairs" or report["left_out"]["pairs"]
         ),
     )
 
@@ -205,16 +221,18 @@ def scores(report: Report) -> Table | None:
     rows = list(_scored(report["criteria"]))
     if not rows:
         return None
+    apart = any(score["group"] > 1 for _, score in rows)
     return table(
         "scores",
         "Scores of all arms",
         "Davidson's model puts all arms on one scale, ties included. A score is the logarithm of an arm's strength, "
         "less the mean of all: 0 is average, and an arm with 0.69 more than another beats it twice as often as it "
-        "loses to it.",
+        "loses to it." + (f" {APART}" if apart else ""),
         [
             *([Column("Criterion", ("criterion",), number=False)] if several_criteria(report) else []),
             Column("Arm", ("arm",), number=False),
             Column("Role", ("role",), number=False),
+            *([Column("Group", ("group",))] if apart else []),
             estimate_column("Score (95 % interval)", "score"),
         ],
         (
@@ -222,6 +240,7 @@ def scores(report: Report) -> Table | None:
                 *([text(in_words(criterion))] if several_criteria(report) else []),
                 text(score["name"]),
                 text("baseline" if score["baseline"] else "candidate"),
+                *([count(score["group"])] if apart else []),
                 estimate(score, signed),
             ]
             for criterion, score in rows
@@ -240,7 +259,8 @@ def models(report: Report) -> Table:
     return table(
         "models",
         "Cumulative-link models",
-        "Both models see the five answers as cut from one hidden scale, on which the candidate leads by so much; 0 "
+        f"Both models see the five answers as cut from one hidden scale, on which the {sides(report)[1].lower()} "
+        "leads by so much; 0 "
         "is no difference. The first is of the population; the second has effects of evaluators and of prompts, "
         "with the standard deviations that are given, and its lead is that of one evaluator and one prompt.",
         [

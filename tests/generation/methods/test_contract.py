@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, fingerprint, methods
 from evenhand.generation.methods.base import FAMILIES, read
@@ -149,6 +149,22 @@ def test_a_picture_is_the_same_alone_in_any_company_and_again(
     assert np.array_equal(alone.images["arm"][0], together.images["arm"][1])
     assert np.array_equal(alone.latents["arm"], again.latents["arm"])
     assert np.array_equal(alone.images["arm"], again.images["arm"])
+
+
+@every_method
+def test_it_works_on_stable_diffusion_xl(xl: StableDiffusionXLPipeline, kind: type[Any]) -> None:
+    """Where it names the family ``unet``: it changes the picture, and the same bits come out beside its opening."""
+    if "unet" not in kind.families:
+        pytest.skip(f"{kind.method} names {kind.families}")
+    arms: dict[str, Guidance] = {"opening": OPENING, "arm": arm(kind, 1)}
+    together = run(xl, arms, scheduler=scheduler_of(kind))
+    alone = run(xl, {"arm": arms["arm"]}, scheduler=scheduler_of(kind))
+    assert together.latents is not None
+    assert alone.latents is not None
+    assert np.array_equal(together.latents["arm"], alone.latents["arm"])
+    assert np.isfinite(alone.latents["arm"]).all()
+    apart = np.abs(together.latents["arm"] - together.latents["opening"]).max(axis=(1, 2, 3))
+    assert (apart > 1e-3).all()
 
 
 @every_method

@@ -1,0 +1,31 @@
+// Folds the chapters of a long page on a narrow screen. Without JavaScript, on wide screens and in print all are open.
+const chapters = [...document.querySelectorAll("details[data-chapter]")];
+const narrow = matchMedia("(max-width: 48rem)");
+
+function openNamed() {
+  const named = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const chapter = named && named.closest("details[data-chapter]");
+  if (!chapter) return;
+  chapter.open = true;
+  named.scrollIntoView();
+}
+
+function fold() {
+  chapters.forEach((chapter) => { chapter.open = !narrow.matches; });
+  openNamed();
+}
+
+fold();
+narrow.addEventListener("change", fold);
+addEventListener("hashchange", openNamed);
+document.querySelectorAll('a[href^="#"]').forEach((link) => {
+  // to a chapter that the address names already, and that was folded again
+  link.addEventListener("click", () => { if (link.hash === location.hash) openNamed(); });
+});
+
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = chapters.filter((chapter) => !chapter.open);
+  folded.forEach((chapter) => { chapter.open = true; });
+});
+addEventListener("afterprint", () => folded.forEach((chapter) => { chapter.open = false; }));

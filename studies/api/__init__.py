@@ -1,0 +1,1 @@
+"""The API: programs read studies, pairs, ratings and results by a token; `docs/api.md`."""

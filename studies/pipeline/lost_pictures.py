@@ -1,0 +1,99 @@
+"""Make pictures again whose files are lost, from their records, with equal bytes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from django.db.models import Q, QuerySet
+
+from evenhand.errors import InputError
+from evenhand.studies import check_pairs
+from evenhand.studies.drafts import configuration_of
+from evenhand.studies.image_store import missing, store_picture
+from evenhand.studies.models import CheckPair, Image, Pair, Study
+from evenhand.studies.pipeline.remaking import remake
+
+logger = logging.getLogger(__name__)
+
+OPEN_STATES = (Study.State.READY, Study.State.COLLECTING, Study.State.PAUSED)
+
+
+@dataclass
+class Restoring:
+    """Which pictures were made again, and why others could not be, by the image's number."""
+
+    restored: list[Image] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+def of_open_studies() -> QuerySet[Image]:
+    """Return the pictures that evaluators of ready, open and paused studies may see."""
+    pairs = Pair.objects.filter(comparison__study__state__in=OPEN_STATES)
+    checks = CheckPair.objects.filter(study__state__in=OPEN_STATES)
+    return Image.objects.filter(
+        Q(pk__in=pairs.values("baseline_image"))
+        | Q(pk__in=pairs.values("candidate_image"))
+        | Q(pk__in=checks.values("better"))
+        | Q(pk__in=checks.values("worse"))
+    )
+
+
+def lost(images: QuerySet[Image] | Iterable[Image]) -> list[Image]:
+    """Return the done pictures whose files are not there."""
+    rows = list(images.filter(state=Image.State.DONE) if isinstance(images, QuerySet) else images)
+    gone = missing(image.sha256 for image in rows)
+    return [image for image in rows if image.sha256 in gone]
+
+
+def ensure(images: Iterable[Image]) -> None:
+    """Make those pictures again whose files are lost. Raises ``InputError`` where one cannot be."""
+    refused = restore(lost(images)).refused
+    if refused:
+        raise InputError("; ".join(refused.values()))
+
+
+def restore(images: Iterable[Image]) -> Restoring:
+    """Make pictures again and store their files, where the bytes are the recorded ones. For workers and commands."""
+    result = Restoring()
+    # A damaged copy needs the picture that it was made from.
+    for image in sorted(images, key=lambda image: image.kind == Image.Kind.ALTERED):
+        try:
+            _restore(image)
+        except InputError as error:
+            logger.warning("%s: %s", image, error)
+            result.refused[image.pk] = str(error)
+        else:
+            logger.info("%s was lost, and has been made again with equal bytes", image)
+            result.restored.append(image)
+    return result
+
+
+def _restore(image: Image) -> None:
+    if image.kind == Image.Kind.UPLOADED:
+        raise InputError(f"the file of {image} is lost: restore {image.sha256}.png from a backup, it was uploaded")
+    if image.kind == Image.Kind.ALTERED:
+        if not any(made == image.sha256 for made in _damaged_again(image)):
+            raise InputError(f"the file of {image} is lost, and what damages it now gives other bytes")
+        return
+    made = remake(image.provenance).data
+    from evenhand.generation.images import sha256_of
+
+    if sha256_of(made) != image.sha256:
+        raise InputError(
+            f"the file of {image} is lost, and made again it has other bytes: manage.py regenerate {image.pk} says why"
+        )
+    store_picture(made)
+
+
+def _damaged_again(image: Image) -> Iterator[str]:
+    """Damage the better pictures again that this one may be a copy of; yield the hashes of what is stored."""
+    for pair in CheckPair.objects.filter(worse=image).select_related("study", "better__prompt"):
+        ensure([pair.better])
+        configuration = configuration_of(pair.study)
+        fault = CheckPair.Fault.values.index(pair.fault)
+        for numbers in ((), (pair.better_id, fault)):  # as the stage makes them, and as an exchange does
+            rng = check_pairs.stream(configuration, pair.number, *numbers)
+            ratios = check_pairs.size_ratios(pair.study)
+            yield check_pairs.worse_image(pair.better, CheckPair.Fault.DAMAGED, [], ratios, rng).sha256

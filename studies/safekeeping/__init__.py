@@ -1,0 +1,1 @@
+"""Back an installation up, and restore it into an empty one."""
