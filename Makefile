@@ -69,7 +69,7 @@ CASES ?= 2000
 SEED ?= $(shell date +%s)
 fuzz: install-dev
 	@echo "seed $(SEED)"
-	EVENHAND_FUZZ=$(CASES) $(RUN) -m pytest tests/fuzz --hypothesis-seed=$(SEED)
+	EVENHAND_FUZZ=$(CASES) $(RUN) -m pytest tests/fuzz --numprocesses $(JOBS) --dist load --hypothesis-seed=$(SEED)
 
 bench: install-dev
 	$(RUN) -m benchmarks.sampling

@@ -12,9 +12,10 @@ BUNDLE = "bundle written"
 INVITED = "invited"
 SIMULATED = "simulated"
 TABLE, PEOPLE, LINKS = "table downloaded", "people downloaded", "links downloaded"
+PERSON = "person’s data downloaded"
 READ_BY_API = "read by the API"
 TOKEN_MADE, TOKEN_REVOKED = "API token made", "API token revoked"  # of an account, not of a study
-DOWNLOADS = (BUNDLE, TABLE, PEOPLE, LINKS, READ_BY_API)  # change nothing in the study
+DOWNLOADS = (BUNDLE, TABLE, PEOPLE, LINKS, PERSON, READ_BY_API)  # change nothing in the study
 
 
 def record(study: Study | None, action: str, *, actor: AbstractBaseUser | None = None, **detail: Any) -> AuditEvent:

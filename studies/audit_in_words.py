@@ -129,7 +129,9 @@ KINDS: dict[str, dict[str, Says]] = {
             f" and the texts of {_count(d['reports'], 'report')}"
         ),
         "withdrawal": lambda d: (
-            f"Evaluator e{d['evaluator']} withdrew"
+            f"Withdrew evaluator e{d['evaluator']} and deleted their data, with {_count(d['deleted'], 'answer')}"
+            if d.get("asked")
+            else f"Evaluator e{d['evaluator']} withdrew"
             + (f" and had {_count(d['deleted'], 'answer')} deleted" if d.get("deleted") else "")
         ),
     },
@@ -138,6 +140,7 @@ KINDS: dict[str, dict[str, Says]] = {
         audit.READ_BY_API: lambda d: f"Read the {d['table']}{_by_token(d)}, for the first time that day",
         audit.PEOPLE: lambda _: "Downloaded people.csv, which names evaluators",
         audit.LINKS: lambda _: "Downloaded the personal links",
+        audit.PERSON: lambda d: f"Downloaded what is stored of evaluator e{d['evaluator']}",
         audit.BUNDLE: _bundle,
         "scores imported": _imported_scores,
         "scoring started": _scoring,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import string
+
 import pytest
 from django.http import Http404
 from django.test import override_settings
 
 from evenhand.studies.access import evaluator_for, link_for, studies_of, study_of, token_for
 from evenhand.studies.models import Evaluator
-from evenhand.studies.models.responses import new_nonce
+from evenhand.studies.models.responses import new_nonce, new_public_id
 from evenhand.studies.rating.enrolment import enrol
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
 
@@ -56,3 +58,9 @@ def test_a_study_is_its_owners_and_a_superusers() -> None:
         study_of(mallory, study.pk)
     mallory.is_superuser = True
     assert study_of(mallory, study.pk) == study
+
+
+def test_no_evaluators_id_begins_as_a_formula_or_an_option() -> None:
+    drawn = {new_public_id() for _ in range(3000)}
+    assert len(drawn) == 3000
+    assert all(len(each) == 12 and each[0] in string.ascii_letters + string.digits + "_" for each in drawn)

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.cache import cache
 from django.core.paginator import Paginator
 from django.db.models import Count, F, Value
 from django.db.models.functions import Length, Replace
@@ -59,8 +60,7 @@ def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpRes
         "section": "prompts",
         "set": prompt_set,
         "form": form,
-        "lengths": _lengths(prompt_set),
-        "repeated": _repeated(prompt_set),
+        **_texts_in_numbers(prompt_set),
         "tokens": token_lengths(prompt_set),
         "uses": uses_of(prompt_set),
         "may_plan": may_plan(request.user),
@@ -187,6 +187,16 @@ def _summary(run: SamplingRun) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------ the set itself
+
+
+def _texts_in_numbers(prompt_set: PromptSet) -> dict[str, Any]:
+    """Return the prompts' lengths and those that repeat; a set's texts never change, so they are counted once."""
+    key = f"texts:{prompt_set.sha256}"
+    found: dict[str, Any] | None = cache.get(key)
+    if found is None:
+        found = {"lengths": _lengths(prompt_set), "repeated": _repeated(prompt_set)}
+        cache.set(key, found, timeout=None)
+    return found
 
 
 def _lengths(prompt_set: PromptSet) -> dict[str, Any]:

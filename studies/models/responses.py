@@ -15,8 +15,13 @@ from evenhand.studies.models.images import Image
 
 
 def new_public_id() -> str:
-    """Return twelve URL-safe characters, the first part of an evaluator's token."""
-    return secrets.token_urlsafe(9)
+    """Return twelve URL-safe characters, the first part of an evaluator's token.
+
+    The first is no hyphen, which a spreadsheet takes for a formula and a command line for an option.
+    """
+    while (found := secrets.token_urlsafe(9)).startswith("-"):
+        pass
+    return found
 
 
 class Evaluator(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
@@ -10,11 +11,12 @@ from evenhand.studies.access import panel_hmac
 from evenhand.studies.models import Evaluator, Rating, Skip
 
 
-def withdraw(evaluator: Evaluator, *, delete: bool = False) -> None:
+def withdraw(evaluator: Evaluator, *, delete: bool = False, actor: AbstractBaseUser | None = None) -> None:
     """Take an evaluator's answers out of the results; ``delete`` deletes what they gave too, now or in a later call.
 
     A deleted answer keeps its place and its hashes, so that the chain can still be checked. Of a panel's id a keyed
-    hash remains, so that nobody takes part twice. A repeated call changes nothing.
+    hash remains, so that nobody takes part twice. A repeated call changes nothing. ``actor``: an account that does it
+    in the evaluator's place.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -28,7 +30,8 @@ def withdraw(evaluator: Evaluator, *, delete: bool = False) -> None:
             )
             Skip.objects.filter(trial__booklet__evaluator=evaluator).update(note="")
         if withdrawals or deleted:
-            audit.record(evaluator.study, "withdrawal", evaluator=evaluator.pk, deleted=deletions)
+            detail = {"evaluator": evaluator.pk, "deleted": deletions, "asked": actor is not None}
+            audit.record(evaluator.study, "withdrawal", actor=actor, **detail)
     evaluator.refresh_from_db()
 
 

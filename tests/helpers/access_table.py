@@ -107,6 +107,8 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     f"{S}people/<int:evaluator>/note/": (NO, CHANGE),
     f"{S}people/<int:evaluator>/link/": (NO, CHANGE),
     f"{S}people/<int:evaluator>/place/": (NO, CHANGE),
+    f"{S}people/<int:evaluator>/data.json": (OWN, NO),
+    f"{S}people/<int:evaluator>/delete/": (NO, OWN),
     f"{S}reconcile/": (OWN, OWN),
     f"{S}results/": (READ, NO),
     f"{S}tables/<slug:name>.<slug:kind>": (READ, NO),
