@@ -1,14 +1,14 @@
 """Walk the README's way to a first study, from an empty folder to invitation links, and tell a person's own time.
 
-    python -m benchmarks.newcomer [--environment FOLDER] [--json FILE] [--screenshots FOLDER]
+    python -m benchmarks.newcomer [--environment FOLDER] [--every-step] [--json FILE] [--screenshots FOLDER]
 
 The repository is cloned into an empty folder, and the commands of the README's “Your own study” are run as they stand
-there. Then a browser goes from the log-in through every step of the plan to an open study with links. The machine is
-timed; a person's own time is estimated: keys, clicks and decisions by the keystroke-level model (Card, Moran & Newell
-1980, Communications of the ACM 23(7): K 0.28 s, P 1.1 s, B 0.2 s, H 0.4 s, M 1.35 s), and reading at 238 words a minute
-(Brysbaert 2019, Journal of Memory and Language 109). Every line is read once: the README's up to the end of that
-chapter, and every page's. Port 8000 must be free. With --environment that virtual environment is taken, and nothing is
-installed.
+there. Then a browser goes from the log-in by the plan's review, or by every step of it, to an open study with links.
+The machine is timed; a person's own time is estimated: keys, clicks and decisions by the keystroke-level model (Card,
+Moran & Newell 1980, Communications of the ACM 23(7): K 0.28 s, P 1.1 s, B 0.2 s, H 0.4 s, M 1.35 s), and reading at 238
+words a minute (Brysbaert 2019, Journal of Memory and Language 109). Every line is read once: the README's up to the end
+of that chapter, and every page's. Port 8000 must be free. With --environment that virtual environment is taken, and
+nothing is installed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ KEY, POINT, BUTTON, HOME, THINK = 0.28, 1.1, 0.2, 0.4, 1.35  # seconds
 WORDS_PER_MINUTE = 238
 ACCOUNT = {"username": "ada", "email": "ada@example.org", "password": "a long password"}
 PROMPTS = 200
+CHANGED = {  # of the plan's defaults, by its steps: a small study
+    "Sampling": {"First subset, prompts": "60", "Prompts per stratum": "5"},
+    "People": {"Pairs per evaluator": "10", "Evaluators wanted": "12"},
+}
 BACKGROUND = ("runserver", "celery")  # commands that stay
 LONGEST = 1200  # seconds of a wait for the machine
 
@@ -149,8 +153,22 @@ def commands_run(folder: Path, person: Person, installed: Path | None) -> Iterat
             process.kill()
 
 
-def plan_and_open(walk: Walk) -> dict[str, float]:
-    """Plan a study step by step, let a worker prepare it, open it, and make links; return the waits."""
+def plan_by_every_step(walk: Walk) -> None:
+    """Read each step of the plan, and change some."""
+    seen = set()
+    for _ in range(20):
+        walk.press("Save and go on")
+        heading = walk.page.get_by_role("heading", level=1).inner_text()
+        if heading == "Review":
+            break
+        for label, value in CHANGED.get(heading, {}).items():
+            walk.fill(label, value)
+        seen.add(heading)
+    assert seen > CHANGED.keys(), f"the plan's steps did not come: {seen}"
+
+
+def plan_and_open(walk: Walk, every_step: bool) -> dict[str, float]:
+    """Plan a study, let a worker prepare it, open it, and make links; return the waits."""
     page, waits = walk.page, {}
     page.goto(f"{ADDRESS}/console/")
     walk.person.type("127.0.0.1:8000/console/")
@@ -160,18 +178,15 @@ def plan_and_open(walk: Walk) -> dict[str, float]:
     walk.press("Log in")
     walk.press("New study", "link")
     walk.fill("Name", "My first study")
-    changed = {
-        "Sampling": {"First subset, prompts": "60", "Prompts per stratum": "5"},
-        "People": {"Pairs per evaluator": "10", "Evaluators wanted": "12"},
-    }
-    for _ in range(20):
-        walk.press("Save and go on")
-        heading = page.get_by_role("heading", level=1).inner_text()
-        if heading == "Review":
-            break
-        for label, value in changed.pop(heading, {}).items():
-            walk.fill(label, value)
-    assert not changed, f"the plan's steps did not come: {list(changed)}"
+    if every_step:
+        plan_by_every_step(walk)
+    else:
+        walk.press("Save and review")
+        for step, values in CHANGED.items():
+            walk.press(step, "link")
+            for label, value in values.items():
+                walk.fill(label, value)
+            walk.press("Save and review")
     waits["a worker tries the recipe"] = walk.wait_for(page.get_by_text("A worker read"))
     walk.look()
     walk.press("Prepare")
@@ -187,7 +202,7 @@ def plan_and_open(walk: Walk) -> dict[str, float]:
     return {name: round(seconds, 1) for name, seconds in waits.items()}
 
 
-def measure(installed: Path | None, screenshots: Path | None) -> dict[str, Any]:
+def measure(installed: Path | None, screenshots: Path | None, every_step: bool) -> dict[str, Any]:
     """Walk once."""
     from playwright.sync_api import sync_playwright
 
@@ -208,7 +223,7 @@ def measure(installed: Path | None, screenshots: Path | None) -> dict[str, Any]:
             browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(60_000)
-            waits = plan_and_open(Walk(page, person, screenshots))
+            waits = plan_and_open(Walk(page, person, screenshots), every_step)
             browser.close()
     return {
         "whole_walk_s": round(time.perf_counter() - start, 1),
@@ -247,11 +262,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environment", type=Path, help="a virtual environment that has everything")
     parser.add_argument("--screenshots", type=Path, help="keep a picture of each page in this folder")
+    parser.add_argument("--every-step", action="store_true", help="read every step of the plan, and save each")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
     if options.screenshots:
         options.screenshots.mkdir(parents=True, exist_ok=True)
-    result = {"machine": machine(), **measure(options.environment, options.screenshots)}
+    result = {"machine": machine(), **measure(options.environment, options.screenshots, options.every_step)}
     print(json.dumps(result, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -30,7 +30,7 @@ REVIEW = "review"
 @login_required
 @require_http_methods(["GET", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
-    """Make a draft of a name, a prompt set and a preset, and go on with its first step."""
+    """Make a draft of a name, a prompt set and a preset, and go on with its first step or with its review."""
     check_may_plan(request.user)
     posted = request.POST if request.method == "POST" else None
     form = StartForm(posted, user=request.user, preset=request.GET.get("preset", ""))
@@ -42,7 +42,10 @@ def start(request: HttpRequest) -> HttpResponse:
             prompt_set=form.cleaned_data["prompt_set"],
             configuration=form.cleaned_data["configuration"],
         )
-        return redirect("console:plan_step", pk=study.pk, step="sampling")
+        to_review = REVIEW in request.POST
+        if to_review:
+            _try_recipe(request, study)
+        return redirect("console:plan_step", pk=study.pk, step=REVIEW if to_review else "sampling")
     return render(request, "console/plan_start.html", {"form": form})
 
 
@@ -69,12 +72,19 @@ def plan_step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
         except DraftError:
             return _frozen(request, study)
         if not conflicts:
-            if step == "recipe":
-                assert isinstance(request.user, AbstractBaseUser)
-                recipe_checks.ask(study, actor=request.user)
-            return redirect("console:plan_step", pk=pk, step=following(step))
+            to_review = REVIEW in request.POST
+            if step == "recipe" or to_review:
+                _try_recipe(request, study)
+            return redirect("console:plan_step", pk=pk, step=REVIEW if to_review else following(step))
     context = _context(study, step) | {"form": form, "step": STEPS[step], "conflicts": conflicts}
     return render(request, "console/plan_step.html", context, status=409 if conflicts else 200)
+
+
+def _try_recipe(request: HttpRequest, study: Study) -> None:
+    """Let a worker try what the review will tell; a plan of pictures that are there has nothing to try."""
+    assert isinstance(request.user, AbstractBaseUser)
+    if not configuration_of(study).ready_made:
+        recipe_checks.ask(study, actor=request.user)
 
 
 def following(step: str) -> str:

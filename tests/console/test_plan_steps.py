@@ -283,6 +283,24 @@ def test_a_saved_recipe_is_tried_by_a_worker(console: Client, ada: User) -> None
     assert "Waiting for a worker" in console.get(address(study, "review")).content.decode()
 
 
+def test_whoever_takes_the_defaults_goes_to_the_review_at_once(console: Client, ada: User) -> None:
+    prompts = make_prompt_set(60)
+    start = reverse("console:start_plan")
+    values = values_of(console.get(start).content.decode()) | {"name": "New", "prompt_set": prompts.pk}
+    assert "review" not in values  # a key press saves and goes on
+    response = console.post(start, values | {"review": "1"})
+    study = Study.objects.get(name="New")
+    assert response["Location"] == address(study, "review")
+    page = console.get(response["Location"]).content.decode()
+    assert "Waiting for a worker to try it" in page
+    assert "need a first subset of at least" in page  # what the defaults ask of so small a set
+    sizes = {"subset_size": "24", "per_stratum": "4", "review": "1"}
+    response = console.post(address(study, "sampling"), shown(console, study, "sampling") | sizes)
+    assert response["Location"] == address(study, "review")
+    assert stored(study).subset_size == 24
+    assert RecipeCheck.objects.filter(study=study).count() == 1
+
+
 def test_the_review_says_how_long_the_workers_take(console: Client, ada: User) -> None:
     study = make_draft(owner=ada)
     assert "No worker has tried this recipe yet" in console.get(address(study, "review")).content.decode()
