@@ -1,10 +1,11 @@
-// Folds the chapters of a long page on a narrow screen. Without JavaScript, on wide screens and in print all are open.
+// Opens the chapter that the address names, and folds those of a long page (data-chapter) on a narrow screen. Without
+// JavaScript, on wide screens and in print these are open.
 const chapters = [...document.querySelectorAll("details[data-chapter]")];
 const narrow = matchMedia("(max-width: 48rem)");
 
 function openNamed() {
   const named = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const chapter = named && named.closest("details[data-chapter]");
+  const chapter = named && named.closest("details");
   if (!chapter) return;
   chapter.open = true;
   named.scrollIntoView();

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evenhand.studies import audit
-from evenhand.studies.configuration import arm_label, compared_in_words
+from evenhand.studies.configuration import StudyConfiguration, arm_label, compared_in_words
 from evenhand.studies.console.bundles import bundle_context
 from evenhand.studies.console.comparison_fields import ratings_a_pair
 from evenhand.studies.console.live import chapter_lines, live_context
@@ -13,7 +13,7 @@ from evenhand.studies.console.parts import PARTS, odd_pairs_context, parts_of
 from evenhand.studies.console.power import plan_box
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Pair, Stage, Study
-from evenhand.studies.watching.preparation import stage_line
+from evenhand.studies.watching.preparation import StageLine, stage_line
 
 
 def study_context(study: Study) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def study_context(study: Study) -> dict[str, Any]:
         "failed": failed_line,
         "moving": study.state == Study.State.PREPARING and failed_line is None,
         "prepared": is_prepared,
+        "is_frozen": study.state != Study.State.DRAFT,
         "keeps_out": list(study.keeps_out.order_by("name")),
         "unknown_words": next((event for event in events if event.action == "unknown_words"), None),
     }
@@ -44,9 +45,29 @@ def study_context(study: Study) -> dict[str, Any]:
     if is_prepared:
         context |= bundle_context(study, events)
         context["parts"] = {name: PARTS[name] for name in parts_of(study)}
+    context["states"] = _states(configuration, context)
     if study.state == Study.State.READY:
         context |= odd_pairs_context(study)  # which the button to open it names
     return context
+
+
+def _states(configuration: StudyConfiguration, context: dict[str, Any]) -> dict[str, str]:
+    """Say in a few words how far each chapter is that may be folded."""
+    comparisons, bundles = len(configuration.compared), context.get("bundles")
+    return {
+        "plan": (
+            f"{comparisons} comparison{'s' if comparisons > 1 else ''}, {configuration.quota:,} evaluators with "
+            f"{configuration.trials_per_evaluator:,} pairs each"
+        ),
+        "prompts": _stages_done(context["prompt_lines"]),
+        "pictures": _stages_done(context["picture_lines"]),
+        "bundle": f"last written on {bundles[0].at:%Y-%m-%d}" if bundles else "not written yet",
+    }
+
+
+def _stages_done(lines: list[StageLine]) -> str:
+    done = sum(line.stage.state == Stage.State.DONE for line in lines)
+    return f"{done} of {len(lines)} stages done" if lines else ""
 
 
 def _ready_made_prompts(study: Study) -> int | None:

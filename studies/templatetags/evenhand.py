@@ -43,6 +43,13 @@ def table(content: SafeString, label: str, kind: str = "", tall: bool = False) -
     return render_to_string("console/_table.html", context)
 
 
+@register.simple_block_tag
+def chapter(content: SafeString, name: str, title: str, state: str = "", fold: bool = False) -> SafeString:
+    """Draw a chapter of a page; a folded one shows its title and its state alone until somebody opens it."""
+    context = {"content": content, "name": name, "title": title, "state": state, "fold": fold}
+    return render_to_string("console/_chapter.html", context)
+
+
 @register.inclusion_tag("console/_result_table.html", takes_context=True)
 def result_table(
     context: Mapping[str, Any], found: Table, empty: str = "", address: str = "console:result_table"

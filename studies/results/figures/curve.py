@@ -44,7 +44,7 @@ def _curve_figure(curve: FrechetCurve, chosen_size: int, title: str, draw: str, 
     positive = np.all(distances > 0, axis=1)  # the whole set itself has distance 0, which has no logarithm
     if not positive.any():
         return _statement(title)
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     panel = figure.subplots()
     panel.set_xscale("log")
     panel.set_yscale("log")
@@ -60,7 +60,8 @@ def _curve_figure(curve: FrechetCurve, chosen_size: int, title: str, draw: str, 
     panel.set_xlabel("subset size n (prompts)", size=10, color=QUIET)
     panel.set_ylabel("squared Fréchet distance (feature units²)", size=10, color=QUIET)
     panel.set_title(title, size=12, color=INK, loc="left", pad=12, linespacing=1.35)
-    panel.legend(frameon=False, fontsize=10, labelcolor=INK, loc="best")
+    # below the panel, where it hides no curve and not the chosen size's label
+    figure.legend(frameon=False, fontsize=10, labelcolor=INK, loc="outside lower left", ncols=2)
     quiet(panel)
     return figure
 
