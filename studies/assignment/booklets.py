@@ -121,16 +121,16 @@ def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str
     criteria = len({cell.criterion for cell in pairs})
     number = len(pairs) // criteria
     asked = f" for each of the {criteria} criteria, which have a run of trials each" if criteria > 1 else ""
-    sentences = [f"{count} booklets show each of the {number} pairs once{asked}; nobody sees a prompt twice."]
+    sentences = [f"{count:,} booklets show each of the {number:,} pairs once{asked}; nobody sees a prompt twice."]
     kind = "comparison, stratum and criterion" if criteria > 1 else "comparison and stratum"
     if all(size % count == 0 for size in cells.values()):
         sentences.append(f"Every booklet holds the same number of pairs of each {kind}.")
     else:
         sentences.append(f"Booklets differ by one in how many pairs of a {kind} they hold.")
     if len(pairs) % count:
-        sentences.append(f"Some booklets hold {longest - 1} trials instead of {longest}.")
+        sentences.append(f"Some booklets hold {longest - 1:,} trials instead of {longest:,}.")
     if longest < trials_per_evaluator:
-        sentences.append(f"An evaluator gets {longest} trials, not {trials_per_evaluator}: no more fit these rules.")
+        sentences.append(f"An evaluator gets {longest:,} trials, not {trials_per_evaluator:,}: no more fit these rules.")
     return sentences
 
 

@@ -45,13 +45,13 @@ def study_context(study: Study) -> dict[str, Any]:
     if is_prepared:
         context |= bundle_context(study, events)
         context["parts"] = {name: PARTS[name] for name in parts_of(study)}
-    context["states"] = _states(configuration, context)
+    context["told"] = _told(configuration, context)
     if study.state == Study.State.READY:
         context |= odd_pairs_context(study)  # which the button to open it names
     return context
 
 
-def _states(configuration: StudyConfiguration, context: dict[str, Any]) -> dict[str, str]:
+def _told(configuration: StudyConfiguration, context: dict[str, Any]) -> dict[str, str]:
     """Say in a few words how far each chapter is that may be folded."""
     comparisons, bundles = len(configuration.compared), context.get("bundles")
     return {

@@ -194,7 +194,7 @@ def test_a_draw_that_the_curve_does_not_hold_is_refused() -> None:
 
 def test_the_png_is_a_picture_of_1440_pixels() -> None:
     with Image.open(io.BytesIO(figures.frechet_curve_png(both_draws().to_dict(), 30))) as picture:
-        assert (picture.format, picture.size) == ("PNG", (1440, 960))
+        assert (picture.format, picture.size) == ("PNG", (1440, 1040))
         assert len(set(picture.convert("RGB").resize((144, 96)).getdata())) > 20  # lines and letters, not a blank
 
 
