@@ -130,7 +130,9 @@ def guarantees(pairs: Sequence[PairCell], trials_per_evaluator: int) -> list[str
     if len(pairs) % count:
         sentences.append(f"Some booklets hold {longest - 1:,} trials instead of {longest:,}.")
     if longest < trials_per_evaluator:
-        sentences.append(f"An evaluator gets {longest:,} trials, not {trials_per_evaluator:,}: no more fit these rules.")
+        sentences.append(
+            f"An evaluator gets {longest:,} trials, not {trials_per_evaluator:,}: no more fit these rules."
+        )
     return sentences
 
 

@@ -37,9 +37,12 @@ def minutes(seconds: float | None) -> str:
 
 
 @register.simple_block_tag
-def table(content: SafeString, label: str, kind: str = "", tall: bool = False) -> SafeString:
-    """Draw a table, its head and body between the tags, that scrolls where the page is narrower."""
-    context = {"rows": content, "label": label, "kind": kind, "tall": tall}
+def table(content: SafeString, label: str, kind: str = "", tall: bool = False, sortable: bool = False) -> SafeString:
+    """Draw a table, its head and body between the tags, that scrolls where the page is narrower.
+
+    sortable: for a table that is whole on its page, and has three or more rows.
+    """
+    context = {"rows": content, "label": label, "kind": kind, "tall": tall, "sortable": sortable}
     return render_to_string("console/_table.html", context)
 
 

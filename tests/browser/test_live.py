@@ -45,6 +45,7 @@ def test_the_page_follows_somebody_who_rates(
     admin = opened(browser, live_server, study, "", viewport={"width": 1440, "height": 900})
     live = admin.locator("#live")
     expect(live).to_contain_text("0 of 4 places taken; 0 of 48 answers.")
+    admin.get_by_role("heading", name="Close").click()
     admin.get_by_label("type the study’s name", exact=False).fill("half a na")
     begin(page, live_server, grace)
     for key in "45":

@@ -172,6 +172,7 @@ def test_an_admin_logs_in_plans_invites_and_closes(page: Page, live_server: Live
     page.get_by_label("New links").fill("2")
     page.get_by_role("button", name="Make invitation links").click()
     expect(page.get_by_text("2 invited, 0 begun")).to_be_visible()
+    page.get_by_role("heading", name="Close").click()  # which is folded
     page.get_by_label("to confirm").fill("Shapes")
     page.get_by_role("button", name="Close the study").click()
     expect(page.get_by_text("Closed", exact=True)).to_be_visible()
