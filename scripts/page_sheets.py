@@ -93,7 +93,7 @@ def sheet(browser: Any, address: str, base: str, cookie: dict[str, str] | None) 
     for shot in shots:
         whole.paste(shot, (left, 0))
         left += shot.width + GAP
-    return whole.convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
+    return whole.convert("P", palette=Image.Palette.ADAPTIVE, colors=160)
 
 
 def main() -> None:
@@ -109,14 +109,20 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     from evenhand.studies.demonstration import processes
-    from evenhand.studies.models import Pair, Study
+    from evenhand.studies.models import Pair, RecipeCheck, SemanticMap, Study
+    from evenhand.studies.pipeline import recipe_checks, semantic_maps
     from evenhand.studies.undo import duplicate
+    from evenhand.studies.work.queue import work_through
     from scripts.console_screenshots import session_of
 
     study = Study.objects.select_related("owner").exclude(state=Study.State.DRAFT).latest("pk")
     draft = Study.objects.filter(name="Copy for the sheets").first()
     draft = draft or duplicate(study, name="Copy for the sheets", owner=study.owner)
-    pair = Pair.objects.filter(comparison__study=study).order_by("pk")[0]
+    pairs = Pair.objects.filter(comparison__study=study).select_related("baseline_image", "candidate_image")
+    pair = pairs.order_by("pk")[0]
+    recipe_checks.ask(draft)
+    semantic_maps.ask([pair.baseline_image, pair.candidate_image])
+    work_through({RecipeCheck: recipe_checks.HANDLER, SemanticMap: semantic_maps.HANDLER})
     numbers = {"study": study.pk, "draft": draft.pk, "prompts": study.prompt_set_id, "pair": pair.pk}
     cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session_of(study)}
     port, log = processes.free_port(8900), folder / "server.log"
