@@ -28,6 +28,7 @@ from evenhand.studies.pipeline import scorings
 from evenhand.studies.results import figures
 from evenhand.studies.results.objective.cached import cached_objective_report
 from evenhand.studies.results.objective.tables import table_of, tables_of
+from evenhand.studies.uploaded.sources import SourceError, allowed_folder
 
 MOST_STRENGTHS = 20
 FIGURES = {"agreement": figures.agreement, "effective": figures.effective, "strengths": figures.strengths}
@@ -59,7 +60,8 @@ class ScoringForm(forms.Form):
         label="Folder of reference pictures",
         required=False,
         max_length=500,
-        help_text="Here and on the workers’ machines; “scenes” renders the demo’s captions. Empty: no distances.",
+        help_text="Here and on the workers’ machines, below one of the folders that EVENHAND_IMPORT_ROOTS allows; "
+        "“scenes” renders the demo’s captions. Empty: no distances.",
     )
     spaces = forms.CharField(
         label="Spaces of features for distances",
@@ -88,6 +90,16 @@ class ScoringForm(forms.Form):
             raise forms.ValidationError(str(error)) from error
         return text
 
+    def clean_reference(self) -> str:
+        """Refuse folders that the console may not read; whether one outside exists is not told."""
+        folder: str = self.cleaned_data["reference"].strip()
+        if not folder or folder == scorings.SCENES:
+            return folder
+        try:
+            return str(allowed_folder(folder))
+        except SourceError as error:
+            raise forms.ValidationError(str(error)) from error
+
     def clean_sweep(self) -> list[float]:
         """Read the strengths; commas count as spaces."""
         words = self.cleaned_data["sweep"].replace(",", " ").split()
@@ -110,7 +122,7 @@ class ScoringForm(forms.Form):
             prompts=data["prompts"],
             metrics=tuple(data["metrics"].split()),
             spaces=tuple(data["spaces"].split()),
-            reference=data["reference"].strip(),
+            reference=data["reference"],
             crop=data["crop"],
         )
 

@@ -27,7 +27,8 @@ from evenhand.studies.image_store import image_file
 from evenhand.studies.models import Arm, Image, Prompt, Scoring, ScoringPart, Study
 from evenhand.studies.models.work import WorkItem
 from evenhand.studies.pipeline import scorers
-from evenhand.studies.pipeline.distances import SCENES, SPACES, compare_arm, read_reference
+from evenhand.studies.pipeline.distances import SCENES as SCENES
+from evenhand.studies.pipeline.distances import SPACES, compare_arm, read_reference
 from evenhand.studies.pipeline.pictures import generate_missing
 from evenhand.studies.work import queue as work_queue
 from evenhand.studies.work.notify import notify

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,11 +254,29 @@ def test_a_scoring_is_started_from_the_page_or_refused_in_words(client: Client, 
         ({"metrics": "beauty"}, "there is no metric &#x27;beauty&#x27;"),
         ({"prompts": "some"}, "Select a valid choice"),
         ({"metrics": ""}, "name at least one metric"),
-        ({"metrics": "clip", "spaces": "clip", "reference": "/nowhere"}, "no folder of reference pictures"),
+        ({"metrics": "clip", "spaces": "clip", "reference": "/etc"}, "EVENHAND_IMPORT_ROOTS names none"),
     ):
         page = client.post(address, {"prompts": "final", "metrics": "clip"} | data)
         assert told in page.content.decode()
     assert study.scorings.count() == 1
+
+
+def test_reference_pictures_lie_where_the_console_may_read(
+    client: Client, study: Study, tmp_path: Path, settings: Any
+) -> None:
+    settings.IMPORT_ROOTS = [str(tmp_path / "shared")]
+    (tmp_path / "shared" / "coco").mkdir(parents=True)
+    client.force_login(study.owner)
+    address = reverse("console:objective", args=[study.pk])
+    data = {"prompts": "final", "spaces": "clip"}
+    for folder in ("/etc", str(tmp_path), f"{tmp_path}/shared/../..", "/nowhere/at/all"):
+        page = client.post(address, data | {"reference": folder}).content.decode()
+        assert "below none of the folders that EVENHAND_IMPORT_ROOTS names" in page, folder
+    assert not study.scorings.exists()
+    client.post(address, data | {"reference": f" {tmp_path}/shared/coco "})
+    assert study.scorings.get().plan["reference"] == f"{tmp_path}/shared/coco"
+    client.post(address, data | {"reference": "scenes"})
+    assert study.scorings.count() == 2
 
 
 def test_a_draft_and_a_foreign_study_have_no_metrics(client: Client, study: Study) -> None:
