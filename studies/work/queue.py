@@ -46,7 +46,7 @@ class Claim(Generic[Item]):
 
     item: Item
     loss: threading.Event = field(default_factory=threading.Event)
-    _updated_at: float = field(default=-SECONDS_BETWEEN_UPDATES)
+    _updated_at: float = field(default_factory=time.monotonic)  # short work reports its end alone
 
     def progress(self, done: int, total: int) -> None:
         """Store the share that is done, at most twice a second. Raises ``LeaseLost``."""
