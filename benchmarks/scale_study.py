@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -60,7 +61,7 @@ FILES = {
     "prompts.csv": "/console/studies/{pk}/prompts.csv",
     "preferences.csv": "/console/studies/{pk}/preferences.csv",
 }
-BUNDLE = {"bundle.zip": "/console/studies/{pk}/bundle.zip"}
+BUNDLE = "/console/studies/{pk}/bundle.zip"  # by POST, because its root is recorded
 
 
 def measure_study(options: argparse.Namespace) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def measure_study(options: argparse.Namespace) -> dict[str, Any]:
     preparation = None
     if options.prepare:
         preparation = prepare(study, options.workers)
+        print(json.dumps(preparation), flush=True)  # it took long: not to be lost by what follows
     else:
         write_rows(study)
     start = time.perf_counter()
@@ -98,7 +100,7 @@ def measure_study(options: argparse.Namespace) -> dict[str, Any]:
         "booklets": Booklet.objects.count(),
         "trials": Trial.objects.count(),
         "opening_process_peak_memory_gb": round(peak_memory() / 1e9, 2),
-        **looked_at(study, places, FILES | (BUNDLE if options.prepare else {})),
+        **looked_at(study, places, with_bundle=options.prepare),
     }
 
 
@@ -156,7 +158,7 @@ def web(log: Path) -> Iterator[tuple[str, int]]:
         process.wait(timeout=60)
 
 
-def looked_at(study: Study, places: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
+def looked_at(study: Study, places: dict[str, Any], *, with_bundle: bool) -> dict[str, Any]:
     """Ask a web process for each page and file, and count the queries of each page in this process."""
     from django.conf import settings
     from django.test import Client
@@ -168,7 +170,9 @@ def looked_at(study: Study, places: dict[str, Any], files: dict[str, str]) -> di
     with web(log) as (url, pid):
         pages = {name: page_of(url, cookie, client, path.format(**places)) for name, path in PAGES.items()}
         after_pages = resident_peak(pid)
-        written = {name: file_of(url, cookie, path.format(**places)) for name, path in files.items()}
+        written = {name: file_of(url, cookie, path.format(**places)) for name, path in FILES.items()}
+        if with_bundle:
+            written["bundle.zip"] = file_of(url, cookie, BUNDLE.format(**places), method="POST")
         return {
             "pages": pages,
             "web_peak_memory_gb": {"after the pages": after_pages, "after the files": resident_peak(pid)},
@@ -210,12 +214,14 @@ def page_of(url: str, cookie: str, client: Client, path: str) -> dict[str, Any]:
     }
 
 
-def file_of(url: str, cookie: str, path: str) -> dict[str, Any]:
+def file_of(url: str, cookie: str, path: str, method: str = "GET") -> dict[str, Any]:
     """Return a download's seconds and size."""
     import httpx
 
     start, size = time.perf_counter(), 0
-    with httpx.stream("GET", f"{url}{path}", cookies={"sessionid": cookie}, timeout=3600) as response:
+    token = "0" * 32  # against forged requests: the same in the cookie and in the header
+    cookies, headers = {"sessionid": cookie, "csrftoken": token}, {"X-CSRFToken": token}
+    with httpx.stream(method, f"{url}{path}", cookies=cookies, headers=headers, timeout=3600) as response:
         assert response.status_code == 200, f"{path}: {response.status_code}"
         for part in response.iter_bytes():
             size += len(part)

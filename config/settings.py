@@ -35,7 +35,8 @@ EVENHAND_STORAGE            where pictures lie, ``s3://bucket/prefix``; the usua
 EVENHAND_MODEL_ROOTS        folders, apart by ``:``, below which studies' checkpoints and encoders may lie, beside the
                             demo's (default: ``var/models`` and the hub's cache)
 EVENHAND_MODEL_PICKLES      ``1``: studies may load pickled weights, which could run code (default: safetensors alone)
-EVENHAND_IMPORT_ROOTS       folders, apart by ``:``, below which the console may read pictures (default: none)
+EVENHAND_IMPORT_ROOTS       folders, apart by ``:``, below which the console may read pictures, to import them or as
+                            a scoring's reference (default: none)
 DATABASE_URL                default: SQLite in ``var/db.sqlite3``
 CELERY_BROKER_URL           default: kombu's filesystem transport in ``var/broker``
 """

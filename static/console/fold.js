@@ -5,9 +5,9 @@ const narrow = matchMedia("(max-width: 48rem)");
 
 function openNamed() {
   const named = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const chapter = named && named.closest("details");
-  if (!chapter) return;
-  chapter.open = true;
+  const first = named && named.closest("details");
+  if (!first) return;
+  for (let each = first; each; each = each.parentElement.closest("details")) each.open = true;
   named.scrollIntoView();
 }
 
@@ -26,7 +26,7 @@ document.querySelectorAll('a[href^="#"]').forEach((link) => {
 
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = chapters.filter((chapter) => !chapter.open);
+  folded = [...document.querySelectorAll("details[data-chapter], details.fold")].filter((chapter) => !chapter.open);
   folded.forEach((chapter) => { chapter.open = true; });
 });
 addEventListener("afterprint", () => folded.forEach((chapter) => { chapter.open = false; }));

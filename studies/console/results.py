@@ -90,6 +90,7 @@ def results_context(study: Study, report: Mapping[str, Any], people: str | None 
         "watched": list(_watched(report)),
         "chapters": [(anchor, title) for anchor, title in CHAPTERS.items() if several or anchor != "criteria"],
         "people_page": page,
+        "people_is_whole": page.paginator.num_pages == 1,
         "changes": report["changes_after_closing"],
         "left_out": left_out_in_words(report),
         "both_bad": list(_both_bad(report)),

@@ -46,6 +46,8 @@ def study_context(study: Study) -> dict[str, Any]:
         context |= bundle_context(study, events)
         context["parts"] = {name: PARTS[name] for name in parts_of(study)}
     context["told"] = _told(configuration, context)
+    # before the opening somebody should see that the checkpoint does not know words of the prompts
+    context["folds_prompts"] = is_prepared and not (study.state == Study.State.READY and context["unknown_words"])
     if study.state == Study.State.READY:
         context |= odd_pairs_context(study)  # which the button to open it names
     return context
@@ -56,13 +58,17 @@ def _told(configuration: StudyConfiguration, context: dict[str, Any]) -> dict[st
     comparisons, bundles = len(configuration.compared), context.get("bundles")
     return {
         "plan": (
-            f"{comparisons} comparison{'s' if comparisons > 1 else ''}, {configuration.quota:,} evaluators with "
-            f"{configuration.trials_per_evaluator:,} pairs each"
+            f"{_counted(comparisons, 'comparison')}, {_counted(configuration.quota, 'evaluator')} with "
+            f"{_counted(configuration.trials_per_evaluator, 'pair')} each"
         ),
         "prompts": _stages_done(context["prompt_lines"]),
         "pictures": _stages_done(context["picture_lines"]),
         "bundle": f"last written on {bundles[0].at:%Y-%m-%d}" if bundles else "not written yet",
     }
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _stages_done(lines: list[StageLine]) -> str:

@@ -55,11 +55,16 @@ def chapter(content: SafeString, name: str, title: str, state: str = "", fold: b
 
 @register.inclusion_tag("console/_result_table.html", takes_context=True)
 def result_table(
-    context: Mapping[str, Any], found: Table, empty: str = "", address: str = "console:result_table"
+    context: Mapping[str, Any],
+    found: Table,
+    empty: str = "",
+    address: str = "console:result_table",
+    sortable: bool = True,
 ) -> dict[str, Any]:
     """Draw one of a report's tables, with its sentence and its downloads.
 
-    empty: what to say without rows. address: the name of the address that serves the table as a file.
+    empty: what to say without rows. address: the name of the address that serves the table as a file. sortable: false
+    for a table of which the page shows a part.
     """
     return {
         "address": address,
@@ -69,6 +74,7 @@ def result_table(
         "lines": found.lines,
         "stacked": len(found.columns) > 3,
         "empty": empty,
+        "sortable": sortable,
     }
 
 

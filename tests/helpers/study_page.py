@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from evenhand.studies.models import Study
 
-PART = re.compile(r'<div hx-get="([^"]+)" hx-trigger="load" hx-swap="outerHTML">.*?</div>', re.DOTALL)
+PART = re.compile(r'<div hx-get="([^"]+/parts/[^"]+)"[^>]*>.*?</div>', re.DOTALL)
 
 
 def study_page(client: Client, study: Study, query: str = "") -> str:
