@@ -47,9 +47,14 @@ def table(content: SafeString, label: str, kind: str = "", tall: bool = False, s
 
 
 @register.simple_block_tag
-def chapter(content: SafeString, name: str, title: str, state: str = "", fold: bool = False) -> SafeString:
-    """Draw a chapter of a page; a folded one shows its title and its state alone until somebody opens it."""
-    context = {"content": content, "name": name, "title": title, "state": state, "fold": fold}
+def chapter(
+    content: SafeString, name: str, title: str, state: str = "", fold: bool = False, long: bool = False
+) -> SafeString:
+    """Draw a chapter of a page; a folded one shows its title and its state alone until somebody opens it.
+
+    long: of a long page, whose chapters are open, and are folded by a script where the page is narrow.
+    """
+    context = {"content": content, "name": name, "title": title, "state": state, "fold": fold, "long": long}
     return render_to_string("console/_chapter.html", context)
 
 
