@@ -87,6 +87,7 @@ def test_the_downloaded_numbers_are_the_page_s(
     assert sum(int(row["n"]) for row in pairs if row["comparison"] == "1") == n
 
     page.get_by_role("link", name="The study").click()
+    page.get_by_role("heading", name="Bundle").click()  # which is folded
     bundle = tmp_path / "bundle"
     with zipfile.ZipFile(io.BytesIO(saved(page, "Download the bundle", tmp_path))) as archive:
         archive.extractall(bundle)
