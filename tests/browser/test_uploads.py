@@ -58,6 +58,7 @@ def upload_and_take(page: Page, archive: Path) -> None:
     page.get_by_label("second: name for study admins").fill("Berry")
     page.get_by_role("button", name="Make the study of 8 pairs").click()
     expect(page.get_by_role("heading", name="Fruit")).to_be_visible()
+    page.get_by_role("heading", name="Plan").click()  # which is folded
     expect(page.get_by_text("made elsewhere and uploaded")).to_be_visible()
     look(page, "study")
 

@@ -6,6 +6,7 @@ come in while the others answer.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from evenhand.studies.access import enrolment_link
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
 from evenhand.studies.rating import chain
+from evenhand.studies.rating.enrolment import FULL_SECONDS
 from tests.helpers.factories import make_ready_study
 from tests.helpers.servers import gunicorn
 
@@ -145,15 +147,22 @@ def test_nothing_is_counted_twice_and_nothing_is_lost(study: Study, server: str)
         gone = list(Evaluator.objects.filter(study=study, booklet__isnull=False, finished_at=None))
         assert len(gone) == SILENT
         fall_silent(gone)
+        time.sleep(FULL_SECONDS)  # so long the server takes the study to be as full as it was
         newcomers = come(client, study, [f"L{n}" for n in range(LATER)])
         tabs += newcomers
         assert newcomers
         late = [tab for tab in silent if tab.page]
         assert len({tab.path for tab in late}) == SILENT
         at_once([*(tab.rate for tab in newcomers), *(tab.click for tab in late), *(tab.replay for tab in busy)])
-        for n in range(3):  # whatever is left, as long as there is something
-            for tab in come(client, study, [f"X{n}"]):
+        for tab in late:  # who came back keeps what nobody else had taken by then
+            tab.rate()
+        for n in range(4 * QUOTA):  # whatever is left, as long as somebody is let in for it
+            time.sleep(FULL_SECONDS)
+            left = come(client, study, [f"X{n}"])
+            for tab in left:
                 tab.rate()
+            if not left:
+                break
     statuses = sum((tab.statuses for tab in tabs), Counter[int]())
     assert set(statuses) <= {200, 409}
     check(study)
