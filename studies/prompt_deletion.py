@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 
 from evenhand.errors import InputError
 from evenhand.studies.image_store import image_file, webp_file
@@ -36,15 +37,20 @@ class Uses:
         return bool(self.studies) or self.running
 
 
-def uses_of(prompt_set: PromptSet) -> Uses:
-    """Return what holds a set: studies of any admin, and work at this moment."""
+def with_uses(sets: QuerySet[PromptSet]) -> QuerySet[PromptSet]:
+    """Read with each set how many pictures it has (None: none) and whether it is tried now, for ``uses_of``."""
     images = Image.objects.filter(prompt__prompt_set=OuterRef("pk")).order_by().values("prompt__prompt_set")
     running = SamplingRun.objects.filter(prompt_set=OuterRef("pk"), state=SamplingRun.State.LEASED)
-    found = PromptSet.with_unfinished.filter(pk=prompt_set.pk).values_list(
-        Subquery(images.annotate(n=Count("pk")).values("n")), Exists(running)
-    )
-    pictures, is_running = next(iter(found), (0, False))
-    return Uses(list(Study.objects.filter(prompt_set=prompt_set)), pictures or 0, is_running)
+    return sets.annotate(pictures=Subquery(images.annotate(n=Count("pk")).values("n")), running=Exists(running))
+
+
+def uses_of(prompt_set: PromptSet) -> Uses:
+    """Return what holds a set: studies of any admin, and work at this moment (as ``with_uses`` read it, if it did)."""
+    found: Any = prompt_set
+    if not hasattr(found, "pictures"):
+        found = with_uses(PromptSet.with_unfinished.filter(pk=prompt_set.pk)).first()
+    studies = list(Study.objects.filter(prompt_set=prompt_set))
+    return Uses(studies, found.pictures or 0, found.running) if found else Uses(studies, 0, False)
 
 
 def delete_prompt_set(prompt_set: PromptSet, *, actor: AbstractBaseUser | None = None) -> None:

@@ -24,7 +24,7 @@ from evenhand.studies.console.forms import SamplingForm
 from evenhand.studies.console.policy import FIGURE_POLICY
 from evenhand.studies.models import PromptSet, SamplingRun
 from evenhand.studies.pipeline import sampling_runs
-from evenhand.studies.prompt_deletion import uses_of
+from evenhand.studies.prompt_deletion import uses_of, with_uses
 from evenhand.studies.prompt_lengths import token_lengths
 from evenhand.studies.results import figures
 from evenhand.studies.visibility import may_change, prompt_sets_of, runs_of
@@ -41,13 +41,14 @@ SEARCH_LIMIT = 200  # characters
 @require_http_methods(["GET", "POST"])
 def prompt_set(request: HttpRequest, pk: int, run: int | None = None) -> HttpResponse:
     """Show a prompt set and a sampling run, or start a run; htmx asks for the run alone while a worker computes it."""
-    prompt_set = get_object_or_404(prompt_sets_of(request.user), pk=pk)
+    sets, is_fragment = prompt_sets_of(request.user), getattr(request, "htmx", False)
+    prompt_set = get_object_or_404(sets if is_fragment else with_uses(sets), pk=pk)
     if request.method == "POST":
         check_may_plan(request.user)
     runs = runs_of(request.user, prompt_set)
     latest = list(runs[:RUNS_LISTED])
     current_run = get_object_or_404(runs, pk=run) if run is not None else next(iter(latest), None)
-    if getattr(request, "htmx", False):
+    if is_fragment:
         return render(request, "console/_sampling_run.html", {"set": prompt_set, **_run_context(current_run, request)})
     configuration = StudyConfiguration.from_json(current_run.configuration) if current_run is not None else None
     initial = SamplingForm.initial_of(prompt_set, configuration)
