@@ -1,7 +1,7 @@
 """Make screenshots of the study admin's pages (``python scripts/console_screenshots.py docs/images``).
 
 Shows the records at hand (``EVENHAND_VAR``): run ``manage.py demo --no-serve`` before. Pages open in Chromium
-($CHROMIUM, or the one on the path) as the owner of the newest study.
+($CHROMIUM, or the one on the path) as the owner of the newest study that is no draft.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     from evenhand.studies.demonstration import processes
     from evenhand.studies.models import Study
 
-    study = Study.objects.select_related("owner").latest("pk")
+    study = Study.objects.select_related("owner").exclude(state=Study.State.DRAFT).latest("pk")
     key = session_of(study)
     port, log = processes.free_port(8900), folder / "server.log"
     with processes.running(processes.server_command(port), log) as server, sync_playwright() as playwright:
