@@ -131,6 +131,9 @@ def prepare(study: Study, count: int) -> dict[str, Any]:
     return {
         "workers": count,
         "stages": taken,
+        "peak_memory_gb_after": {
+            name: round(max(each["peaks"].get(name, 0) for each in told) / 1e9, 2) for name in taken
+        },
         "worker_peak_memory_gb": round(max(each["peak_memory"] for each in told) / 1e9, 2),
     }
 

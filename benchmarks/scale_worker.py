@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import peak_memory
 
+PEAKS: dict[str, int] = {}  # memory so far when a stage's last work but one had ended
 TILES = 8  # a side, each of one colour
 
 
@@ -91,6 +92,8 @@ def count_queries() -> dict[str, Counter[str]]:
         return execute(sql, params, many, context)
 
     def labelled(item: Any, handler: Any) -> bool:
+        if label[0]:
+            PEAKS[label[0]] = peak_memory()
         label[0] = "others"
         if isinstance(item, Batch):
             if item.stage_id not in names:
@@ -126,7 +129,7 @@ def main() -> None:
     try:
         app.worker_main(["worker", "--pool=solo", f"--queues={options.queues}", *quiet])
     finally:
-        result = {"queries": counts, "peak_memory": peak_memory()}
+        result = {"queries": counts, "peak_memory": peak_memory(), "peaks": PEAKS}
         options.file.write_text(json.dumps(result), encoding="utf-8")
 
 
