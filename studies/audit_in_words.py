@@ -13,7 +13,8 @@ Detail = Mapping[str, Any]
 SHORT = 12  # hex digits of a hash
 
 
-def _count(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as “1 answer” or “1,200 answers”."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
@@ -28,19 +29,19 @@ def _opened(detail: Detail) -> str:
 
 def _strata(detail: Detail) -> str:
     double = detail.get("identical_prompts")
-    text = f"Chose the final subset of {_count(detail['prompts'], 'prompt')}"
+    text = f"Chose the final subset of {counted(detail['prompts'], 'prompt')}"
     return f"{text}, {double:,} of them with the same text" if double else text
 
 
 def _left_out(detail: Detail) -> str:
     prompts = detail["prompts"]
     first = f"the first, “{prompts[0]['prompt']}”," if len(prompts) > 1 else f"“{prompts[0]['prompt']}”,"
-    return f"Left out {_count(len(prompts), 'prompt')} that could not be drawn: {first} because {prompts[0]['error']}"
+    return f"Left out {counted(len(prompts), 'prompt')} that could not be drawn: {first} because {prompts[0]['error']}"
 
 
 def _scoring(detail: Detail) -> str:
     what = [*detail["metrics"], *detail["spaces"]]
-    return f"Started scoring {detail['scoring']}: {', '.join(what)} on {_count(detail['count'], 'prompt')}"
+    return f"Started scoring {detail['scoring']}: {', '.join(what)} on {counted(detail['count'], 'prompt')}"
 
 
 def _exchanged(detail: Detail) -> str:
@@ -89,12 +90,14 @@ KINDS: dict[str, dict[str, Says]] = {
         "ready": lambda _: "Finished the preparation",
         "stopped": lambda d: f"Stopped the preparation at {', '.join(d['stages'])}",
         "retried": lambda d: f"Tried the stage {d['stage']} again",
-        "unknown_words": lambda d: f"Found {_count(d['different'], 'word')} that the checkpoint does not know",
+        "unknown_words": lambda d: f"Found {counted(d['different'], 'word')} that the checkpoint does not know",
         "strata": _strata,
         "prompts left out": _left_out,
         "check pair exchanged": _exchanged,
-        "arm uploaded": lambda d: f"Uploaded {_count(d['pictures'], 'picture')} as the candidate “{d['arm']}”",
-        "pairs taken": lambda d: f"Took {_count(d['pairs'], 'ready-made pair')} of {_count(d['pictures'], 'picture')}",
+        "arm uploaded": lambda d: f"Uploaded {counted(d['pictures'], 'picture')} as the candidate “{d['arm']}”",
+        "pairs taken": lambda d: (
+            f"Took {counted(d['pairs'], 'ready-made pair')} of {counted(d['pictures'], 'picture')}"
+        ),
     },
     "collection": {
         "kept out": lambda d: f"Kept out the people of {' and '.join(d['studies']) or 'no study'}",
@@ -109,30 +112,30 @@ KINDS: dict[str, dict[str, Says]] = {
         "root": lambda d: f"Recorded the root of the rating chains, {d['ratings_root'][:SHORT]}",
     },
     "evaluators": {
-        audit.INVITED: lambda d: f"Made {_count(d['count'], 'personal link')}",
-        "pilot invited": lambda d: f"Made {_count(d['count'], 'pilot link')}",
-        audit.SIMULATED: lambda d: f"Enrolled {_count(d['count'], 'simulated evaluator')}",
+        audit.INVITED: lambda d: f"Made {counted(d['count'], 'personal link')}",
+        "pilot invited": lambda d: f"Made {counted(d['count'], 'pilot link')}",
+        audit.SIMULATED: lambda d: f"Enrolled {counted(d['count'], 'simulated evaluator')}",
         "enrolment link renewed": lambda _: "Renewed the enrolment link",
         "excluded": lambda d: f"Left out evaluator e{d['evaluator']}: {d['reason']}",
-        "places freed": lambda d: f"Gave {_count(d['places'], 'pair')} of evaluator e{d['evaluator']} to others",
+        "places freed": lambda d: f"Gave {counted(d['places'], 'pair')} of evaluator e{d['evaluator']} to others",
         "open pairs freed": lambda d: f"Gave the open pairs of evaluator e{d['evaluator']} to others",
         "open pairs kept": lambda d: f"Let evaluator e{d['evaluator']} have their open pairs again",
         "note changed": lambda d: f"Changed the note of evaluator e{d['evaluator']}",
         "personal link renewed": lambda d: f"Renewed the link of evaluator e{d['evaluator']}",
-        "panel compared": lambda d: f"Compared with a panel's table of {_count(d['rows'], 'row')}",
+        "panel compared": lambda d: f"Compared with a panel's table of {counted(d['rows'], 'row')}",
         "panel file written": lambda d: (
-            f"Downloaded the panel's {d['file']} with {_count(d['people'], 'person', 'people')}"
+            f"Downloaded the panel's {d['file']} with {counted(d['people'], 'person', 'people')}"
         ),
         "exclusion lifted": lambda d: f"Counted evaluator e{d['evaluator']} again",
         "people forgotten": lambda d: (
-            f"Emptied the ids of {_count(d['ids'], 'person', 'people')}, {_count(d['notes'], 'note')}"
-            f" and the texts of {_count(d['reports'], 'report')}"
+            f"Emptied the ids of {counted(d['ids'], 'person', 'people')}, {counted(d['notes'], 'note')}"
+            f" and the texts of {counted(d['reports'], 'report')}"
         ),
         "withdrawal": lambda d: (
-            f"Withdrew evaluator e{d['evaluator']} and deleted their data, with {_count(d['deleted'], 'answer')}"
+            f"Withdrew evaluator e{d['evaluator']} and deleted their data, with {counted(d['deleted'], 'answer')}"
             if d.get("asked")
             else f"Evaluator e{d['evaluator']} withdrew"
-            + (f" and had {_count(d['deleted'], 'answer')} deleted" if d.get("deleted") else "")
+            + (f" and had {counted(d['deleted'], 'answer')} deleted" if d.get("deleted") else "")
         ),
     },
     "files": {

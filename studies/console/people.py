@@ -88,8 +88,11 @@ def _in_state(study: Study, state: str) -> QuerySet[Evaluator]:
     return choices[state]() if state in choices else found
 
 
-def _person(request: HttpRequest, pk: int, evaluator: int) -> tuple[Evaluator, AbstractBaseUser]:
-    study = study_of(request.user, pk)
+def person_of(
+    request: HttpRequest, pk: int, evaluator: int, right: Right = Right.CHANGE
+) -> tuple[Evaluator, AbstractBaseUser]:
+    """Return a study's person, and who asks, if their role has the right. Raises ``Http404``, ``PermissionDenied``."""
+    study = study_of(request.user, pk, right)
     assert isinstance(request.user, AbstractBaseUser)
     return get_object_or_404(Evaluator, study=study, pk=evaluator), request.user
 
@@ -98,7 +101,7 @@ def _person(request: HttpRequest, pk: int, evaluator: int) -> tuple[Evaluator, A
 @require_POST
 def change_note(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
     """Change the note on a person."""
-    person, actor = _person(request, pk, evaluator)
+    person, actor = person_of(request, pk, evaluator)
     try:
         links.change_note(person, request.POST.get("note", ""), actor=actor)
     except links.NoteError as error:
@@ -110,7 +113,7 @@ def change_note(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
 @require_POST
 def renew_personal_link(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
     """Make a person's link anew; the old one opens nothing any more."""
-    person, actor = _person(request, pk, evaluator)
+    person, actor = person_of(request, pk, evaluator)
     links.renew_personal_link(person, actor=actor)
     messages.success(request, "The link is new. The old one opens nothing any more.")
     return back_to_people(request, pk)
@@ -120,7 +123,7 @@ def renew_personal_link(request: HttpRequest, pk: int, evaluator: int) -> HttpRe
 @require_POST
 def change_place(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
     """Give a person's open pairs to others, or let them have those again."""
-    person, actor = _person(request, pk, evaluator)
+    person, actor = person_of(request, pk, evaluator)
     try:
         if request.POST.get("keep"):
             keep_open_pairs(person, actor=actor)

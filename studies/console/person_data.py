@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET, require_POST
 
 from evenhand.studies import audit
-from evenhand.studies.access import Right, study_of
+from evenhand.studies.access import Right
 from evenhand.studies.console.downloads import file_name
 from evenhand.studies.console.evaluators import back_to_people
-from evenhand.studies.models import Evaluator
+from evenhand.studies.console.people import person_of
 from evenhand.studies.personal_data import record_of
 from evenhand.studies.rating.withdrawal import withdraw
-
-
-def _person(request: HttpRequest, pk: int, evaluator: int) -> tuple[Evaluator, AbstractBaseUser]:
-    study = study_of(request.user, pk, Right.OWN)
-    assert isinstance(request.user, AbstractBaseUser)
-    return get_object_or_404(Evaluator, study=study, pk=evaluator), request.user
 
 
 @login_required
 @require_GET
 def export(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
     """Serve the person's record as a JSON file; the download is recorded."""
-    person, actor = _person(request, pk, evaluator)
+    person, actor = person_of(request, pk, evaluator, Right.OWN)
     response = JsonResponse(record_of(person), json_dumps_params={"indent": 2, "ensure_ascii": False})
     response["Content-Disposition"] = f'attachment; filename="{file_name(person.study)}-e{person.pk}.json"'
     audit.record(person.study, audit.PERSON, actor=actor, evaluator=person.pk)
@@ -39,7 +31,7 @@ def export(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, pk: int, evaluator: int) -> HttpResponse:
     """Withdraw the person and delete answers and ids, where their number was typed; it cannot be undone."""
-    person, actor = _person(request, pk, evaluator)
+    person, actor = person_of(request, pk, evaluator, Right.OWN)
     number = f"e{person.pk}"
     if request.POST.get("number", "").strip() != number:
         messages.error(request, f"To delete what is stored of this person, type {number}. Nothing was changed.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,8 +12,6 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.cache import cache
 from django.core.paginator import Paginator
-from django.db.models import Count, F, Value
-from django.db.models.functions import Length, Replace
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -195,22 +195,25 @@ def _texts_in_numbers(prompt_set: PromptSet) -> dict[str, Any]:
     key = f"texts:{prompt_set.sha256}"
     found: dict[str, Any] | None = cache.get(key)
     if found is None:
-        found = {"lengths": _lengths(prompt_set), "repeated": _repeated(prompt_set)}
+        words: Counter[int] = Counter()
+        texts: Counter[str] = Counter()
+        for text in prompt_set.prompts.order_by().values_list("text", flat=True).iterator():
+            words[text.count(" ") + 1] += 1  # stored prompts have single spaces
+            if prompt_set.duplicates:
+                texts[text] += 1
+        found = {"lengths": _lengths(words), "repeated": _repeated(texts)}
         cache.set(key, found, timeout=None)
     return found
 
 
-def _lengths(prompt_set: PromptSet) -> dict[str, Any]:
-    """Return the histogram of the prompts' numbers of words; stored prompts have single spaces."""
-    spaces = Length("text") - Length(Replace(F("text"), Value(" "), Value("")))
-    prompts = prompt_set.prompts.annotate(words=spaces + 1).order_by()
-    counts = dict(prompts.values_list("words").annotate(n=Count("pk")))
+def _lengths(counts: Mapping[int, int]) -> dict[str, Any]:
+    """Return the histogram of the prompts' numbers of words. counts: prompts by their number of words."""
     longest = max(counts)
     bar_count = min(longest, LONGEST_BAR)
     bars = [counts.get(words, 0) for words in range(1, bar_count + 1)]
     bars[-1] += sum(n for words, n in counts.items() if words > bar_count)
     return {
-        "mean": sum(words * n for words, n in counts.items()) / prompt_set.count,
+        "mean": sum(words * n for words, n in counts.items()) / sum(counts.values()),
         "shortest": min(counts),
         "longest": longest,
         "cut": longest > bar_count,
@@ -254,9 +257,7 @@ def _listed(prompt_set: PromptSet, request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _repeated(prompt_set: PromptSet) -> list[tuple[str, int]]:
-    """Return the prompts that occur most often, with their numbers; no query is made where none repeats."""
-    if not prompt_set.duplicates:
-        return []
-    rows = prompt_set.prompts.order_by().values("text").annotate(n=Count("pk")).filter(n__gt=1)
-    return list(rows.order_by("-n", "text").values_list("text", "n")[:REPEATED_PROMPTS])
+def _repeated(texts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the prompts that occur most often, with their numbers."""
+    repeated = [(text, count) for text, count in texts.items() if count > 1]
+    return sorted(repeated, key=lambda each: (-each[1], each[0]))[:REPEATED_PROMPTS]

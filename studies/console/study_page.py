@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evenhand.studies import audit
+from evenhand.studies.audit_in_words import counted
 from evenhand.studies.configuration import StudyConfiguration, arm_label, compared_in_words
 from evenhand.studies.console.bundles import bundle_context
 from evenhand.studies.console.comparison_fields import ratings_a_pair
@@ -58,17 +59,13 @@ def _told(configuration: StudyConfiguration, context: dict[str, Any]) -> dict[st
     comparisons, bundles = len(configuration.compared), context.get("bundles")
     return {
         "plan": (
-            f"{_counted(comparisons, 'comparison')}, {_counted(configuration.quota, 'evaluator')} with "
-            f"{_counted(configuration.trials_per_evaluator, 'pair')} each"
+            f"{counted(comparisons, 'comparison')}, {counted(configuration.quota, 'evaluator')} with "
+            f"{counted(configuration.trials_per_evaluator, 'pair')} each"
         ),
         "prompts": _stages_done(context["prompt_lines"]),
         "pictures": _stages_done(context["picture_lines"]),
         "bundle": f"last written on {bundles[0].at:%Y-%m-%d}" if bundles else "not written yet",
     }
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _stages_done(lines: list[StageLine]) -> str:

@@ -267,6 +267,20 @@ def test_a_sets_page_lists_its_prompts_by_pages(console: Client, django_assert_m
     assert [prompt.index for prompt in console.get(address, {"page": "x"}).context["prompts"]] == list(range(50))
 
 
+def test_a_sets_texts_are_counted_once(console: Client, settings: Any, django_assert_max_num_queries: Any) -> None:
+    memory = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "counted once"}
+    settings.CACHES = settings.CACHES | {"default": memory}
+    texts = ["a gate", "a gate", *(f"a gate and {i} mugs" for i in range(60))]
+    address = reverse("console:prompt_set", args=[import_texts(texts, name="Gates", source="a list").pk])
+    taken = []
+    for asked in ({}, {"q": "gate"}, {"page": "2"}):
+        with django_assert_max_num_queries(12) as captured:
+            page = console.get(address, asked)
+        assert page.context["repeated"] == [("a gate", 2)]
+        taken.append(len(captured))
+    assert taken[2] <= taken[0] - 2
+
+
 @pytest.mark.parametrize(
     ("looked_for", "indices"),
     [
