@@ -12,7 +12,7 @@ from django.db import transaction
 
 from evenhand.studies.arm_recipes import drawn, made_for, recipes_of
 from evenhand.studies.arms import arms_of
-from evenhand.studies.chosen_prompts import pks_of, seed_of
+from evenhand.studies.chosen_prompts import pks_of, seed_from, seed_of
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.image_store import image_file, store_picture
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGES_SCORED = 64  # per batch
+PAIRS_WRITTEN = 1000  # at a time, so that the memory does not grow with the study
+
+ChosenPrompt = tuple[int, int | None, int, str]  # its number, its own seed, its index, its stratum
 
 
 class PictureWork(Protocol):
@@ -222,26 +225,39 @@ def plan_pairs(study: Study, _configuration: StudyConfiguration) -> Plan:
 
 def form_pairs(context: Context) -> None:
     """Write a pair for each comparison and final prompt, of two images with the same seed."""
-    study, configuration = context.study, context.configuration
-    members = SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").select_related("prompt")
-    images = {
-        (image.prompt_id, image.arm_id, image.seed): image
-        for image in Image.objects.filter(made_for(study), prompt__in=members.values("prompt"), state="done").exclude(
-            kind=Image.Kind.ALTERED
-        )
-    }
-    rows = [
+    study = context.study
+    members = SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").order_by("prompt__index")
+    chosen = list(members.values_list("prompt", "prompt__seed", "prompt__index", "stratum"))
+    comparisons = list(Comparison.objects.filter(study=study))
+    done, total = 0, len(chosen) * len(comparisons)
+    for comparison in comparisons:
+        for start in range(0, len(chosen), PAIRS_WRITTEN):
+            part = chosen[start : start + PAIRS_WRITTEN]
+            rows = _pairs(study, context.configuration, comparison, part)
+            Pair.objects.bulk_create(rows, ignore_conflicts=True)
+            done += len(part)
+            context.progress(done, total)
+
+
+def _pairs(
+    study: Study, configuration: StudyConfiguration, comparison: Comparison, chosen: list[ChosenPrompt]
+) -> list[Pair]:
+    """Return unsaved pairs of a comparison, one for each chosen prompt."""
+    seeds = {prompt: seed_from(seed, index, configuration) for prompt, seed, index, _ in chosen}
+    arms = (comparison.baseline_id, comparison.candidate_id)
+    done = Image.objects.filter(made_for(study), prompt__in=seeds, arm__in=arms, state=Image.State.DONE)
+    rows = done.exclude(kind=Image.Kind.ALTERED).values_list("prompt", "arm", "seed", "pk")
+    images = {(prompt, arm): pk for prompt, arm, seed, pk in rows if seed == seeds[prompt]}
+    return [
         Pair(
             comparison=comparison,
-            prompt=member.prompt,
-            stratum=member.stratum,
-            baseline_image=images[member.prompt_id, comparison.baseline_id, seed_of(member.prompt, configuration)],
-            candidate_image=images[member.prompt_id, comparison.candidate_id, seed_of(member.prompt, configuration)],
+            prompt_id=prompt,
+            stratum=stratum,
+            baseline_image_id=images[prompt, comparison.baseline_id],
+            candidate_image_id=images[prompt, comparison.candidate_id],
         )
-        for comparison in Comparison.objects.filter(study=study)
-        for member in members.order_by("prompt__index")
+        for prompt, _, _, stratum in chosen
     ]
-    Pair.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
 
 
 BASELINE = StageDefinition("baseline", "Generate baseline images", "pictures", "gpu", plan_baseline, generate_baseline)

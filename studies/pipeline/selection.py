@@ -150,13 +150,12 @@ def subset(context: Context) -> None:
     if study.subset.members.exists():  # all of them: they are written in one transaction
         return
     indices, distance = _draw_indices(context)
-    members = []
-    for start in range(0, len(indices), prompt_pool.PROMPTS_PER_READ):
-        part = [int(index) for index in indices[start : start + prompt_pool.PROMPTS_PER_READ]]
-        pks = study.prompt_set.prompts.filter(index__in=part).order_by("index").values_list("pk", flat=True)
-        members += [SubsetPrompt(subset=study.subset, prompt_id=pk) for pk in pks]
     with transaction.atomic():
-        SubsetPrompt.objects.bulk_create(members, ignore_conflicts=True, batch_size=2000)
+        for start in range(0, len(indices), prompt_pool.PROMPTS_PER_READ):
+            part = [int(index) for index in indices[start : start + prompt_pool.PROMPTS_PER_READ]]
+            pks = study.prompt_set.prompts.filter(index__in=part).order_by("index").values_list("pk", flat=True)
+            members = [SubsetPrompt(subset=study.subset, prompt_id=pk) for pk in pks]
+            SubsetPrompt.objects.bulk_create(members, ignore_conflicts=True, batch_size=2000)
         if distance is not None:
             PromptSubset.objects.filter(pk=study.subset.pk).update(distance=distance)
 
@@ -190,19 +189,18 @@ def strata(context: Context) -> None:
     from evenhand.sampling.percentiles import percentile_strata
 
     study, configuration = context.study, context.configuration
-    members = list(
-        SubsetPrompt.objects.filter(subset_id=study.subset_id).order_by("prompt__index").select_related("prompt")
-    )
-    scores = np.array([np.nan if m.clip_score is None else m.clip_score for m in members], dtype=np.float64)
+    members = SubsetPrompt.objects.filter(subset_id=study.subset_id)
+    rows = list(members.order_by("prompt__index").values_list("pk", "clip_score"))
+    scores = np.array([np.nan if each is None else each for _, each in rows], dtype=np.float64)
     indices_of = percentile_strata(scores, configuration.percentiles, configuration.per_stratum)
     names = configuration.strata
     texts: Counter[str] = Counter()
     with transaction.atomic():
-        SubsetPrompt.objects.filter(subset_id=study.subset_id).exclude(stratum="").update(stratum="")
+        members.exclude(stratum="").update(stratum="")
         for percentile, indices in indices_of.items():
-            stratum = [members[int(i)] for i in indices]
-            texts.update(member.prompt.text for member in stratum)
-            SubsetPrompt.objects.filter(pk__in=[m.pk for m in stratum]).update(stratum=names[percentile])
+            stratum = members.filter(pk__in=[rows[int(i)][0] for i in indices])
+            texts.update(stratum.values_list("prompt__text", flat=True))
+            stratum.update(stratum=names[percentile])
         duplicates = {text: count for text, count in texts.items() if count > 1}
         audit.record(study, "strata", prompts=texts.total(), identical_prompts=duplicates)
     check_brought(study, configuration)  # after the marks are stored: the subset's prompts can be listed

@@ -32,7 +32,7 @@ def run(
     study = pictures.draft("Prepared", **pictures.SMALL)
     stages.prepare(study)
     wanted, filled = max(1, times // 4), 0
-    moments = Moments(random.Random(seed), 0.5, 4)
+    moments = Moments(random.Random(seed), 0.5, 2)  # seconds; an idle machine makes all pictures in some 15
     with place.tended():
         web, url = place.start_web()
         workers = [place.start_worker() for _ in range(2)]
