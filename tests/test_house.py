@@ -40,6 +40,20 @@ def test_the_web_process_never_imports_the_models(module: str, tmp_path: Path) -
     assert result.stdout.strip() == "[]"
 
 
+def test_a_worker_reads_no_pages(tmp_path: Path) -> None:
+    """Celery would import every page for Django's checks."""
+    code = (
+        "import sys\n"
+        "from evenhand.config.celery import app\n"
+        "app.loader.init_worker()\n"
+        "assert 'evenhand.studies.pipeline.tasks' in sys.modules\n"
+        "print([name for name in ('evenhand.config.urls', 'matplotlib', 'ninja') if name in sys.modules])"
+    )
+    result = _run(sys.executable, "-c", code, EVENHAND_VAR=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
 def test_no_path_of_a_machine_stands_in_the_tree() -> None:
     """No text of the project names a path of somebody's machine."""
     listing = _run("git", "grep", "-lE", "/(home|Users)/[a-z]", "--", ".", ":!tests/test_house.py")

@@ -14,7 +14,7 @@ from evenhand.generation.guidance import ClassifierFree, SegmentationFree
 from evenhand.sampling.prompts import prompts_sha256
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Batch, Comparison, Image, Pair, Stage, Study, SubsetPrompt
-from evenhand.studies.pipeline import model_cache, stages
+from evenhand.studies.pipeline import model_cache, pictures, stages
 from tests.helpers.factories import make_draft
 from tests.helpers.stored import image_path
 from tests.helpers.tiny_models import tiny_xl_pipeline
@@ -101,6 +101,24 @@ def test_pairs_have_the_same_seed_and_prompt_on_both_sides(study: Study) -> None
         assert pair.baseline_image.prompt_id == pair.candidate_image.prompt_id == pair.prompt_id
         assert pair.baseline_image.sha256 != pair.candidate_image.sha256
         assert image_path(pair.candidate_image.sha256).exists()
+
+
+def test_pairs_that_are_written_in_parts_are_the_same(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written() -> list[tuple[object, ...]]:
+        pairs = Pair.objects.filter(comparison__study=study).order_by("pk")
+        return list(pairs.values_list("comparison", "prompt", "stratum", "baseline_image", "candidate_image"))
+
+    before = written()
+    Pair.objects.filter(comparison__study=study).delete()
+    monkeypatch.setattr(pictures, "PAIRS_WRITTEN", 5)  # 12 prompts: two whole parts and a rest, for each comparison
+    Study.objects.filter(pk=study.pk).update(state=Study.State.PREPARING)
+    Stage.objects.filter(study=study, name="pairs").update(state=Stage.State.WAITING, done=0)
+    Batch.objects.filter(stage__study=study, stage__name="pairs").delete()
+    study.refresh_from_db()
+    stages.advance(study)
+    stages.work_through()
+    assert written() == before
+    assert len(before) == 24
 
 
 def test_running_a_stage_again_makes_nothing_new(study: Study) -> None:
