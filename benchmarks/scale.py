@@ -4,6 +4,7 @@
                                [--database URL] [--broker URL]
 
 throughput  one stage of two candidates' pictures by 1, 2 and 4 workers: batches, pictures and queries
+claims      claims, reports and records of batches by 1, 8 and 64 workers that sleep where a GPU would draw
 study       a study of N prompts in three arms (30,000): opened, its pages, its files; its rows are written by the
             database, or with --prepare by workers in all its stages, and then its bundle is downloaded, too
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
 BROKER = "redis://127.0.0.1:6379/8"
 NAME = "evenhand_bench_scale"
-PARTS = ("throughput", "study")
+PARTS = ("throughput", "claims", "study")
 WORKERS, PROMPTS, BATCH_SIZE = (1, 2, 4), 480, 8  # of the throughput
 WINDOW = (0.1, 0.9)  # of the stage's progress, in which the rate is measured: without its beginning and its end
 
@@ -193,10 +194,11 @@ def main() -> None:
 
         django.setup()
         from benchmarks.rating import machine
+        from benchmarks.scale_claims import measure_claims
         from benchmarks.scale_study import measure_study
 
         use_drawn_pictures()
-        measures = {"throughput": measure_throughput, "study": measure_study}
+        measures = {"throughput": measure_throughput, "claims": measure_claims, "study": measure_study}
         result: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
         for part in options.only:
             with database(NAME):

@@ -193,6 +193,7 @@ def _database() -> dict[str, Any]:
         # A server that is silent, or whose machine has gone, must not hold a worker up for hours. It takes some queries
         # for longer than they are, and compiled them for a second before it ran them: no jit.
         chosen = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        chosen["tcp_user_timeout"] = 60_000  # ms; without it a query into a cut line waits for a quarter of an hour
         database["OPTIONS"] = {**chosen, "options": "-c jit=off"} | database.get("OPTIONS", {})
     return database
 
