@@ -18,11 +18,13 @@ RUN pip install --no-cache-dir -r requirements.txt -c constraints.txt
 FROM python:3.11-slim-trixie AS base
 # pg_dump and pg_restore, for `manage.py backup` and `manage.py restore`
 RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/*
-RUN useradd --system --uid 10001 --home /var/evenhand --create-home evenhand
-ENV PYTHONUNBUFFERED=1 PATH=/opt/evenhand/bin:$PATH EVENHAND_VAR=/var/evenhand EVENHAND_STATIC=/app/collected
+RUN useradd --system --user-group --uid 10001 --home-dir /var/evenhand --no-create-home evenhand && \
+    install --directory --owner evenhand --group evenhand --mode 700 /var/evenhand
+ENV PYTHONUNBUFFERED=1 PATH=/opt/evenhand/bin:$PATH EVENHAND_VAR=/var/evenhand
 WORKDIR /app
 
 FROM base AS web
+ENV EVENHAND_STATIC=/app/collected
 COPY --from=packages /opt/evenhand /opt/evenhand
 COPY . .
 RUN EVENHAND_VAR=/tmp/collecting python manage.py collectstatic --no-input && rm -r /tmp/collecting

@@ -241,9 +241,8 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 COLLECTED = os.environ.get("EVENHAND_STATIC", "")
 STATIC_ROOT = Path(COLLECTED or VAR / "static").resolve()
-STATIC_ROOT.mkdir(
-    parents=True, exist_ok=True
-)  # whitenoise warns of a missing folder, though it serves from the finders
+if not COLLECTED:  # whitenoise warns of a missing folder, though it serves from the finders
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 WHITENOISE_USE_FINDERS = not COLLECTED
 MEDIA_ROOT = VAR / "images"
 IMPORT_ROOTS = [root for root in os.environ.get("EVENHAND_IMPORT_ROOTS", "").split(os.pathsep) if root]

@@ -39,6 +39,15 @@ def test_images_are_targets_of_the_dockerfile_that_end_as_another_user_than_root
         assert "\nUSER evenhand\n" in named[target]
 
 
+def test_an_image_holds_what_runs_and_no_secret() -> None:
+    """Everything beside compose.yaml would be copied otherwise: its .env, the history, the data of a trial run."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert lines[0] == "*"
+    packages = {link.name for link in (ROOT / "evenhand").iterdir() if link.is_symlink()}
+    assert let_in == packages | {"evenhand", "manage.py", "LICENSE", "constraints.txt", "requirements*.txt"}
+
+
 def test_a_gpu_worker_reserves_one_gpu_and_only_the_proxy_has_a_port() -> None:
     [device] = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}

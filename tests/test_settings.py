@@ -43,6 +43,8 @@ def test_a_silent_database_is_given_up_and_its_address_may_say_when(tmp_path: Pa
     code = "import evenhand.config.settings as s; print(s.DATABASES['default']['OPTIONS']['connect_timeout'])"
     for url, seconds in (("postgresql://u:p@h/d", "10"), ("postgresql://u:p@h/d?connect_timeout=3", "3")):
         assert settings_with(tmp_path, code, DATABASE_URL=url).stdout.split() == [seconds]
+    code = code.replace("connect_timeout", "tcp_user_timeout")
+    assert settings_with(tmp_path, code, DATABASE_URL="postgresql://u:p@h/d").stdout.split() == ["60000"]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,13 @@ def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path, name: str, value
     assert result.returncode != 0
     assert name in result.stderr
     assert value in result.stderr
+
+
+def test_a_folder_of_collected_files_is_not_made_by_who_only_reads_it(tmp_path: Path) -> None:
+    """A worker's user may not write beside the code, and needs no page."""
+    folder = tmp_path / "collected"
+    result = settings_with(tmp_path, EVENHAND_STATIC=str(folder))
+    assert (result.returncode, folder.exists()) == (0, False)
 
 
 def test_a_short_secret_is_refused(tmp_path: Path) -> None:
