@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 from celery import shared_task
@@ -34,6 +35,10 @@ def _forget_uploads() -> set[str]:
     return set()
 
 
+# Celery runs a message that was sent with a delay in its timer's thread, beside the one in hand; libraries that load
+# models there change what all threads of the process see.
+_one_at_a_time = threading.Lock()
+
 notify.further_work += [stages.idle_queues, _forget_uploads]
 signs.beside += [mark_progress]
 
@@ -44,6 +49,11 @@ def work(queue: str = "cpu") -> int:
 
     A worker that was told to end ends after the item in its hands.
     """
+    with _one_at_a_time:
+        return _work(queue)
+
+
+def _work(queue: str) -> int:
     notify.busy.set()
     try:
         stages.advance_idle()
@@ -68,4 +78,5 @@ def resume() -> list[str]:
 @shared_task(name="evenhand.restore_pictures")
 def restore_pictures() -> int:
     """Make pictures of open studies again whose files are lost; return how many."""
-    return len(lost_pictures.restore(lost_pictures.lost(lost_pictures.of_open_studies())).restored)
+    with _one_at_a_time:
+        return len(lost_pictures.restore(lost_pictures.lost(lost_pictures.of_open_studies())).restored)
