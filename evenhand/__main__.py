@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+MODELS = ("accelerate", "diffusers", "open_clip", "safetensors", "torch", "torchvision", "transformers")
+
 
 def main() -> None:
     """Run the command that the arguments name."""
@@ -15,7 +17,15 @@ def main() -> None:
         raise SystemExit(
             "Django is not installed here. In a checkout run `make install`; else `pip install evenhand[web]`."
         ) from error
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ModuleNotFoundError as error:
+        if error.name not in MODELS:
+            raise
+        raise SystemExit(
+            f"This command needs the models' libraries, and {error.name} is not installed here. Run it where a worker "
+            "runs."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,26 +1,22 @@
-"""Load a Stable Diffusion checkpoint from a folder or a hub id, and fingerprint its content."""
+"""Load a Stable Diffusion checkpoint from a folder or a hub id."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from diffusers import DiffusionPipeline
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 
 from evenhand.errors import InputError, is_machine_fault
 from evenhand.generation.attention import AttentionError, cross_attention_modules
+from evenhand.generation.fingerprints import HUB_ID, CheckpointError
 from evenhand.generation.kinds.base import Kind
 from evenhand.generation.kinds.registry import NAMES, Pipeline, kind_named
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 
 # Settings of a UNet that needs inputs beside the text, and the name of each input in the error message.
@@ -33,10 +29,6 @@ _FURTHER_CONDITIONS = {
 _TEXT_PROJECTIONS = (None, "text_proj")
 
 _LOADING_ERRORS = (OSError, ValueError, TypeError, RuntimeError, AttributeError, KeyError, SafetensorError)
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message names it and what is wrong or missing."""
 
 
 class DeviceError(InputError):
@@ -98,38 +90,6 @@ def load_pipeline(
     return pipeline
 
 
-def checkpoint_fingerprint(name_or_path: str | Path) -> str:
-    """Return a fingerprint of a checkpoint's exact content.
-
-    For a folder SHA-256 (64 hex digits) over the sorted lines ``<sha256 of the file> <relative name>`` of its files,
-    hidden ones left out. For a hub id the commit (40 hex digits) that is in the local cache and that loading uses.
-    Raises CheckpointError where there is neither.
-    """
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        return _folder_fingerprint(folder)
-    name = str(name_or_path)
-    try:
-        index_file = try_to_load_from_cache(name, "model_index.json") if _HUB_ID.fullmatch(name) else None
-    except HFValidationError as error:
-        raise CheckpointError(f"checkpoint {name} is neither a folder nor a hub id: {error}") from error
-    if not isinstance(index_file, str):
-        raise CheckpointError(f"checkpoint {name} is neither a folder nor a hub id in the local cache")
-    return Path(index_file).parent.name  # …/snapshots/<commit>/model_index.json
-
-
-def _folder_fingerprint(folder: Path) -> str:
-    lines = []
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            with path.open("rb") as file:
-                lines.append((relative.as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
-    if not lines:
-        raise CheckpointError(f"checkpoint folder {folder} holds no files")
-    return hashlib.sha256("".join(f"{digest} {name}\n" for name, digest in sorted(lines)).encode()).hexdigest()
-
-
 def _device(device: str | torch.device) -> torch.device:
     try:
         torch_device = torch.device(device)
@@ -184,7 +144,7 @@ def _check_declaration(name: str) -> tuple[type[Kind], dict[str, Any]]:
         raise CheckpointError(f"checkpoint {name} is a file, not a folder")
     if Path(name).is_dir():
         model_index = _read_index(Path(name))
-    elif _HUB_ID.fullmatch(name) and not name.startswith("."):
+    elif HUB_ID.fullmatch(name) and not name.startswith("."):
         model_index = _hub_index(name)
     else:
         raise CheckpointError(f"checkpoint folder {name} does not exist")

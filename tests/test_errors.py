@@ -11,7 +11,8 @@ from diffusers import StableDiffusionPipeline
 
 from evenhand.demo.evaluate import CHECKPOINT
 from evenhand.errors import InputError, is_machine_fault
-from evenhand.generation.checkpoint import CheckpointError, load_pipeline
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.fingerprints import CheckpointError
 
 
 def led_to(cause: Exception) -> Exception:

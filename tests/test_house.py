@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -52,6 +53,36 @@ def test_a_worker_reads_no_pages(tmp_path: Path) -> None:
     result = _run(sys.executable, "-c", code, EVENHAND_VAR=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
+
+
+def test_a_checkpoint_is_fingerprinted_without_the_models(tmp_path: Path) -> None:
+    """``manage.py doctor`` on the web side, whose image has no torch."""
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({HEAVY!r})\n"
+        "import django; django.setup()\n"
+        "from evenhand.studies.pipeline.model_cache import checkpoint_revision\n"
+        "print(len(checkpoint_revision('demo')))"
+    )
+    settings = {"EVENHAND_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "evenhand.config.settings"}
+    result = _run(sys.executable, "-c", code, **settings)
+    assert (result.stdout.strip(), result.stderr) == ("64", "")
+
+
+def test_a_command_that_needs_the_models_says_where_to_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    main = importlib.import_module("evenhand.__main__").main
+
+    def needs_torch(_arguments: list[str]) -> None:
+        importlib.import_module("torch")
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("django.core.management.execute_from_command_line", needs_torch)
+    with pytest.raises(SystemExit, match=r"torch is not installed here\. Run it where a worker runs"):
+        main()
+    monkeypatch.setattr(
+        "django.core.management.execute_from_command_line", lambda _: importlib.import_module("evenhand.nothing")
+    )
+    with pytest.raises(ModuleNotFoundError, match="nothing"):
+        main()
 
 
 def test_no_path_of_a_machine_stands_in_the_tree() -> None:

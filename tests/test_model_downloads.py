@@ -16,7 +16,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from evenhand.generation.checkpoint import checkpoint_fingerprint
+from evenhand.generation.fingerprints import checkpoint_fingerprint
 from evenhand.studies.model_downloads import RECORD, DownloadError, fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

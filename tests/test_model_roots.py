@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from safetensors.torch import load_file
 
-from evenhand.generation.checkpoint import CheckpointError, load_pipeline
+from evenhand.generation.checkpoint import load_pipeline
+from evenhand.generation.fingerprints import CheckpointError
 from evenhand.studies.model_roots import ModelPlaceError, check_metric, check_model, without_folders
 from evenhand.studies.models import Stage, Study
 from evenhand.studies.pipeline import stages

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from evenhand.errors import InputError
+from evenhand.generation.fingerprints import checkpoint_fingerprint
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.model_roots import DEMO, check_model
 
@@ -39,8 +40,6 @@ def device() -> str:
 
 def checkpoint_revision(name: str) -> str:
     """Return the hash of a local checkpoint's files, or the hub's commit."""
-    from evenhand.generation.checkpoint import checkpoint_fingerprint
-
     return checkpoint_fingerprint(checkpoint_location(name))
 
 
@@ -48,7 +47,7 @@ def checkpoint_revision(name: str) -> str:
 def _pipeline(location: str, revision: str, dtype: str, device: str) -> Pipeline:
     import torch
 
-    from evenhand.generation.checkpoint import checkpoint_fingerprint, load_pipeline
+    from evenhand.generation.checkpoint import load_pipeline
 
     if checkpoint_fingerprint(location) != revision:
         raise InputError(f"the checkpoint {location} has changed since the study was prepared")

@@ -15,7 +15,8 @@ import pytest
 import torch
 from diffusers import EDMEulerScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 
-from evenhand.generation.checkpoint import CheckpointError, DeviceError, checkpoint_fingerprint, load_pipeline
+from evenhand.generation.checkpoint import DeviceError, load_pipeline
+from evenhand.generation.fingerprints import CheckpointError, checkpoint_fingerprint
 from evenhand.generation.guidance import SegmentationFree
 from evenhand.generation.kinds.stable_diffusion import StableDiffusion
 from evenhand.generation.kinds.stable_diffusion_xl import StableDiffusionXL

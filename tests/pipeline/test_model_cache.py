@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evenhand.generation.checkpoint import checkpoint_fingerprint
+from evenhand.generation.fingerprints import checkpoint_fingerprint
 from evenhand.generation.network import is_compiled
 from evenhand.studies.pipeline import model_cache, prompt_pool
 from tests.helpers.factories import make_prompt_set, small_configuration

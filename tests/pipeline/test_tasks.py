@@ -28,9 +28,14 @@ def test_a_delayed_message_waits_for_the_one_in_hand(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(stages, "advance_idle", lambda: None)
     monkeypatch.setattr(tasks, "work_through", work_through)
-    monkeypatch.setattr(lost_pictures, "of_open_studies", lambda: take_a_while("lost pictures") or [])
-    monkeypatch.setattr(lost_pictures, "lost", lambda images: images)
-    monkeypatch.setattr(lost_pictures, "restore", lambda images: lost_pictures.Restoring())
+
+    def restore(_images: object) -> lost_pictures.Restoring:
+        take_a_while("lost pictures")
+        return lost_pictures.Restoring()
+
+    monkeypatch.setattr(lost_pictures, "of_open_studies", list)
+    monkeypatch.setattr(lost_pictures, "lost", list)
+    monkeypatch.setattr(lost_pictures, "restore", restore)
     threads = [threading.Thread(target=tasks.work, args=(queue,)) for queue in ("cpu", "gpu", "gpu")]
     threads.append(threading.Thread(target=tasks.restore_pictures))
     for thread in threads:
