@@ -7,6 +7,7 @@ as a GPU needs for one, reports its progress meanwhile, and writes the batch's r
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import time
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,13 @@ def measure_count(count: int) -> dict[str, Any]:
     """Measure one number of workers with a study of its own."""
     from benchmarks.scale import BATCH_SIZE, draft, prompt_set
     from benchmarks.scale_rows import write_rows
-    from evenhand.studies.models import Batch, Image, Stage, Study
+    from evenhand.studies.models import Batch, Image, Pair, Stage, Study
 
     batches = count * BATCHES_EACH
     prompts = prompt_set(None, batches * BATCH_SIZE, f"Claims by {count}")
     study = draft(prompts, f"claims by {count}", seed=count)
     write_rows(study)
+    Pair.objects.filter(comparison__study=study).delete()
     Image.objects.filter(prompt__prompt_set=prompts, arm__in=candidates(study)).delete()
     pks = list(prompts.prompts.order_by("index").values_list("pk", flat=True))
     stage = Stage.objects.get(study=study, name="arms")
@@ -54,7 +56,8 @@ def measure_count(count: int) -> dict[str, Any]:
     seconds, queries, took = run_all(count)
     stage.refresh_from_db()
     assert (stage.state, stage.done) == (Stage.State.DONE, stage.total), f"{stage.done} of {stage.total}"
-    assert Image.objects.filter(arm__in=candidates(study), recipe=study.recipe).count() == 2 * len(pks)
+    made = Image.objects.filter(prompt__prompt_set=prompts, arm__in=candidates(study))
+    assert made.count() == 2 * len(pks)
     added = np.array(took) - SECONDS_A_BATCH
     return {
         "batches": batches,
@@ -113,6 +116,7 @@ def work(barrier: Barrier, told: Any) -> None:
         stages.HANDLER.after(batch)
         ends.append(time.perf_counter())
 
+    logging.getLogger("evenhand").setLevel(logging.WARNING)
     connection.ensure_connection()
     barrier.wait()
     began = time.perf_counter()

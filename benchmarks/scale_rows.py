@@ -15,9 +15,11 @@ SELECT id, %(arm)s, %(recipe)s, index, 'generated', 'done', md5(id::text || %(ar
     %(provenance)s::jsonb, now()
 FROM studies_prompt WHERE prompt_set_id = %(prompts)s ORDER BY index
 """
-SCORES = (
-    "INSERT INTO studies_imagescore (image_id, metric, value) SELECT id, %(metric)s, 0.3 * random() FROM studies_image"
-)
+SCORES = """
+INSERT INTO studies_imagescore (image_id, metric, value)
+SELECT i.id, %(metric)s, 0.3 * random() FROM studies_image i JOIN studies_prompt p ON p.id = i.prompt_id
+WHERE p.prompt_set_id = %(prompts)s
+"""
 MEMBERS = """
 INSERT INTO studies_subsetprompt (subset_id, prompt_id, clip_score, stratum)
 SELECT %(subset)s, id, 0.3 - index * 1e-6, CASE index / %(per_stratum)s
@@ -53,7 +55,7 @@ def write_rows(study: Study) -> None:
     from evenhand.studies.pipeline.stages import STAGES
 
     configuration, count = configuration_of(study), study.prompt_set.count
-    study.recipe = Recipe.objects.create(
+    study.recipe, _ = Recipe.objects.get_or_create(
         checkpoint="demo",
         revision="0" * 64,
         scheduler="ddim",
@@ -68,7 +70,9 @@ def write_rows(study: Study) -> None:
         percentiles=list(configuration.percentiles), per_stratum=configuration.per_stratum,
     )  # fmt: skip
     arms = [
-        Arm.objects.create(fingerprint=fingerprint(each), label=arm_label(each), guidance=each.to_dict())
+        Arm.objects.get_or_create(
+            fingerprint=fingerprint(each), defaults={"label": arm_label(each), "guidance": each.to_dict()}
+        )[0]
         for each in configuration.arms
     ]
     values: dict[str, Any] = {
