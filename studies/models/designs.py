@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
@@ -256,9 +256,14 @@ class Batch(WorkItem):
         return super().log_ids() | {"stage": self.stage_id, "study": self.stage.study_id}
 
     def after_progress(self) -> None:
-        """Store the stage's progress: the sum over its batches."""
+        """Store the stage's progress: the sum over its batches.
+
+        Where another worker stores it at this moment, the next report tells: many workers would wait for one row.
+        """
         total = Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("done"))
-        Stage.objects.filter(pk=self.stage_id).update(done=Coalesce(Subquery(total.values("n")), 0))
+        with transaction.atomic(savepoint=False):
+            free = Stage.objects.order_by().select_for_update(skip_locked=True).filter(pk=self.stage_id)
+            Stage.objects.filter(pk__in=free.values("pk")).update(done=Coalesce(Subquery(total.values("n")), 0))
 
     def after_failure(self, error: str, /, *, final: bool) -> None:
         """Store the error on the stage. A batch that is given up is set aside while the rest goes on.

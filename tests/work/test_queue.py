@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -284,6 +284,41 @@ def test_work_is_finished_although_the_connection_was_cut() -> None:
         cut_connection()
 
     assert queue.run(claimed(), Handler(run))
+
+
+@in_files_or_on_a_server
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_a_report_does_not_wait_for_another_workers_one() -> None:
+    """All batches of a stage report to one row; 64 workers would wait for each other there."""
+    stage = make_stage(2)
+    claim = Claim(claimed())
+    held, enough = threading.Event(), threading.Event()
+
+    def report_for_long() -> None:
+        with transaction.atomic():
+            Stage.objects.filter(pk=stage.pk).update(evaluations=7)
+            held.set()
+            enough.wait(30)
+        connection.close()
+
+    other = threading.Thread(target=report_for_long)
+    other.start()
+    assert held.wait(30)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        claim.update(done=1)  # raises where it waits
+        stage.refresh_from_db()
+        assert stage.done == 0
+    finally:
+        enough.set()
+        other.join()
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
+    claim.update(done=2)
+    stage.refresh_from_db()
+    assert (stage.done, stage.evaluations) == (2, 7)
 
 
 def cut_connection() -> None:
