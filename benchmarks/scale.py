@@ -8,8 +8,8 @@ claims      claims, reports and records of batches by 1, 8 and 64 workers that s
 study       a study of N prompts in three arms (30,000): opened, its pages, its files; its rows are written by the
             database, or with --prepare by workers in all its stages, and then its bundle is downloaded, too
 
-What is measured is everything but the image model: claiming, leases, records, PNG, WebP, fsync, CLIP scores of the
-small model. The pictures have 64×64 pixels. Without --captions the prompts are made. The database
+What throughput and study measure is everything but the image model: claiming, leases, records, PNG, WebP, fsync, CLIP
+scores of the small model. The pictures have 64×64 pixels. Without --captions the prompts are made. The database
 (evenhand_bench_scale, on the named server) is created anew and dropped at the end. With ``--json`` the parts that were
 run replace those of the file.
 """

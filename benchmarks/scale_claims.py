@@ -1,7 +1,8 @@
 """Measure the database under the claims, reports and records of many workers that only wait where a GPU would draw.
 
 A part of ``benchmarks.scale``. Each worker is a process that claims batches by the queue's own code, sleeps for as long
-as a GPU needs for one, reports its progress meanwhile, and writes the batch's records. It has no model, broker or file.
+as a GPU needs for one, reports its progress meanwhile, and writes the batch's records. It has no model, broker or file,
+and does not ask which pictures are there already.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ COUNTS = (1, 8, 64)  # of workers
 BATCHES_EACH = 58  # 3,750 batches of COCO-30K by 64 workers
 SECONDS_A_BATCH = 1.42  # two candidates of eight prompts by a compiled H100: docs/scaling.md
 LOOKS = 20  # at the progress, during a batch: its iterations
-LATE = 95  # percentile
+PERCENTILE = 95
+LONGEST = 600  # seconds, after which a worker has died
 
 
 def measure_claims(_: argparse.Namespace) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def measure_count(count: int) -> dict[str, Any]:
         "share_of_the_rate_without_a_database": round(batches / seconds / (count / SECONDS_A_BATCH), 3),
         "added_seconds_a_batch": {
             "median": round(float(np.median(added)), 3),
-            f"percentile_{LATE}": round(float(np.percentile(added, LATE)), 3),
+            f"percentile_{PERCENTILE}": round(float(np.percentile(added, PERCENTILE)), 3),
             "largest": round(float(added.max()), 3),
         },
         "queries_per_second": round(queries / seconds),
@@ -84,13 +86,13 @@ def run_all(count: int) -> tuple[float, int, list[float]]:
 
     connections.close_all()  # none is shared with a process that is forked
     context = multiprocessing.get_context("fork")
-    barrier, told = context.Barrier(count + 1), context.SimpleQueue()
+    barrier, told = context.Barrier(count + 1), context.Queue()
     processes = [context.Process(target=work, args=(barrier, told)) for _ in range(count)]
     for process in processes:
         process.start()
-    barrier.wait()
+    barrier.wait(LONGEST)
     start = time.perf_counter()
-    answers = [told.get() for _ in processes]
+    answers = [told.get(timeout=LONGEST) for _ in processes]
     seconds = time.perf_counter() - start
     for process in processes:
         process.join()
@@ -118,7 +120,7 @@ def work(barrier: Barrier, told: Any) -> None:
 
     logging.getLogger("evenhand").setLevel(logging.WARNING)
     connection.ensure_connection()
-    barrier.wait()
+    barrier.wait(LONGEST)
     began = time.perf_counter()
     with connection.execute_wrapper(counted):
         work_through({Batch: Handler(wait_as_a_gpu, after=after)}, "gpu")
@@ -127,8 +129,10 @@ def work(barrier: Barrier, told: Any) -> None:
 
 def wait_as_a_gpu(claim: Claim[Batch]) -> None:
     """Sleep for as long as a GPU draws, with its reports, and write the records of a batch's pictures."""
+    from django.db.models import F
+
     from evenhand.studies.arms import arms_of
-    from evenhand.studies.models import Image, Prompt
+    from evenhand.studies.models import Image, Prompt, Stage
     from evenhand.studies.pipeline.pictures import provenance
     from evenhand.studies.pipeline.stages import stage_of
 
@@ -153,3 +157,4 @@ def wait_as_a_gpu(claim: Claim[Batch]) -> None:
         unique_fields=["prompt", "arm", "recipe", "seed"],
         update_fields=["state", "sha256", "height", "width", "provenance"],
     )  # fmt: skip
+    Stage.objects.filter(pk=claim.item.stage_id).update(evaluations=F("evaluations") + 1)  # as ``count_evaluations``

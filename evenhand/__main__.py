@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-MODELS = ("accelerate", "diffusers", "open_clip", "safetensors", "torch", "torchvision", "transformers")
+from evenhand.errors import lacks_models
 
 
 def main() -> None:
@@ -20,11 +20,11 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ModuleNotFoundError as error:
-        if error.name not in MODELS:
+        if not lacks_models(error):
             raise
         raise SystemExit(
             f"This command needs the models' libraries, and {error.name} is not installed here. Run it where a worker "
-            "runs."
+            "runs, or install them: `pip install evenhand[models]`."
         ) from error
 
 

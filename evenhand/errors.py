@@ -11,12 +11,20 @@ _FAULTS_OF_THE_MACHINE = {
 }
 
 
+MODEL_LIBRARIES = ("accelerate", "diffusers", "open_clip", "safetensors", "torch", "torchvision", "transformers")
+
+
 class InputError(ValueError):
     """Something that was given cannot be used; the message says what, and how to mend it.
 
     Pages and commands show it, and work that raises it is not tried again. Every other exception is a fault of the
     program or of the machine: it is logged with its traceback, and the work is tried again.
     """
+
+
+def lacks_models(error: BaseException) -> bool:
+    """Whether the models' libraries are not installed here: an installation of the web side has none of them."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in MODEL_LIBRARIES
 
 
 def is_machine_fault(error: BaseException | None) -> bool:

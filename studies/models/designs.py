@@ -258,11 +258,12 @@ class Batch(WorkItem):
     def after_progress(self) -> None:
         """Store the stage's progress: the sum over its batches.
 
-        Where another worker stores it at this moment, the next report tells: many workers would wait for one row.
+        This is skipped where another transaction holds the stage's row, so that workers do not wait for each other; a
+        later report, or the stage's end, stores the sum.
         """
         total = Batch.objects.filter(stage=OuterRef("pk")).order_by().values("stage").annotate(n=Sum("done"))
         with transaction.atomic(savepoint=False):
-            free = Stage.objects.order_by().select_for_update(skip_locked=True).filter(pk=self.stage_id)
+            free = Stage.objects.order_by().select_for_update(skip_locked=True, no_key=True).filter(pk=self.stage_id)
             Stage.objects.filter(pk__in=free.values("pk")).update(done=Coalesce(Subquery(total.values("n")), 0))
 
     def after_failure(self, error: str, /, *, final: bool) -> None:

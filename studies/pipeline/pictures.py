@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGES_SCORED = 64  # per batch
-PAIRS_WRITTEN = 1000  # at a time, so that the memory does not grow with the study
+PAIRS_WRITTEN = 1000  # at a time: the records of all pairs and pictures of a large study are never held at once
 
 ChosenPrompt = tuple[int, int | None, int, str]  # its number, its own seed, its index, its stratum
 

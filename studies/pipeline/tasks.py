@@ -35,8 +35,8 @@ def _forget_uploads() -> set[str]:
     return set()
 
 
-# Celery runs a message that was sent with a delay in its timer's thread, beside the one in hand; libraries that load
-# models there change what all threads of the process see.
+# Celery runs a message that was sent with a delay, which nothing here does, in its timer's thread beside the one in
+# hand; libraries that load models in one thread change what the others see.
 _one_at_a_time = threading.Lock()
 
 notify.further_work += [stages.idle_queues, _forget_uploads]
@@ -79,4 +79,6 @@ def resume() -> list[str]:
 def restore_pictures() -> int:
     """Make pictures of open studies again whose files are lost; return how many."""
     with _one_at_a_time:
+        if worker_state.should_stop is not None:
+            return 0
         return len(lost_pictures.restore(lost_pictures.lost(lost_pictures.of_open_studies())).restored)

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from evenhand.errors import InputError
+from evenhand.errors import InputError, lacks_models
 from evenhand.studies.log_ids import noted
 from evenhand.studies.model_roots import without_folders
 from evenhand.studies.models.work import WorkItem
@@ -191,6 +191,9 @@ def _run(item: Item, handler: Handler[Item]) -> bool:
         logger.warning("%s is another worker's by now", item)
         return False
     except Exception as error:
+        if lacks_models(error):  # another process has them: this one takes no attempt of the item's
+            insist(lambda: _end(item, "", state=WorkItem.State.WAITING, not_before=None))
+            raise
         if is_outage(error):
             item.outages = before + 1
         _record(item, error)

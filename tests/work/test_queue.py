@@ -328,6 +328,17 @@ def cut_connection() -> None:
     connection.connection.close()
 
 
+def test_a_process_without_the_models_takes_no_attempt_of_the_work() -> None:
+    """Somebody runs the work on the web side: three such tries would fail the stage for good."""
+    make_stage(1)
+    lacking = ModuleNotFoundError("No module named 'torch'", name="torch")
+    with pytest.raises(ModuleNotFoundError):
+        queue.work_through({Batch: raising(lacking)})
+    batch = Batch.objects.get()
+    assert (batch.state, batch.errors, batch.error, batch.not_before, batch.holder) == ("waiting", 0, "", None, None)
+    assert queue.work_through({Batch: Handler(nothing)}) == 1
+
+
 def test_released_items_have_all_their_attempts_again() -> None:
     stage = make_stage(1)
     queue.run(claimed(), raising(InputError("no such file")))
