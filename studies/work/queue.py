@@ -191,7 +191,7 @@ def _run(item: Item, handler: Handler[Item]) -> bool:
         logger.warning("%s is another worker's by now", item)
         return False
     except Exception as error:
-        if lacks_models(error):  # another process has them: this one takes no attempt of the item's
+        if lacks_models(error):  # another process has them, and this is no failure of the item's
             insist(lambda: _end(item, "", state=WorkItem.State.WAITING, not_before=None))
             raise
         if is_outage(error):
