@@ -129,11 +129,11 @@ def work(barrier: Barrier, told: Any) -> None:
 
 def wait_as_a_gpu(claim: Claim[Batch]) -> None:
     """Sleep for as long as a GPU draws, with its reports, and write the records of a batch's pictures."""
-    from django.db.models import F
-
     from evenhand.studies.arms import arms_of
-    from evenhand.studies.models import Image, Prompt, Stage
-    from evenhand.studies.pipeline.pictures import provenance
+    from evenhand.studies.drafts import configuration_of
+    from evenhand.studies.models import Prompt
+    from evenhand.studies.pipeline.context import Context
+    from evenhand.studies.pipeline.pictures import image_record, record_images
     from evenhand.studies.pipeline.stages import stage_of
 
     study = stage_of(claim.item).study
@@ -143,18 +143,13 @@ def wait_as_a_gpu(claim: Claim[Batch]) -> None:
     for look in range(LOOKS):
         time.sleep(SECONDS_A_BATCH / LOOKS)
         claim.progress(look + 1, LOOKS)
-    run: dict[str, Any] = {"versions": {f"package {number}": "1.2.3" for number in range(10)}}
-    Image.objects.bulk_create(
+    Context(study, configuration_of(study), claim).count_evaluations(1)
+    versions = {f"package {number}": "1.2.3" for number in range(10)}
+    run = {"size": {"height": 64, "width": 64}, "versions": versions}
+    record_images(
         [
-            Image(
-                prompt=prompt, arm=arm, recipe=recipe, seed=prompt.index, state=Image.State.DONE, height=64, width=64,
-                sha256=f"{prompt.pk:032x}{arm.pk:032x}", provenance=provenance(recipe, arm, prompt, prompt.index, run),
-            )
+            image_record(recipe, arm, prompt, prompt.index, f"{prompt.pk:032x}{arm.pk:032x}", run)
             for arm in arms
             for prompt in prompts
-        ],
-        update_conflicts=True,
-        unique_fields=["prompt", "arm", "recipe", "seed"],
-        update_fields=["state", "sha256", "height", "width", "provenance"],
-    )  # fmt: skip
-    Stage.objects.filter(pk=claim.item.stage_id).update(evaluations=F("evaluations") + 1)  # as ``count_evaluations``
+        ]
+    )

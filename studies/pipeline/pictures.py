@@ -130,7 +130,7 @@ def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], ar
     insist(lambda: work.count_evaluations(result.evaluations))
     hashes = encoder.results()
     images = [
-        _image(
+        image_record(
             recipe,
             arm,
             prompt,
@@ -141,6 +141,11 @@ def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], ar
         for arm in arms
         for index, prompt in enumerate(prompts)
     ]
+    record_images(images)
+
+
+def record_images(images: list[Image]) -> None:
+    """Write the records of images whose files are stored; one that is there already is written anew."""
     insist(
         lambda: Image.objects.bulk_create(
             images,
@@ -151,7 +156,7 @@ def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], ar
     )
 
 
-def _image(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, sha256: str, run: dict[str, Any]) -> Image:
+def image_record(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, sha256: str, run: dict[str, Any]) -> Image:
     """Make an unsaved record of an image whose file is stored. run: ``Generated.provenance``."""
     return Image(
         prompt=prompt,
