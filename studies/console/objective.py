@@ -136,12 +136,24 @@ def objective(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         check_right(study, Right.CHANGE)
         if request.POST.get("go_on"):
-            count = scorings.retry(_scoring(study, request.POST["go_on"]))
-            messages.success(request, f"{count} part{'' if count == 1 else 's'} of the scoring will be tried again.")
+            _go_on(request, _scoring(study, request.POST["go_on"]))
             return redirect("console:objective", pk)
         if form.is_valid() and _started(request, study, form):
             return redirect("console:objective", pk)
     return render(request, "console/objective.html", _context(request, study, form))
+
+
+def _go_on(request: HttpRequest, scoring: Scoring) -> None:
+    """Let failed parts be tried again; what the console may read can have changed since the scoring was started."""
+    reference = scoring.plan["reference"]
+    try:
+        if reference not in ("", scorings.SCENES):
+            allowed_folder(reference)
+    except SourceError as error:
+        messages.error(request, f"The reference pictures of scoring {scoring.pk} cannot be read from here: {error}.")
+        return
+    count = scorings.retry(scoring)
+    messages.success(request, f"{count} part{'' if count == 1 else 's'} of the scoring will be tried again.")
 
 
 def _started(request: HttpRequest, study: Study, form: ScoringForm) -> bool:

@@ -15,11 +15,13 @@ from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, fingerprint
 from evenhand.studies.configuration import arm_label
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import Arm, ArmScore, Image, ImageScore, Scoring, Study
+from evenhand.studies.models import Arm, ArmScore, Image, ImageScore, Scoring, ScoringPart, Study
+from evenhand.studies.pipeline import scorings
 from evenhand.studies.results import figures
 from evenhand.studies.results.objective.report import objective_report
 from evenhand.studies.results.objective.tables import tables_of
 from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR, in_words
+from evenhand.studies.work.queue import work_through
 from tests.helpers.factories import drawn_image, make_admin, make_draft, make_ready_study
 from tests.helpers.ratings import invite, queries_of, rate_booklet
 
@@ -277,6 +279,28 @@ def test_reference_pictures_lie_where_the_console_may_read(
     assert study.scorings.get().plan["reference"] == f"{tmp_path}/shared/coco"
     client.post(address, data | {"reference": "scenes"})
     assert study.scorings.count() == 2
+
+
+def test_a_scoring_is_gone_on_with_where_its_reference_may_still_be_read(
+    client: Client, study: Study, tmp_path: Path, settings: Any
+) -> None:
+    folder = tmp_path / "shared" / "coco"
+    folder.mkdir(parents=True)
+    settings.IMPORT_ROOTS = [str(tmp_path / "shared")]
+    client.force_login(study.owner)
+    address = reverse("console:objective", args=[study.pk])
+    client.post(address, {"prompts": "final", "spaces": "clip", "reference": str(folder)})
+    scoring = study.scorings.get()
+    work_through({ScoringPart: scorings.HANDLER})
+    assert scorings.progress_of(scoring).state == "failed"  # an empty folder
+    settings.IMPORT_ROOTS = [str(tmp_path / "elsewhere")]
+    page = client.post(address, {"go_on": scoring.pk}, follow=True).content.decode()
+    assert "below none of the folders that EVENHAND_IMPORT_ROOTS names" in page
+    assert scorings.progress_of(scoring).state == "failed"
+    settings.IMPORT_ROOTS = [str(tmp_path)]
+    page = client.post(address, {"go_on": scoring.pk}, follow=True).content.decode()
+    assert "1 part of the scoring will be tried again" in page
+    assert scorings.progress_of(scoring).state == "running"  # one of its parts is done
 
 
 def test_a_draft_and_a_foreign_study_have_no_metrics(client: Client, study: Study) -> None:
