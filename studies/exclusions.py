@@ -46,15 +46,17 @@ def exclude(evaluator: Evaluator, *, reason: str, actor: AbstractBaseUser, free:
 
 
 def free_places(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
-    """Give the pairs of an excluded evaluator to others; a repeated call changes nothing.
+    """Give the pairs of an excluded evaluator to others, answered ones too; a repeated call changes nothing.
 
     An answer that is stored at the same moment waits for the evaluator's row, and then fills no place.
     """
     if not Exclusion.objects.filter(evaluator=evaluator, lifted_at=None).exists():
         raise ExclusionError("leave this evaluator out first: only then can others be given the pairs")
     with transaction.atomic():
-        if Evaluator.objects.filter(pk=evaluator.pk, freed_at=None).update(freed_at=timezone.now()):
-            places = Rating.objects.filter(evaluator=evaluator).exclude(slot=None).update(slot=None)
+        Evaluator.objects.select_for_update().get(pk=evaluator.pk)
+        begun = Evaluator.objects.filter(pk=evaluator.pk, freed_at=None).update(freed_at=timezone.now())
+        places = Rating.objects.filter(evaluator=evaluator).exclude(slot=None).update(slot=None)
+        if begun or places:
             audit.record(evaluator.study, "places freed", actor=actor, evaluator=evaluator.pk, places=places)
 
 

@@ -1,7 +1,6 @@
 // Answers on their way: kept in the browser until the server has acknowledged them.
 
-import { retryPause } from "./pictures.js";
-
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const TRY_AGAIN = [408, 425, 429]; // 4xx that say "later", not "no"
 
 export const keep = (store, answer) => {
@@ -23,6 +22,20 @@ function encoded(answer) {
   const body = new URLSearchParams();
   for (const [name, value] of Object.entries(answer)) for (const each of [value].flat()) body.append(name, each);
   return body;
+}
+
+// A pause before another attempt; it ends early when the connection is back, the page is seen again, or a button asks.
+export function retryPause(attempt, button) {
+  const ms = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)];
+  return new Promise((resolve) => {
+    const listeners = new AbortController();
+    const done = () => { listeners.abort(); clearTimeout(timer); resolve(); };
+    const timer = setTimeout(done, ms);
+    const { signal } = listeners;
+    addEventListener("online", done, { signal });
+    document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") done(); }, { signal });
+    button?.addEventListener("click", done, { signal });
+  });
 }
 
 // Send until the server answers. Before each pause `waiting` is told why: "offline", "unreachable" or "server". The

@@ -1,26 +1,13 @@
 // The two pictures of a trial: loading, and fetching the next ones beforehand.
 
-const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+import { retryPause } from "./delivery.js";
+
 const page = document.querySelector("main.trial");
 const middle = page.querySelector(".middle");
 const again = middle.querySelector("button");
 
 export const images = { left: page.querySelector("[data-side=left]"), right: page.querySelector("[data-side=right]") };
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// A pause before another attempt; it ends early when the connection is back, the page is seen again, or a button asks.
-export function retryPause(attempt, button) {
-  const ms = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)];
-  return new Promise((resolve) => {
-    const listeners = new AbortController();
-    const done = () => { listeners.abort(); clearTimeout(timer); resolve(); };
-    const timer = setTimeout(done, ms);
-    const { signal } = listeners;
-    addEventListener("online", done, { signal });
-    document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") done(); }, { signal });
-    button?.addEventListener("click", done, { signal });
-  });
-}
 
 // Words in the middle of the pictures; none hides them.
 export function tell(words = "", retry = false) {

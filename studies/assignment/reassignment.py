@@ -19,7 +19,7 @@ from evenhand.studies.assignment.pairs import PairCell, Showing
 from evenhand.studies.assignment.stock import Stock
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import Booklet, Evaluator, Rating, Study, Trial
+from evenhand.studies.models import AuditEvent, Booklet, Evaluator, Exclusion, Rating, Skip, Study, Trial
 from evenhand.studies.unusable_pairs import marks_in_force
 
 
@@ -30,8 +30,8 @@ class RaceLost(Exception):
 def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
     """Return whose open trials others may be given.
 
-    They have finished, withdrawn, been screened out or been silent for longer than the lease; or the study admin has
-    left them out and freed their pairs.
+    They have finished, withdrawn, been screened out or been silent for longer than the lease, counted anew from where
+    a paused study went on; or the study admin has freed their pairs.
     """
     lease_start = timezone.now() - timedelta(minutes=configuration_of(study).lease_minutes)
     answers = Rating.objects.filter(evaluator=OuterRef("pk")).order_by("-sequence").values("rated_at")
@@ -42,12 +42,17 @@ def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
     )
     return (
         Evaluator.objects.filter(study=study, booklet__isnull=False)
-        .annotate(last_answer=Subquery(answers[:1]), last_shown=Subquery(showings[:1]))
+        .annotate(
+            last_answer=Subquery(answers[:1]),
+            last_shown=Subquery(showings[:1]),
+            resumed=Subquery(resumptions(study).values("at")[:1]),
+        )
         .annotate(
             last_sign=Greatest(
                 "booklet__claimed_at",
                 Coalesce("last_answer", "booklet__claimed_at"),
                 Coalesce("last_shown", "booklet__claimed_at"),
+                Coalesce("resumed", "booklet__claimed_at"),
             )
         )
         .filter(
@@ -60,14 +65,25 @@ def absent_evaluators(study: Study) -> QuerySet[Evaluator]:
     )
 
 
+def resumptions(study: Study) -> QuerySet[AuditEvent]:
+    """Return the times at which a paused study went on, the latest first."""
+    return AuditEvent.objects.filter(study=study, action="resumed").order_by("-at")
+
+
 def trials_left_behind(study: Study, *, simulated: bool = False) -> QuerySet[Trial]:
     """Return main trials whose slot stays empty unless somebody else is given it: a person, or a simulation.
 
     A finished evaluator leaves one behind where another filled its slot first and withdrew later. A skipped trial is
-    not left behind, because its evaluator has decided about it, nor is one of an unusable pair.
+    not left behind, because its evaluator has decided about it, unless the evaluator has withdrawn or is left out; nor
+    is one that was reported, or one of an unusable pair.
     """
     rating_of_slot = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
+    left_out = Exclusion.objects.filter(evaluator=OuterRef("booklet__evaluator"), lifted_at=None)
+    gone = Q(booklet__evaluator__withdrawn_at__isnull=False) | (
+        Q(booklet__evaluator__freed_at__isnull=False) & Exists(left_out)
+    )
     return Trial.objects.filter(
+        Q(skip=None) | (Q(skip__reason=Skip.Reason.SKIP) & gone),
         ~Exists(rating_of_slot),
         ~Exists(marks_in_force().filter(pair=OuterRef("pair"))),
         booklet__evaluator__in=absent_evaluators(study).values("pk"),
@@ -75,7 +91,6 @@ def trials_left_behind(study: Study, *, simulated: bool = False) -> QuerySet[Tri
         booklet__pilot=False,
         kind=Trial.Kind.MAIN,
         released=False,
-        skip=None,
     )
 
 

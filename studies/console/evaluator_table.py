@@ -14,7 +14,7 @@ from evenhand.studies.assignment.reassignment import absent_evaluators
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
 from evenhand.studies.panels import PRESETS, preset_of
-from evenhand.studies.rating.ends import code_of
+from evenhand.studies.rating.ends import code_of, lost_trials
 from evenhand.studies.results import flags
 
 REPORTS_LISTED = 200
@@ -32,6 +32,7 @@ class Line:
     silent: bool = False
     marks: list[str] = field(default_factory=list)
     exclusion: Exclusion | None = None
+    holds_places: bool = True  # of pairs, answered or not, that others could be given
     of: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -137,7 +138,7 @@ def panel_query(configuration: StudyConfiguration) -> str:
 def _count_trials(lines: dict[int, Line]) -> None:
     main = Q(kind=Trial.Kind.MAIN, released=False)
     seen = ~Q(kind=Trial.Kind.PRACTICE) & Q(shown_at__isnull=False)
-    lost = ~Exists(Rating.objects.filter(trial=OuterRef("pk"), superseded=False)) & Q(released=True, skip=None)
+    lost = Q(Exists(lost_trials().filter(pk=OuterRef("pk"))))
     rows = Trial.objects.filter(booklet__evaluator__in=lines).values("booklet__evaluator").order_by()
     counts = {
         "of": Count("pk", filter=main),
@@ -145,11 +146,11 @@ def _count_trials(lines: dict[int, Line]) -> None:
         "seen": Count("pk", filter=seen),
         "lost": Count("pk", filter=lost),
     }
-    for evaluator, of, skipped, seen_trials, lost_trials in rows.annotate(**counts).values_list(
+    for evaluator, of, skipped, seen_trials, given_away in rows.annotate(**counts).values_list(
         "booklet__evaluator", *counts
     ):
         lines[evaluator].of = of
-        lines[evaluator].counts.update(skipped=skipped, seen=seen_trials, lost=lost_trials)
+        lines[evaluator].counts.update(skipped=skipped, seen=seen_trials, lost=given_away)
 
 
 def _mark_flagged(lines: dict[int, Line], smallest_picture: int) -> None:
@@ -163,9 +164,13 @@ def _mark_flagged(lines: dict[int, Line], smallest_picture: int) -> None:
 def _mark_silent_and_excluded(study: Study, lines: dict[int, Line]) -> None:
     for pk in absent_evaluators(study).filter(pk__in=lines).values_list("pk", flat=True):
         lines[pk].silent = True
-    for exclusion in Exclusion.objects.filter(study=study, evaluator__in=lines, lifted_at=None):
+    filled = Rating.objects.filter(evaluator=OuterRef("evaluator"), slot__isnull=False, superseded=False)
+    in_force = Exclusion.objects.filter(study=study, evaluator__in=lines, lifted_at=None)
+    for exclusion in in_force.annotate(holds_places=Exists(filled)):
         assert exclusion.evaluator_id is not None  # filtered so
-        lines[exclusion.evaluator_id].exclusion = exclusion
+        line = lines[exclusion.evaluator_id]
+        line.exclusion = exclusion
+        line.holds_places = line.person.freed_at is None or vars(exclusion)["holds_places"]
 
 
 def _count_answers(evaluators: QuerySet[Evaluator], lines: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:

@@ -39,9 +39,12 @@ def people(request: HttpRequest, pk: int) -> HttpResponse:
     study = get_object_or_404(studies_of(request.user).select_related("current_version"), pk=pk)
     configuration = configuration_of(study)
     q, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    role = role_in(study)
+    # whoever is not shown the notes cannot search or sort by them either
+    sorts = {name: label for name, (label, _) in SORTS.items() if name != "note" or allows(role, Right.CHANGE)}
     sort = request.GET.get("sort", "newest")
-    sort = sort if sort in SORTS else "newest"
-    found = _in_state(study, state).filter(_matches(q, panel_ids=allows(role_in(study), Right.OWN)))
+    sort = sort if sort in sorts else "newest"
+    found = _in_state(study, state).filter(_matches(q, role))
     if sort == "answers":
         found = found.annotate(answers=Count("ratings", filter=Q(ratings__superseded=False)))
     page = Paginator(found.order_by(*SORTS[sort][1]), PER_PAGE).get_page(request.GET.get("page"))
@@ -54,7 +57,7 @@ def people(request: HttpRequest, pk: int) -> HttpResponse:
         "state": state,
         "sort": sort,
         "states": STATES,
-        "sorts": [(name, label) for name, (label, _) in SORTS.items()],
+        "sorts": sorts.items(),
         "rest": f"&{query}",
         "query": f"page={page.number}&{query}",
         "base": request.build_absolute_uri("/")[:-1],
@@ -62,11 +65,14 @@ def people(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "console/people.html", context)
 
 
-def _matches(q: str, *, panel_ids: bool) -> Q:
+def _matches(q: str, role: str) -> Q:
+    """Return the condition of a search, which reads what the role is shown."""
     if not q:
         return Q()
-    found = Q(note__icontains=q) | Q(public_id__startswith=q)
-    return found | Q(external_key__icontains=q) if panel_ids else found
+    found = Q(public_id__startswith=q)
+    if allows(role, Right.CHANGE):
+        found |= Q(note__icontains=q)
+    return found | Q(external_key__icontains=q) if allows(role, Right.OWN) else found
 
 
 def _in_state(study: Study, state: str) -> QuerySet[Evaluator]:

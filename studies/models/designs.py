@@ -55,6 +55,8 @@ class Study(models.Model):
     ratings_root = models.CharField(max_length=64, blank=True, help_text="root of all rating chains, made by closing")
     created_at = models.DateTimeField(auto_now_add=True)
 
+    previewed = False  # true on the object through which an admin walks the evaluator's pages
+
     class Meta:
         ordering = ["-created_at"]
         verbose_name_plural = "studies"

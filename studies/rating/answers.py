@@ -17,7 +17,7 @@ from django.utils import timezone
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import Evaluator, Rating, Skip, Trial
+from evenhand.studies.models import Evaluator, Exclusion, Rating, Skip, Trial
 from evenhand.studies.rating import chain
 from evenhand.studies.rating.progress import Progress, finish_if_done, is_open_for, note_shown, open_trials, progress_of
 from evenhand.studies.unusable_pairs import is_unusable
@@ -130,7 +130,10 @@ def skip_trial(*, evaluator: Evaluator, trial_id: uuid.UUID, reason: str, note: 
         raise Conflict("this trial is not open")
     _check_comprehension(evaluator, trial)
     with transaction.atomic():
+        Evaluator.objects.select_for_update().get(pk=evaluator.pk)  # an answer from elsewhere ends first
         _check_open(evaluator)
+        if Rating.objects.filter(trial=trial, superseded=False).exists():
+            raise Conflict("this trial has an answer already")
         followers = Trial.objects.filter(lead=trial.lead_id or trial.pk, position__gt=trial.position)
         for follower in followers:
             Skip.objects.get_or_create(trial=follower, defaults={"reason": Skip.Reason.SKIP})
@@ -210,6 +213,9 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
 
     On PostgreSQL it is a shared lock: other answers may hold it too, and whoever changes the rows waits. On SQLite a
     transaction is immediate: it has the write lock from its beginning, and nobody else writes.
+
+    Whose open pairs alone were given to others still fills places. Whether somebody is left out is read after the lock
+    is had, so that it is as whoever held the row has left it.
     """
     lock = " FOR SHARE" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
@@ -220,7 +226,10 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
             f" WHERE person.id = %s{lock}",
             [evaluator.pk],
         )
-        return LockedState(*cursor.fetchone())
+        state = LockedState(*cursor.fetchone())
+    if not state.freed:
+        return state
+    return state._replace(freed=Exclusion.objects.filter(evaluator=evaluator, lifted_at=None).exists())
 
 
 def _check_open(evaluator: Evaluator) -> LockedState:

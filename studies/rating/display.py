@@ -26,13 +26,19 @@ class Display:
 
 
 def display_of(study: Study) -> Display:
-    """Return what all pairs of a study have in common; read once a process, since pairs are frozen when people rate."""
-    return _read(study.pk, study.created_at.isoformat())
+    """Return what all pairs of a study have in common; from the opening on, when they are frozen, read once."""
+    if not study.previewed and study.state in (Study.State.COLLECTING, Study.State.PAUSED, Study.State.CLOSED):
+        return _kept(study.pk, f"{study.created_at.isoformat()} {study.recipe_id} {study.subset_id}")
+    return _read(study.pk)
 
 
 @lru_cache(maxsize=256)
-def _read(study_id: int, _created_at: str) -> Display:
-    """Read a study's display. Numbers may be given again where a study was deleted; the time of creation is not."""
+def _kept(study_id: int, _made_of: str) -> Display:
+    """Read a study's display once. A deleted study's number may be given again, and an opening taken back."""
+    return _read(study_id)
+
+
+def _read(study_id: int) -> Display:
     sizes = set(Study.objects.filter(pk=study_id, recipe__isnull=False).values_list("recipe__width", "recipe__height"))
     sizes = sizes or _uploaded_sizes(study_id) or {(512, 512)}
     longest = [

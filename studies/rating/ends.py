@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from evenhand.studies.access import completion_code
@@ -58,11 +58,27 @@ def from_panel(evaluator: Evaluator) -> bool:
     return bool(evaluator.external_key or evaluator.external_hmac)
 
 
+def lost_trials() -> QuerySet[Trial]:
+    """Return the trials that others were given before their evaluators had done them.
+
+    What others are given after an evaluator's last answer, as of a pair whose mark was taken back, is no loss.
+    """
+    later = Trial.objects.filter(
+        replaces=OuterRef("pk"), booklet__claimed_at__gt=OuterRef("booklet__evaluator__finished_at")
+    )
+    return Trial.objects.filter(
+        ~Exists(Rating.objects.filter(trial=OuterRef("pk"), superseded=False)),
+        ~Exists(marks_in_force().filter(pair=OuterRef("pair"))),
+        ~Exists(later),
+        released=True,
+        skip=None,
+    )
+
+
 def work_of(evaluator: Evaluator) -> Work:
     """Count what an evaluator has done."""
     own = Rating.objects.filter(trial=OuterRef("pk"), superseded=False)
     other = Rating.objects.filter(slot=OuterRef("slot"), superseded=False).exclude(evaluator=evaluator)
-    given_to = Trial.objects.filter(replaces=OuterRef("pk"))
     trials = (
         Trial.objects.filter(booklet__evaluator=evaluator)
         .exclude(kind=Trial.Kind.PRACTICE)
@@ -71,13 +87,13 @@ def work_of(evaluator: Evaluator) -> Work:
             skipped=Exists(Skip.objects.filter(trial=OuterRef("pk"))),
             taken=Exists(other),
             unusable=Exists(marks_in_force().filter(pair=OuterRef("pair"))),
-            given_away=Subquery(given_to.values("booklet__claimed_at")[:1]),
+            lost=Exists(lost_trials().filter(pk=OuterRef("pk"))),
         )
     )
     by_pair: dict[int, list[Trial]] = defaultdict(list)
     for trial in trials.order_by("position"):
         by_pair[trial.lead_id or trial.pk].append(trial)
-    states = [_state_of(group, evaluator.finished_at) for group in by_pair.values()]
+    states = [_state_of(group) for group in by_pair.values()]
     return Work(
         asked=len(states) - states.count("unasked"),
         done=states.count("done"),
@@ -88,20 +104,16 @@ def work_of(evaluator: Evaluator) -> Work:
     )
 
 
-def _state_of(group: list[Trial], finished_at: datetime | None) -> str:
-    """Return what became of the trials of one pair: done, lost, taken, open, or unasked.
-
-    What others were given after the evaluator's last answer, as of a pair whose mark was taken back, is no loss.
-    """
+def _state_of(group: list[Trial]) -> str:
+    """Return what became of the trials of one pair: done, lost, taken, open, or unasked."""
     open_trials = [trial for trial in group if not vars(trial)["answered"] and not vars(trial)["skipped"]]
     if not open_trials:
         return "done"
     if any(vars(trial)["unusable"] for trial in open_trials):
         return "unasked"
-    if any(trial.released for trial in open_trials):
-        given = max((vars(trial)["given_away"] for trial in open_trials if vars(trial)["given_away"]), default=None)
-        return "taken" if finished_at is not None and given is not None and given > finished_at else "lost"
-    if any(vars(trial)["taken"] for trial in open_trials):
+    if any(vars(trial)["lost"] for trial in open_trials):
+        return "lost"
+    if any(trial.released or vars(trial)["taken"] for trial in open_trials):
         return "taken"
     return "unasked" if open_trials[0].kind == Trial.Kind.REPEAT else "open"
 

@@ -139,7 +139,7 @@ def is_full(study: Study) -> bool:
     In a rush the answer “full” is kept for a moment.
     """
     quota = configuration_of(study).quota
-    if free_booklets(study, quota).exists() or _numbered(study, simulated=False, pilot=False).count() < quota:
+    if free_booklets(study, quota).exists() or _numbered(study).count() < quota:
         return False
     key = f"full-{study.pk}"
     full: bool = cache.get(key, False)
@@ -149,15 +149,20 @@ def is_full(study: Study) -> bool:
     return full
 
 
-def _numbered(study: Study, *, simulated: bool, pilot: bool) -> QuerySet[Booklet]:
+def booklets_of_kind(evaluator: Evaluator) -> QuerySet[Booklet]:
+    """Return all numbered booklets for such evaluators, free ones and others; below the quota more are built."""
+    return _numbered(evaluator.study, simulated=evaluator.simulated, pilot=evaluator.pilot)
+
+
+def _numbered(study: Study, *, simulated: bool = False, pilot: bool = False) -> QuerySet[Booklet]:
     return Booklet.objects.filter(study=study, simulated=simulated, pilot=pilot, remainder=False)
 
 
 def _build_more(evaluator: Evaluator, quota: int) -> bool:
     """Build another block if the quota exceeds the number of booklets; false where it does not."""
-    study, kind = evaluator.study, {"simulated": evaluator.simulated, "pilot": evaluator.pilot}
-    totals = _numbered(study, **kind).aggregate(count=Count("pk"), block=Max("block"))
+    totals = booklets_of_kind(evaluator).aggregate(count=Count("pk"), block=Max("block"))
     if totals["count"] >= quota:
         return False
-    build_blocks(study, (0 if totals["block"] is None else totals["block"] + 1) + 1, **kind)
+    blocks = (0 if totals["block"] is None else totals["block"] + 1) + 1
+    build_blocks(evaluator.study, blocks, simulated=evaluator.simulated, pilot=evaluator.pilot)
     return True

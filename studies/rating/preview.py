@@ -70,6 +70,7 @@ def walking(request: HttpRequest, token: str) -> Iterator[Evaluator]:
         if not Study.objects.filter(pk=study.pk, state=Study.State.READY).update(state=Study.State.COLLECTING):
             raise PreviewOver(study.pk)
         study = Study.objects.select_related("current_version").get(pk=study.pk)
+        study.previewed = True
         evaluator = _make(study, request.session.get(_key(study.pk), {}))
         vars(request)["preview"] = study
         yield evaluator

@@ -15,7 +15,7 @@ from evenhand.studies.assignment.reassignment import trials_left_behind
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
-from evenhand.studies.rating.enrolment import free_booklets, quota_for
+from evenhand.studies.rating.enrolment import booklets_of_kind, free_booklets, quota_for
 from evenhand.studies.unusable_pairs import marks_in_force
 
 SECONDS_PER_TRIAL = 12  # first estimate, until enough was measured
@@ -63,9 +63,11 @@ def _next_booklet(evaluator: Evaluator, configuration: StudyConfiguration) -> tu
         trials = free.trials.exclude(kind=Trial.Kind.PRACTICE).exclude(pair__in=marks_in_force(study).values("pair"))
         answers = trials.count()
         return trials.filter(lead=None).count(), answers, False
-    left_behind = trials_left_behind(study, simulated=evaluator.simulated)
-    prompts = left_behind.values("pair__prompt").distinct().count()
     most = configuration.trials_per_evaluator
+    prompts = 0
+    if booklets_of_kind(evaluator).count() >= quota_for(evaluator):
+        left_behind = trials_left_behind(study, simulated=evaluator.simulated)
+        prompts = left_behind.values("pair__prompt").distinct().count()
     wanted = min(prompts, most) or most  # none: another block is built
     extra = round((configuration.attention_checks + configuration.repeats) * wanted / most)
     each = 1 if configuration.runs else len(configuration.criteria)

@@ -1,4 +1,4 @@
-"""Serve the evaluator's side over HTTP: GET changes nothing, POST takes consent and answers."""
+"""Serve the evaluator's side over HTTP: POST takes consent and answers; a GET records a reached end at most."""
 
 from __future__ import annotations
 
@@ -80,8 +80,12 @@ def _previewed(view: View, request: HttpRequest, token: str, **arguments: Any) -
 @for_evaluator
 @require_safe
 def home(request: HttpRequest, evaluator: Evaluator, token: str) -> HttpResponseBase:
-    """Show the evaluator's step; with ``?back=1`` the last answered trial, if the study lets it be corrected."""
+    """Show the evaluator's step; with ``?back=1`` the last answered trial, if the study lets it be corrected.
+
+    Where others' answers or a mark have left nothing to do, the end is recorded, as after a last answer.
+    """
     progress = progress_of(evaluator)
+    answers.finish_if_done(evaluator, progress)
     if request.GET.get("back") and configuration_of(evaluator.study).allow_correction:
         progress = last_answer_of(evaluator, progress)
     return show(request, evaluator, token, progress)

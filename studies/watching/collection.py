@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, F, Max, Q, Subquery
 from django.utils import timezone
 
+from evenhand.studies.assignment.reassignment import resumptions
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import Evaluator, Pair, Rating, Study, Trial
 from evenhand.studies.results.flags import FAST_MS
@@ -133,7 +134,7 @@ def answered_by(studies: Iterable[Study]) -> dict[int, list[Answered]]:
 def people_of(study: Study, configuration: StudyConfiguration, answered: list[Answered]) -> tuple[list[StateLine], int]:
     """Count people by state, in the order of ``STATES`` without those of nobody, and the places that are taken.
 
-    Two queries.
+    Nobody has been silent for longer than a paused study goes on again. Two queries.
     """
     last_answers = {each.evaluator: each.last for each in answered}
     silent_before = timezone.now() - timedelta(minutes=configuration.lease_minutes)
@@ -143,14 +144,20 @@ def people_of(study: Study, configuration: StudyConfiguration, answered: list[An
         Evaluator.objects.filter(study=study, simulated=False, pilot=False)
         .order_by()
         .values_list("pk", "consented_at", "finished_at", "screened_out_at", "withdrawn_at", "created_at")
-        .annotate(place=F("booklet__number"), claimed=F("booklet__claimed_at"), shown=Max("booklet__trials__shown_at"))
+        .annotate(
+            place=F("booklet__number"),
+            claimed=F("booklet__claimed_at"),
+            shown=Max("booklet__trials__shown_at"),
+            resumed=Subquery(resumptions(study).values("at")[:1]),
+        )
     )
     places = 0
-    for pk, consented, finished, screened_out, withdrawn, created, place, claimed, shown in people:
+    for pk, consented, finished, screened_out, withdrawn, created, place, claimed, shown, resumed in people:
         places += place is not None
         last = max(filter(None, (last_answers.get(pk), shown, claimed, consented, created)))
         ended = [(withdrawn, "withdrawn"), (screened_out, "screened out"), (finished, "finished")]
-        state = next((name for at, name in ended if at), None) or _open_state(consented, last, silent_before)
+        since = max(filter(None, (last, resumed)))
+        state = next((name for at, name in ended if at), None) or _open_state(consented, since, silent_before)
         lines[state].add(last)
         state_by_person[pk] = state
     latest = Rating.objects.filter(

@@ -1,9 +1,12 @@
-"""Whatever people do, come back late, fall silent or withdraw: in the end every slot is filled once, and fairly."""
+"""Whatever people do, come back late, fall silent or withdraw, and whatever the admin does about them: in the end
+every slot is filled once, counts once, and fairly.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 
 from evenhand.studies.criteria import PRESETS
 from evenhand.studies.drafts import configuration_of
+from evenhand.studies.exclusions import ExclusionError, exclude, free_open_pairs, free_places, keep_open_pairs, lift
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Rating, Skip, Study, Trial
 from evenhand.studies.rating import chain
@@ -22,6 +26,7 @@ from evenhand.studies.rating.answers import Conflict, skip_trial
 from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
 from evenhand.studies.rating.progress import finish_if_done, progress_of
 from evenhand.studies.rating.withdrawal import withdraw
+from evenhand.studies.results.report import counting_ratings
 from tests.helpers.factories import make_ready_study
 from tests.helpers.ratings import record_rating
 
@@ -63,6 +68,31 @@ class World:
             self.pages[person.pk] = progress.trial.public_id
         return person.pk in self.pages
 
+    def manage(self, person: Evaluator, what: str) -> None:
+        """Do what the admin can do about a person, whether or not it makes sense now."""
+        person.refresh_from_db()
+        actor = self.study.owner
+        with suppress(ExclusionError):
+            if what == "free":
+                free_open_pairs(person, actor=actor)
+            elif what == "keep":
+                keep_open_pairs(person, actor=actor)
+            elif what == "leave out":
+                exclude(person, reason="pressed one key", actor=actor)
+            elif what == "give away":
+                free_places(person, actor=actor)
+                assert not person.ratings.exclude(slot=None).exists()
+            else:
+                lift(person, actor=actor)
+
+    def correct(self, person: Evaluator) -> None:
+        """Correct the last answer."""
+        person.refresh_from_db()
+        last = person.ratings.filter(superseded=False).order_by("-sequence").first()
+        if last is not None and not person.withdrawn_at:
+            trial, key = last.trial.public_id, uuid.uuid4()
+            record_rating(evaluator=person, trial_id=trial, choice=-2, key=key, corrects=last.key)
+
     def answer(self, person: Evaluator, count: int) -> None:
         """Answer what the page shows, however old it is, and go on from there."""
         for n in range(count):
@@ -100,6 +130,10 @@ class World:
             self.now += LEASE + timedelta(minutes=1)
         elif what == "withdraw":
             withdraw(person, delete=count % 2 == 0)
+        elif what == "correct":
+            self.correct(person)
+        else:
+            self.manage(person, what)
 
     def fill_up(self) -> None:
         """Everybody goes home; others come, and answer all they are given, until there is nothing left to give."""
@@ -111,8 +145,10 @@ class World:
         raise AssertionError("the study never fills up")
 
 
+PEOPLE_DO = ["arrive", "arrive", "answer", "answer", "answer", "skip", "correct", "silence", "withdraw"]
+ADMINS_DO = ["free", "keep", "leave out", "give away", "count again"]
 EVENTS = st.tuples(
-    st.sampled_from(["arrive", "arrive", "answer", "answer", "answer", "skip", "silence", "withdraw"]),
+    st.sampled_from(PEOPLE_DO + ADMINS_DO),
     st.integers(0, 9),
     st.integers(1, 9),
 )
@@ -143,7 +179,7 @@ def world_of(**changes: Any) -> World:
 def test_any_pattern_of_leaving_ends_with_every_slot_filled_once(changes: dict[str, Any]) -> None:
     world = world_of(**changes)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(events=st.lists(EVENTS, max_size=30))
     def live(events: list[tuple[Any, ...]]) -> None:
         with pytest.MonkeyPatch.context() as patch, transaction.atomic():
@@ -198,8 +234,10 @@ def check(study: Study) -> None:
     slots = set(main.filter(booklet__in=claimed).values_list("slot", flat=True))
     current = Rating.objects.filter(evaluator__study=study, superseded=False)
     filled = Counter(current.exclude(slot=None).values_list("slot", flat=True))
-    skipped = set(Skip.objects.filter(trial__kind="main").values_list("trial__slot", flat=True))
+    skips = Skip.objects.filter(trial__kind="main", trial__booklet__evaluator__withdrawn_at=None)
+    skipped = set(skips.values_list("trial__slot", flat=True))
     assert set(filled.values()) <= {1}
+    assert set(Counter(counting_ratings(study).values_list("trial__slot", flat=True)).values()) <= {1}
     assert slots - skipped <= set(filled) <= slots
     assert not current.filter(slot__isnull=False, evaluator__withdrawn_at__isnull=False).exists()
     for person in Evaluator.objects.filter(study=study):

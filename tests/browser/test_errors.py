@@ -234,3 +234,26 @@ def test_a_report_outlives_a_lost_connection_and_a_reload(at_work: Page, grace: 
     expect(at_work.get_by_text("2 of 12")).to_be_visible()
     skip = Skip.objects.get()
     assert (skip.reason, skip.note, skip.trial.position) == ("report", "cut off", 1)
+
+
+def test_an_answer_that_was_kept_over_the_end_is_sent_from_its_page(
+    at_work: Page, live_server: LiveServer, grace: Evaluator
+) -> None:
+    at_work.context.set_offline(True)
+    press(at_work, "4")
+    expect(at_work.locator(".status")).to_contain_text("No connection")
+    at_work.goto("about:blank")
+    Trial.objects.filter(booklet__evaluator=grace).update(released=True)  # others were given the pairs
+    at_work.context.set_offline(False)
+    held: list[Route] = []
+    at_work.route("**/rate/", lambda route: held.append(route))
+    at_work.goto(live_server.url + link_for(grace))
+    expect(at_work.get_by_text("Your last answer is still kept in this browser.")).to_be_visible()
+    held.pop().continue_()
+    expect(at_work.get_by_text("You have done 1 of 12.")).to_be_visible()
+    expect(at_work.get_by_text("Your last answer is still kept in this browser.")).to_be_hidden()
+    assert choices() == [1]
+    assert at_work.evaluate("Object.keys(localStorage).filter((key) => key.includes('/e/'))") == []
+    at_work.reload()
+    expect(at_work.get_by_text("You have done 1 of 12.")).to_be_visible()
+    assert choices() == [1]

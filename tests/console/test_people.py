@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Booklet, Evaluator, Membership, Rating, Study, Trial
 from evenhand.studies.rating.enrolment import consent, enrol
-from tests.helpers.factories import make_admin, make_ready_study
+from tests.helpers.factories import make_admin, make_member, make_ready_study
 from tests.helpers.ratings import queries_of, rate
 
 pytestmark = pytest.mark.django_db
@@ -130,3 +131,15 @@ def test_panel_ids_and_links_are_told_by_rights(study: Study, client: Client) ->
     assert "5f2d-of" in client.get(address).content.decode()
     client.force_login(make_admin("mallory"))
     assert client.get(address).status_code == 404
+
+
+def test_whoever_is_not_shown_notes_does_not_find_people_by_them(study: Study, client: Client) -> None:
+    grace, alan = begun(study, "Grace Hopper"), begun(study, "Alan Turing")
+    for role, finds, label in (("viewer", [], "Name"), ("collaborator", ["Grace Hopper"], "Note or name")):
+        client.force_login(make_member(study, role))
+        assert found(client, study, q="hopper") == finds
+        assert found(client, study, q=grace.public_id[:6]) == ["Grace Hopper"]
+        page = client.get(reverse("console:people", args=[study.pk]), {"sort": "note"})
+        assert re.search(rf'<label for="search">\s*{label}\s*</label>', page.content.decode())
+        assert page.context["sort"] == ("note" if finds else "newest")
+    assert alan.public_id != grace.public_id

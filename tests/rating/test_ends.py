@@ -12,6 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from evenhand.studies.access import completion_code, enrolment_link, link_for
+from evenhand.studies.console.evaluator_table import people_lines
+from evenhand.studies.console.reconcile import people_here
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.exclusions import exclude
 from evenhand.studies.lifecycle import close_study, open_study, pause_study
@@ -20,7 +22,9 @@ from evenhand.studies.panels import EndReturn
 from evenhand.studies.procedure import ComprehensionQuestion
 from evenhand.studies.rating.ends import work_of
 from evenhand.studies.rating.enrolment import consent, enrol
+from evenhand.studies.rating.progress import progress_of
 from evenhand.studies.rating.withdrawal import withdraw
+from evenhand.studies.unusable_pairs import mark_unusable
 from tests.helpers.factories import make_ready_study
 from tests.helpers.visitors import Visitor, answer
 
@@ -319,3 +323,44 @@ def test_the_page_of_a_small_window_carries_its_code_and_only_where_the_study_as
     open_study(other)
     assert "too-small" not in page_of(client, enrol(other))
     assert configuration_of(other).smallest_picture == 0
+
+
+def told(study: Study, client: Client, person: Evaluator) -> tuple[set[str], str, bool]:
+    """The codes that somebody is shown, the code that the console lists, whether a panel's list has them as done."""
+    person = Evaluator.objects.get(pk=person.pk)
+    [line] = people_lines(study, configuration_of(study), [person])
+    [here] = [each for each in people_here(study) if each.pk == person.pk]
+    assert line.code == here.code
+    return codes_in(page_of(client, person)), line.code, here.complete
+
+
+def test_what_others_are_given_after_the_end_is_no_loss_anywhere(client: Client) -> None:
+    study = panel_study(quota=1, lease_minutes=1)
+    ada, bob, eve = (from_panel(study, name) for name in ("ada", "bob", "eve"))
+    consent(ada)
+    visitor = Visitor(client, ada)
+    open_page = visitor.status()["trial"]
+    fall_silent(ada)
+    consent(bob)
+    visitor.post("rate", answer(open_page))  # late, from the page that was open: Bob is not asked it any more
+    rate(Visitor(client, bob))
+    assert told(study, client, bob) == ({"WHOLE"}, "WHOLE", True)
+    withdraw(ada)
+    consent(eve)  # is given the pair that Ada had answered
+    assert Trial.objects.filter(booklet__evaluator=bob, released=True).count() == 1
+    assert told(study, client, bob) == ({"WHOLE"}, "WHOLE", True)
+
+
+def test_whoever_has_nothing_left_to_do_has_finished_for_the_admin_too(client: Client) -> None:
+    study = panel_study()
+    ada = from_panel(study, "ada")
+    consent(ada)
+    rate(Visitor(client, ada), 5)
+    last = progress_of(ada).trial
+    assert last is not None
+    assert last.pair is not None
+    mark_unusable(last.pair, reason="torn", actor=study.owner)
+    assert told(study, client, ada) == ({"WHOLE"}, "", False)  # nobody has looked since: she may still be at it
+    assert told(study, client, ada) == ({"WHOLE"}, "WHOLE", True)
+    close_study(study)
+    assert codes_in(page_of(client, ada)) == {"WHOLE"}

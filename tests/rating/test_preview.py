@@ -14,8 +14,9 @@ from django.test import Client
 from django.urls import reverse
 
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import Study, Trial
+from evenhand.studies.models import Recipe, Study, Trial
 from evenhand.studies.procedure import ComprehensionQuestion
+from evenhand.studies.rating.display import display_of
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.rating.preview import preview_link
 from tests.helpers.factories import make_admin, make_member, make_ready_study
@@ -173,3 +174,23 @@ def test_the_walk_is_kept_as_text(admin: Client, study: Study) -> None:
     walk = Session.objects.get().get_decoded()[f"preview-{study.pk}"]
     assert json.loads(json.dumps(walk)) == walk
     assert preview_link(study) == f"/e/preview.{study.pk}/"
+
+
+def test_pictures_of_another_size_are_shown_in_it_after_a_preview(admin: Client, study: Study) -> None:
+    begin(admin, study)
+    send(admin, study, "leave_step")
+    assert shown_size(admin, study) == ["64", "64"]
+    larger = {"height": 160, "width": 96, "revision": "1" * 64}
+    other = make_ready_study(name="Larger")  # stands for the second preparation
+    fields = ("checkpoint", "scheduler", "steps", "dtype", "batch_size")
+    assert other.recipe is not None
+    recipe = Recipe.objects.create(**{name: getattr(other.recipe, name) for name in fields}, **larger)
+    Study.objects.filter(pk=study.pk).update(recipe=recipe)
+    assert shown_size(admin, study) == ["96", "160"]
+    study.refresh_from_db()
+    open_study(study)
+    assert (display_of(study).width, display_of(study).height) == (96, 160)
+
+
+def shown_size(admin: Client, study: Study) -> list[str]:
+    return re.findall(r'data-(?:width|height)="(\d+)"', admin.get(at(study, "home")).content.decode())[:2]

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
+from evenhand.studies.rating import answers
 from tests.helpers.study_page import study_page
 from tests.helpers.visitors import Visitor
 
@@ -87,3 +88,20 @@ def test_a_skip_is_one_for_each_trial(rater: Evaluator) -> None:
         Skip.objects.create(trial=trial, reason="report")
     with pytest.raises(IntegrityError, match="skip_is_skip_or_report"), transaction.atomic():
         Skip.objects.create(trial=Trial.objects.get(booklet__evaluator=rater, position=2), reason="bored")
+
+
+def test_an_answer_that_came_in_between_is_not_skipped(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = visitor.status()["trial"]
+    look = answers.open_trials
+
+    def look_slowly(evaluator: Evaluator) -> list[Trial]:
+        found = look(evaluator)
+        monkeypatch.setattr(answers, "open_trials", look)
+        given = {"trial": trial["id"], "choice": "1", "key": str(uuid.uuid4())}
+        assert visitor.post("rate", given).status_code == 200  # from another device
+        return found
+
+    monkeypatch.setattr(answers, "open_trials", look_slowly)
+    with pytest.raises(answers.Conflict, match="has an answer already"):
+        answers.skip_trial(evaluator=visitor.evaluator, trial_id=uuid.UUID(trial["id"]), reason="skip")
+    assert (Rating.objects.count(), Skip.objects.count()) == (1, 0)
