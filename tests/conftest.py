@@ -8,8 +8,11 @@ import pytest
 
 from tests.helpers.services import REQUIRED, unreachable
 
-# one thread for each of several test processes, else two
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Two threads, but one for each of several test processes, which inherit what the process that starts them has set: two
+# threads each on two cores take five times as long, waiting for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 SERVICES = os.environ.get("EVENHAND_TEST_SERVICES") == "1"
 

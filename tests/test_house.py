@@ -191,3 +191,12 @@ def test_a_folders_own_name_leads_to_the_same_modules() -> None:
     usage = _run(sys.executable, "-m", "demo.evaluate", "--help")
     assert usage.returncode == 0, usage.stderr
     assert "usage:" in usage.stdout
+
+
+def test_several_test_processes_compute_with_one_thread_each() -> None:
+    """With two each on two cores they would wait for each other most of the time."""
+    code = "import tests.conftest, torch; print(torch.get_num_threads())"
+    for inherited in ({}, {"OMP_NUM_THREADS": "2"}):
+        environ = os.environ | inherited | {"PYTEST_XDIST_WORKER": "gw1"}
+        shown = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+        assert shown.stdout.split() == ["1"]
