@@ -70,8 +70,7 @@ def test_a_study_is_planned_prepared_and_opened(page: Page, live_server: LiveSer
         page.screenshot(path=Path(SHOTS) / "plan-review-tried.png", full_page=True)
     page.get_by_role("button", name="Prepare").click()
     expect(page.get_by_role("heading", name="Corgis", level=1)).to_be_visible()
-    stages.work_through()
-    page.reload()
+    stages.work_through()  # the page hears of it and loads itself again
     page.get_by_role("button", name="Open").click()
     page.get_by_label("New links").fill("2")
     page.get_by_role("button", name="Make invitation links").click()
