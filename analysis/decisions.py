@@ -23,7 +23,8 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values (M,) so that the chance of any false finding among them stays below the level (Holm 1979).
 
     The i-th smallest, from 0, is multiplied by the number that are left, M − i, and is never below the one before it.
-    NaN, where a comparison has no p-value, stays NaN and counts as no comparison.
+    NaN, where a comparison has no p-value, stays NaN and counts among the M as a p-value of 1: the number of
+    comparisons was planned, and what was answered must not change it. Raises ``DecisionError`` for other numbers.
     """
     values = np.asarray(p_values, dtype=np.float64)
     known = ~np.isnan(values)
@@ -31,7 +32,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         raise DecisionError(f"p-values must be a list of numbers in 0 … 1, not {values.tolist()}")
     adjusted = np.full(len(values), np.nan)
     order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
-    left = np.arange(len(order), 0, -1)
+    left = len(values) - np.arange(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * left), 1.0) if len(order) else []
     return adjusted
 

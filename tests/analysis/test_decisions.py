@@ -39,8 +39,9 @@ def test_adjusted_values_are_larger_and_keep_their_order(values: list[float], ra
     assert holm([values[i] for i in order]) == pytest.approx(adjusted[order])
 
 
-def test_a_comparison_without_a_p_value_is_none_of_them() -> None:
-    assert holm([0.01, math.nan, 0.04]) == pytest.approx([0.02, math.nan, 0.04], nan_ok=True)
+def test_a_comparison_without_a_p_value_counts_as_one_with_a_p_value_of_1() -> None:
+    assert holm([0.01, math.nan, 0.04]) == pytest.approx([0.03, math.nan, 0.08], nan_ok=True)
+    assert holm([0.01, math.nan, 0.04])[[0, 2]] == pytest.approx(holm([0.01, 1.0, 0.04])[[0, 2]])
     assert np.isnan(holm([math.nan])).all()
     assert len(holm([])) == 0
     with pytest.raises(DecisionError, match=r"in 0 … 1, not \[1\.2\]"):

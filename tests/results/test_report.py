@@ -211,6 +211,30 @@ def test_p_values_are_shown_when_no_more_ratings_can_come(study: Study) -> None:
     assert all(p is not None and 0 < p < 1 for p in shown())
 
 
+def test_holm_counts_a_comparison_that_cannot_be_tested_and_none_without_ratings(study: Study) -> None:
+    """Both comparisons are rated, the second with nothing that a test could use; then it loses its ratings."""
+    rng = np.random.default_rng(1)
+
+    def preference(trial: Trial) -> int:
+        assert trial.pair is not None
+        return int(rng.choice([-1, 1, 2])) if trial.pair.comparison.position == 0 else 0
+
+    for name in ("ada", "grace", "alan", "joan", "mary", "hedy"):
+        rate_booklet(invite(study, name), preference)
+    Study.objects.filter(pk=study.pk).update(state=Study.State.CLOSED)
+    study.refresh_from_db()
+    first, second = study_report(study)["comparisons"]
+    assert (second["n"], second["net_share"]["p"]) == (36, None)
+    assert first["holm"]["comparisons"] == second["holm"]["comparisons"] == 2
+    assert first["holm"]["adjusted_p"] == pytest.approx(2 * first["net_share"]["p"])
+    assert second["holm"]["adjusted_p"] is None
+    Rating.objects.filter(trial__pair__comparison__position=1).update(counted=False)
+    first, second = study_report(study)["comparisons"]
+    assert second["n"] == 0
+    assert first["holm"]["comparisons"] == second["holm"]["comparisons"] == 1
+    assert first["holm"]["adjusted_p"] == first["net_share"]["p"]
+
+
 def test_strata_carry_intervals(study: Study) -> None:
     for name in ("ada", "grace", "alan", "joan"):
         rate_booklet(invite(study, name), by_stratum)

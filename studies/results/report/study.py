@@ -160,11 +160,21 @@ def _results(records: Records, ratings: Ratings, names: Mapping[int, str], inter
             | {"criterion": criterion.name, "question": criterion.question}
             for each in comparisons
         ]
-        adjusted = holm([result["net_share"]["p"] for result in of_criterion])
-        for result, p in zip(of_criterion, adjusted.tolist(), strict=True):
-            result["holm"] = {"comparisons": len(of_criterion), "p": result["net_share"]["p"], "adjusted_p": p}
+        _adjust(of_criterion)
         results += of_criterion
     return results
+
+
+def _adjust(results: Sequence[dict[str, Any]]) -> None:
+    """Put Holm's p-values beside a criterion's results, for as many comparisons as have ratings."""
+    p_values = [result["net_share"]["p"] for result in results if result["n"]]
+    adjusted = iter(holm(p_values).tolist())
+    for result in results:
+        result["holm"] = {
+            "comparisons": len(p_values),
+            "p": result["net_share"]["p"],
+            "adjusted_p": next(adjusted) if result["n"] else math.nan,
+        }
 
 
 def _named(comparison: Comparison, names: Mapping[int, str], configuration: StudyConfiguration) -> dict[str, Any]:
