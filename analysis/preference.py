@@ -60,18 +60,22 @@ class PreferenceShares:
 
     @property
     def baseline(self) -> float:
-        """Share that prefers the baseline, slightly or strongly."""
-        return float(self.shares[:2].sum())
+        """Share that prefers the baseline, slightly or strongly; NaN without ratings."""
+        return self._share(self.counts[:2])
 
     @property
     def candidate(self) -> float:
-        """Share that prefers the candidate, slightly or strongly."""
-        return float(self.shares[3:].sum())
+        """Share that prefers the candidate, slightly or strongly; NaN without ratings."""
+        return self._share(self.counts[3:])
 
     @property
     def net(self) -> float:
         """Candidate share minus baseline share."""
         return self.candidate - self.baseline
+
+    def _share(self, counts: tuple[int, ...]) -> float:
+        """Divide once: sums of shares differ in their last digit where both sides have as many ratings."""
+        return sum(counts) / self.n if self.n else math.nan
 
 
 def preference_shares(preference: ArrayLike) -> PreferenceShares:

@@ -11,6 +11,7 @@ from evenhand.analysis.clustered import ClusterError
 from evenhand.analysis.preference import (
     CATEGORIES,
     PreferenceError,
+    PreferenceShares,
     preference_estimates,
     preference_shares,
 )
@@ -37,6 +38,18 @@ def test_swapping_the_arms_mirrors_everything(values: list[int]) -> None:
     people, prompts = range(len(values)), range(len(values))
     net, mirrored = (preference_estimates(v, people, prompts)["net"] for v in (values, [-v for v in values]))
     assert (mirrored.low, mirrored.p) == pytest.approx((-net.high, net.p), nan_ok=True)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 80))
+def test_as_many_ratings_on_either_side_are_equal_shares(strong: int, slight: int, none: int, other: int) -> None:
+    """1 + 2 ratings of ten against 3 are such a case: 0.1 + 0.2 is not 0.3."""
+    much = min(other, strong + slight)
+    found = PreferenceShares((strong, slight, none, strong + slight - much, much))
+    if found.n:
+        assert found.baseline == found.candidate
+        assert found.net == 0
+    tie = PreferenceShares((1, 2, 4, 3, 0))
+    assert (tie.baseline, tie.candidate, tie.net) == (0.3, 0.3, 0.0)
 
 
 def test_the_paper_s_figure_11_is_read_from_its_counts() -> None:

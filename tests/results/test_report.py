@@ -82,6 +82,18 @@ def test_the_finding_gives_share_number_and_interval(study: Study) -> None:
     assert found["finding"] == "; ".join(comparison["finding"] for comparison in found["comparisons"])
 
 
+def test_an_even_split_is_no_win_however_strong_its_answers_are(study: Study) -> None:
+    answers = [-2, -1, -1, 1, 1, 1, 0, 0, 0, 0]
+    trials: list[Trial] = []
+    for name in ("ada", "grace"):
+        trials += Trial.objects.filter(booklet__evaluator=invite(study, name), pair__comparison__position=0)
+    for trial, answer in zip(trials, answers, strict=False):
+        rate(trial, answer)
+    first = study_report(study)["comparisons"][0]
+    assert (first["n"], first["baseline_share"], first["candidate_share"]) == (10, 0.3, 0.3)
+    assert first["finding"].endswith("preferred equally often, each in 30 % of 10 ratings")
+
+
 def test_agreement_is_over_pairs_and_evaluators(study: Study) -> None:
     """The second block shows the same pairs mirrored: whoever follows the same rule agrees perfectly."""
     for name in ("ada", "grace", "alan", "joan"):
