@@ -161,9 +161,11 @@ def stored(_facts: Facts) -> str:
 def plan(facts: Facts) -> str:
     sha256 = facts.report["provenance"]["configuration_sha256"]
     opened = facts.report["provenance"]["dates"]["opened"]
+    primary = facts.report["primary"]
+    named = "with its primary outcome" if primary and primary["stated"] else "and names no primary outcome"
     return (
         f"The plan was frozen before the opening{f' on {opened[:10]}' if opened else ''} under SHA-256 {sha256[:16]}…, "
-        f"with its primary outcome. Whether it was registered with a third party is not in the record: add it."
+        f"{named}. Whether it was registered with a third party is not in the record: add it."
     )
 
 

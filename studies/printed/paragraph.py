@@ -151,7 +151,6 @@ def _asked(criterion: Criterion, several: bool) -> str:
 
 def _statistics(configuration: StudyConfiguration, report: Mapping[str, Any]) -> str:
     level = f"{100 * report['level']:.0f} %"
-    primary = report["primary"]
     first, second = ("arm named first", "the second") if configuration.comparisons else ("candidate", "baseline")
     sentences = [
         f"Preferences are coded −2 … 2 towards the {first}. Shares, the net preference ({first} minus {second}) "
@@ -161,12 +160,8 @@ def _statistics(configuration: StudyConfiguration, report: Mapping[str, Any]) ->
     ]
     if len(configuration.compared) > 1:
         sentences.append("p-values of the comparisons are adjusted by Holm’s method within each criterion.")
-    if primary is not None:
-        main = report["comparisons"][primary["index"]]
-        sentences.append(
-            f"The primary outcome, fixed in the plan before the first rating, is the net preference for "
-            f"{main['candidate']} over {main['baseline']} by the criterion “{main['criterion']}”."
-        )
+    if report["primary"] is not None:
+        sentences.append(_primary(report))
     if configuration.equivalence_margin:
         sentences.append(
             f"Two arms count as equally good where two one-sided tests place the net preference within "
@@ -174,6 +169,21 @@ def _statistics(configuration: StudyConfiguration, report: Mapping[str, Any]) ->
         )
     sentences.append("Agreement is Krippendorff’s α for ordinal data, with pairs as units.")
     return " ".join(sentences)
+
+
+def _primary(report: Mapping[str, Any]) -> str:
+    """Name the primary outcome, and say whether the plan did."""
+    primary = report["primary"]
+    main = report["comparisons"][primary["index"]]
+    preference = (
+        f"the net preference for {main['candidate']} over {main['baseline']} by the criterion “{main['criterion']}”"
+    )
+    if primary["stated"]:
+        return f"The primary outcome, fixed in the plan before the first rating, is {preference}."
+    return (
+        "The plan named no primary outcome; reported as such is the first comparison by the first criterion, "
+        f"{preference}."
+    )
 
 
 def left_out_sentence(report: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Study
 from evenhand.studies.printed.answers import Facts, power_reached
+from evenhand.studies.printed.answers import plan as plan_answer
 from evenhand.studies.printed.checklists import CHECKLISTS, answered
 from evenhand.studies.printed.paragraph import listed, methods_paragraph, ordinal
 from evenhand.studies.results.report import study_report
@@ -97,6 +99,27 @@ def test_the_paragraph_follows_the_plan() -> None:
         "p-values of the comparisons are adjusted by Holm’s method",
     ):
         assert text in paragraph
+
+
+@pytest.mark.parametrize(
+    ("plan", "told", "frozen"),
+    [
+        ({}, "The plan named no primary outcome; reported as such is the first comparison by the first criterion, ",
+         "and names no primary outcome."),
+        ({"primary_comparison": 2}, "The primary outcome, fixed in the plan before the first rating, is ",
+         "with its primary outcome."),
+        ({"primary_criterion": "overall"}, "The primary outcome, fixed in the plan before the first rating, is ",
+         "with its primary outcome."),
+    ],
+)  # fmt: skip
+def test_a_primary_outcome_is_the_plans_only_where_it_names_one(plan: dict[str, Any], told: str, frozen: str) -> None:
+    study = rated_study(**plan)
+    configuration, report = configuration_of(study), study_report(study)
+    main = report["comparisons"][plan.get("primary_comparison", 1) - 1]
+    statistics = methods_paragraph(study, configuration, report)[-1]
+    assert f"{told}the net preference for {main['candidate']} over {main['baseline']} by the" in statistics
+    assert ("fixed in the plan" in statistics) == bool(plan)
+    assert frozen in plan_answer(Facts(study, configuration, report))
 
 
 def test_every_checklist_is_answered_for_any_study() -> None:
