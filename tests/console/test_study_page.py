@@ -37,6 +37,13 @@ def test_a_draft_shows_its_plan(client: Client) -> None:
     assert chapters(client, make_draft(owner=make_admin("ada"))) == ["plan"]
 
 
+def test_the_plans_margin_is_written_out(client: Client) -> None:
+    study = make_draft(owner=make_admin("ada"), equivalence_margin=0.04)
+    client.force_login(study.owner)
+    page = client.get(reverse("console:study", args=[study.pk])).content.decode()
+    assert "(equivalent within 0.04 points of net preference)" in page
+
+
 @pytest.mark.parametrize("failed", [False, True])
 def test_what_is_prepared_shows_its_stages(client: Client, failed: bool) -> None:
     study = make_draft(owner=make_admin("ada"))

@@ -94,6 +94,13 @@ def test_equivalence_is_there_where_the_plan_set_a_margin(db: None) -> None:
         assert test["is_equivalent"] == (test["low"] > -0.3 and test["high"] < 0.3)
 
 
+@pytest.mark.parametrize(("margin", "text"), [(2.5, "2.5"), (0.04, "0.04"), (7.0, "7"), (12.25, "12.25")])
+def test_the_margin_is_written_as_the_plan_has_it(db: None, margin: float, text: str) -> None:
+    table = table_of(study_report(make_ready_study(equivalence_margin=margin)), "equivalence")
+    assert table is not None
+    assert f"within {text} points of zero" in table.says
+
+
 def test_an_unknown_table_is_none(report: dict[str, Any]) -> None:
     assert table_of(report, "secrets") is None
 

@@ -152,7 +152,7 @@ def equivalence(report: Report) -> Table | None:
     rows = [each for each in report["comparisons"] if each["equivalence"] is not None]
     if not rows:
         return None
-    margin = points(rows[0]["equivalence"]["margin"]).lstrip("+")
+    margin = f"{100 * rows[0]['equivalence']['margin']:g}"  # as the plan wrote it: rounded, 0.04 would be 0
     return table(
         "equivalence",
         "Equivalence",
