@@ -112,7 +112,9 @@ def test_the_paragraph_follows_the_plan() -> None:
          "with its primary outcome."),
     ],
 )  # fmt: skip
-def test_a_primary_outcome_is_the_plans_only_where_it_names_one(plan: dict[str, Any], told: str, frozen: str) -> None:
+def test_a_primary_outcome_is_the_plans_only_where_it_names_one(
+    client: Client, plan: dict[str, Any], told: str, frozen: str
+) -> None:
     study = rated_study(**plan)
     configuration, report = configuration_of(study), study_report(study)
     main = report["comparisons"][plan.get("primary_comparison", 1) - 1]
@@ -120,6 +122,7 @@ def test_a_primary_outcome_is_the_plans_only_where_it_names_one(plan: dict[str, 
     assert f"{told}the net preference for {main['candidate']} over {main['baseline']} by the" in statistics
     assert ("fixed in the plan" in statistics) == bool(plan)
     assert frozen in plan_answer(Facts(study, configuration, report))
+    assert ("The plan names none: it is the first comparison" in page_of(client, study)) != bool(plan)
 
 
 def test_every_checklist_is_answered_for_any_study() -> None:
