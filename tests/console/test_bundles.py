@@ -16,6 +16,7 @@ from evenhand.studies.bundle.replicating import replicate
 from evenhand.studies.bundle.verify_bundle import verify_path
 from evenhand.studies.bundle.writing import export
 from evenhand.studies.console import bundles
+from evenhand.studies.criteria import PRESETS
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import AuditEvent, Study
 from tests.helpers.factories import make_admin, make_ready_study
@@ -127,6 +128,27 @@ def test_the_page_of_a_replication_says_of_what_and_shows_both(console: Client, 
     assert "The original was not closed yet when its bundle was written." in page
     nets = re.findall(r'<th scope="row">(original|replication|both pooled)</th>.*?<td class="number"> ([+−\d]+)', page)
     assert nets == [("original", "+100"), ("replication", "−100"), ("both pooled", "0")] * 2
+    assert row_heads(page) == ["a = 5 against CFG w = 2", "a = 10 against CFG w = 2"]
     other = console.get(reverse("console:study", args=[original.pk])).content.decode()
     assert "replicates" not in other
     assert "Beside" not in other
+
+
+def row_heads(page: str) -> list[str]:
+    """What names the rows of the table of a replication."""
+    return [" ".join(head.split()) for head in re.findall(r'<th scope="rowgroup"[^>]*>(.*?)</th>', page, re.DOTALL)]
+
+
+@pytest.mark.parametrize("address", ["console:results", "console:printed"])
+def test_a_replication_by_several_criteria_names_the_criterion_of_each_row(
+    console: Client, ada: User, tmp_path: Path, address: str
+) -> None:
+    original = make_ready_study(owner=ada, name="Original", criteria=(PRESETS["match"], PRESETS["appeal"]))
+    open_study(original)
+    rate_booklet(invite(original, "grace"), always(2))
+    export(original, tmp_path / "x")
+    new = replicate(tmp_path / "x", name="Again", owner=ada)
+    open_study(new)
+    page = console.get(reverse(address, args=[new.pk])).content.decode()
+    pairs = ("a = 5 against CFG w = 2", "a = 10 against CFG w = 2")
+    assert row_heads(page) == [f"{name}: {pair}" for name in ("match", "appeal") for pair in pairs]
