@@ -72,6 +72,7 @@ def fit_crossed_link(
     symmetric: bool = False,
     link: str = "logit",
     names: Sequence[str] | None = None,
+    category_names: Sequence[str] | None = None,
 ) -> CrossedFit:
     """Fit to categories and covariates as ``fit_cumulative_link`` does, with effects of ``groups``.
 
@@ -79,7 +80,14 @@ def fit_crossed_link(
     the effects have no finite size (every evaluator, or every prompt, always has the same answer).
     """
     fixed = fit_cumulative_link(
-        categories, covariates, count=count, symmetric=symmetric, link=link, names=names, groups=groups
+        categories,
+        covariates,
+        count=count,
+        symmetric=symmetric,
+        link=link,
+        names=names,
+        groups=groups,
+        category_names=category_names,
     )
     chosen = np.asarray(categories, dtype=np.intp)
     if groups.reason:

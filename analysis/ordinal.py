@@ -116,14 +116,16 @@ def fit_cumulative_link(
     link: str = "logit",
     names: Sequence[str] | None = None,
     groups: Groups | None = None,
+    category_names: Sequence[str] | None = None,
 ) -> CumulativeLinkFit:
     """Fit to ``categories`` (N,) of 0 … count − 1 and ``covariates`` (N, P) by maximum likelihood.
 
     With a ``Tally`` of K categories as groups, ``categories`` and ``covariates`` are of these, (K,) and (K, P).
 
     ``count`` is by default one more than the highest category. With ``symmetric`` thresholds the covariates need a
-    column of ones to have an intercept; without, they must have none. Raises ``OrdinalError`` for invalid tables, and
-    if no maximum exists (see the module's docstring).
+    column of ones to have an intercept; without, they must have none. Notes and errors call the categories by
+    ``category_names`` (count,), or else by their numbers. Raises ``OrdinalError`` for invalid tables, and if no maximum
+    exists (see the module's docstring).
     """
     chosen, table = _checked(categories, covariates, count)
     times = groups.counts if isinstance(groups, Tally) else np.ones(len(chosen))
@@ -134,13 +136,15 @@ def fit_cumulative_link(
         raise OrdinalError(f"link {link!r} is none of {', '.join(LINKS)}")
     if len(labels) != table.shape[1]:
         raise OrdinalError(f"{len(labels)} names for {table.shape[1]} covariates")
+    if category_names is not None and len(category_names) != count:
+        raise OrdinalError(f"{len(category_names)} names for {count} categories")
     if rows != len(chosen):
         raise OrdinalError(f"{rows} cluster labels for {len(chosen)} ratings")
     occurs = times > 0
     if not occurs.any():
         raise OrdinalError("there are no ratings")
     chosen, table, times = chosen[occurs], table[occurs], times[occurs]
-    kept, notes = _kept_categories(chosen, count, symmetric)
+    kept, notes = _kept_categories(chosen, count, symmetric, category_names)
     basis = threshold_basis(len(kept) - 1, symmetric)  # thresholds of free parameters
     if not basis.shape[1] + table.shape[1]:
         raise OrdinalError("two categories with symmetric thresholds and no covariates leave nothing to estimate")
@@ -187,15 +191,19 @@ def _checked(categories: ArrayLike, covariates: ArrayLike | None, count: int | N
     return chosen.astype(np.intp), table
 
 
-def _kept_categories(chosen: NDArray[np.intp], count: int, symmetric: bool) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _kept_categories(
+    chosen: NDArray[np.intp], count: int, symmetric: bool, names: Sequence[str] | None
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Leave out categories that no threshold can be told of: unused ones, or strengths that neither side used."""
     used = np.unique(chosen)
     if len(used) == 1:
-        raise OrdinalError(f"every choice is category {used[0]}: nothing tells how opinions vary")
+        only = f"“{names[used[0]]}”" if names else f"category {used[0]}"
+        raise OrdinalError(f"every choice is {only}: nothing tells how opinions vary")
     if symmetric:
         used = np.union1d(used, count - 1 - used)
-    left_out = [k for k in range(count) if k not in used]
-    notes = (f"nobody chose {', '.join(map(str, left_out))}, so the thresholds beside them fall together",)
+    left_out = [f"“{names[k]}”" if names else str(k) for k in range(count) if k not in used]
+    beside = "it" if len(left_out) == 1 else "them"
+    notes = (f"nobody chose {', '.join(left_out)}, so the thresholds beside {beside} fall together",)
     return tuple(int(k) for k in used), notes if left_out else ()
 
 

@@ -177,13 +177,13 @@ def _reasons(report: Mapping[str, Any], part: str, what: str) -> Iterator[str]:
 
 def _model_notes(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _reasons(report, "cumulative_link", "the model has no estimate")
-    crossed = [each for each in report["comparisons"] if each["crossed_link"]]
-    for each in crossed:
-        if each["crossed_link"]["reason"] and not each["cumulative_link"]["reason"]:
-            yield f"{_named(report, each)}: no random effects, because {each['crossed_link']['reason']}."
-        for note in each["crossed_link"].get("notes", ()):
+    for each in report["comparisons"]:
+        link, crossed = each["cumulative_link"], each["crossed_link"] or {}
+        if crossed.get("reason") and not link["reason"]:
+            yield f"{_named(report, each)}: no random effects, because {crossed['reason']}."
+        for note in dict.fromkeys([*link.get("notes", ()), *crossed.get("notes", ())]):  # told once
             yield f"{_named(report, each)}: {note}."
-    if not crossed and report["comparisons"]:
+    if report["comparisons"] and not any(each["crossed_link"] for each in report["comparisons"]):
         yield "With so many comparisons and criteria no random effects are fitted, to keep this page quick."
 
 

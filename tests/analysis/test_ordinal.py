@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,6 +212,19 @@ def test_unused_categories_are_left_out_with_a_note() -> None:
     assert fit.categories == (0, 2, 5)
     assert fit.notes == ("nobody chose 1, 3, 4, 6, so the thresholds beside them fall together",)
     assert fit.thresholds == pytest.approx([math.log(10 / 25), math.log(30 / 5)])
+
+
+def test_notes_and_errors_call_categories_by_their_names() -> None:
+    answers = ("much worse", "worse", "alike", "better", "much better")
+    options: dict[str, Any] = {"symmetric": True, "count": 5, "category_names": answers}
+    fit = fit_cumulative_link([0, 1, 3, 3, 4], np.ones((5, 1)), **options)
+    assert fit.notes == ("nobody chose “alike”, so the thresholds beside it fall together",)
+    fit = fit_cumulative_link([1, 2, 3, 3], ONES, **options)
+    assert fit.notes == ("nobody chose “much worse”, “much better”, so the thresholds beside them fall together",)
+    with pytest.raises(OrdinalError, match="every choice is “better”: nothing tells"):
+        fit_cumulative_link([3, 3, 3, 3], ONES, **options)
+    with pytest.raises(OrdinalError, match="2 names for 5 categories"):
+        fit_cumulative_link([1, 2, 3, 3], ONES, **(options | {"category_names": answers[:2]}))
 
 
 def test_one_cluster_of_a_kind_has_no_clustered_error_and_a_reason() -> None:

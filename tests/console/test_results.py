@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
+from html import unescape
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from evenhand.studies.exclusions import exclude
 from evenhand.studies.lifecycle import close_study, open_study
-from evenhand.studies.models import Study
+from evenhand.studies.models import Study, Trial
 from evenhand.studies.results.report import study_report
 from evenhand.studies.results.tables import MAKERS
 from evenhand.studies.results.tables.numbers import points, size
@@ -225,6 +227,29 @@ def test_the_study_page_keeps_the_answer_and_leads_here(client: Client, study: S
     page = " ".join(study_page(client, study).split())
     assert '<p class="answer">' in page
     assert f'href="/console/studies/{study.pk}/results/?ratings=real"' in page
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_notes_on_models_name_answers_and_are_told_once(
+    client: Client, study: Study, monkeypatch: pytest.MonkeyPatch, crossed: bool
+) -> None:
+    """Nobody says “no preference” in the first comparison, and nobody “strongly” in the second."""
+    if not crossed:
+        monkeypatch.setattr("evenhand.studies.results.report.study.MOST_CROSSED_FITS", 0)
+    rng = np.random.default_rng(1)
+
+    def preference(trial: Trial) -> int:
+        assert trial.pair is not None
+        return int(rng.choice([-2, -1, 1, 2] if trial.pair.comparison.position == 0 else [-1, 0, 1]))
+
+    for name in ("grace", "alan", "joan", "mary", "heidi", "ivan"):
+        rate_booklet(invite(study, name), preference)
+    page = unescape(page_of(client, study))
+    assert page.count("a = 5 against CFG w = 2: nobody chose “no preference”, so the thresholds beside it fall") == 1
+    told = "a = 10 against CFG w = 2: nobody chose “baseline, strongly”, “candidate, strongly”, so"
+    assert page.count(told) == 1
+    assert page.count("nobody chose") == 2
+    assert ("no random effects are fitted" in page) != crossed
 
 
 def test_many_evaluators_come_in_pages(client: Client, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

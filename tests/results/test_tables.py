@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,33 @@ def test_equivalence_is_there_where_the_plan_set_a_margin(db: None) -> None:
         test = each["equivalence"]
         assert row["is_equivalent"] == str(test["is_equivalent"]).upper()
         assert test["is_equivalent"] == (test["low"] > -0.3 and test["high"] < 0.3)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "inner_is_zero", "same", "outer"),
+    [
+        ((-2, -1, 0, 1, 2), False, False, True),
+        ((-2, -1, 1, 2), True, False, True),  # nobody says “no preference”: the inner ones meet at 0
+        ((-2, 0, 2), False, True, True),  # nobody says “slightly”: inner and outer ones meet
+        ((-1, 0, 1), False, False, False),  # nobody says “strongly”: there is no outer one
+        ((-1, 1), True, False, False),
+    ],
+)
+def test_thresholds_stand_in_their_columns_whatever_nobody_chose(
+    study: Study, chosen: tuple[int, ...], inner_is_zero: bool, same: bool, outer: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    for name in ("ada", "grace", "alan", "joan", "mary"):
+        rate_booklet(invite(study, name), lambda _: int(rng.choice(chosen)))
+    report = study_report(study)
+    for row, each in zip(rows_of(tables_of(report)["models"]), report["comparisons"], strict=True):
+        assert each["cumulative_link"]["categories"] == list(chosen)
+        assert (float(row["threshold_1"]) == 0) == inner_is_zero
+        assert bool(row["threshold_2"]) == outer
+        assert (row["threshold_1"] == row["threshold_2"]) == same
+        found = [float(row[name] or "inf") for name in ("threshold_1", "threshold_2")]
+        assert found == sorted(found)
+        assert max(float(value) for value in found if value < math.inf) == max(each["cumulative_link"]["thresholds"])
 
 
 @pytest.mark.parametrize(("margin", "text"), [(2.5, "2.5"), (0.04, "0.04"), (7.0, "7"), (12.25, "12.25")])

@@ -23,6 +23,7 @@ from evenhand.analysis.tallies import Tally
 from evenhand.analysis.variance import tallied_components, variance_components
 from evenhand.studies.results.flags import FAST_MS
 from evenhand.studies.results.report.ratings import SCALE, TO_CHOICE, TO_PREFERENCE, TO_SIDED, Counts, Ratings
+from evenhand.studies.results.report.wording import answers_in_words
 
 Floats = NDArray[np.float64]
 MOST_CROSSED = 2000  # ratings, of which random effects are fitted in a quarter of a second
@@ -37,6 +38,7 @@ class Options:
     margin: float | None  # of equivalence, points of net share
     planned: int  # evaluators that the study wanted before anybody answered
     crossed: bool = True  # random effects too
+    answers: tuple[str, ...] = answers_in_words()  # what notes call the five preferences
 
 
 def comparison_result(part: Ratings, options: Options) -> dict[str, Any]:
@@ -264,7 +266,7 @@ LEAD: dict[str, Any] = {"count": 5, "symmetric": True, "names": ("lead",)}  # an
 def _cumulative_link(groups: Tally, options: Options) -> dict[str, Any]:
     """Fit the latent lead of the candidate with symmetric thresholds; errors know of evaluators and prompts."""
     try:
-        fit = fit_cumulative_link(np.arange(5), np.ones((5, 1)), groups=groups, **LEAD)
+        fit = fit_cumulative_link(np.arange(5), np.ones((5, 1)), groups=groups, category_names=options.answers, **LEAD)
     except OrdinalError as error:
         return {"converged": False, "reason": str(error)}
     lead = fit.coefficient("lead")
@@ -273,6 +275,7 @@ def _cumulative_link(groups: Tally, options: Options) -> dict[str, Any]:
         "reason": "",
         "link": fit.link,
         "lead": interval(lead, options.interim),
+        "categories": [int(SCALE[k]) for k in fit.categories],  # that the thresholds part
         "thresholds": fit.thresholds.tolist(),
         "log_likelihood": fit.log_likelihood,
         "notes": list(fit.notes),
@@ -285,7 +288,11 @@ def _crossed_link(ratings: Ratings, options: Options) -> dict[str, Any]:
         return {"converged": False, "reason": f"it is fitted to {MOST_CROSSED:,} ratings at most, to keep pages quick"}
     try:
         fit = fit_crossed_link(
-            ratings.preference.astype(np.intp) + 2, np.ones((len(ratings), 1)), clusters_of(ratings), **LEAD
+            ratings.preference.astype(np.intp) + 2,
+            np.ones((len(ratings), 1)),
+            clusters_of(ratings),
+            category_names=options.answers,
+            **LEAD,
         )
     except OrdinalError as error:
         return {"converged": False, "reason": str(error)}
@@ -294,6 +301,7 @@ def _crossed_link(ratings: Ratings, options: Options) -> dict[str, Any]:
         "reason": "",
         "link": fit.link,
         "lead": interval(fit.coefficient("lead"), options.interim),
+        "categories": [int(SCALE[k]) for k in fit.categories],
         "thresholds": fit.thresholds.tolist(),
         "evaluator_deviation": fit.evaluator_deviation,
         "prompt_deviation": fit.prompt_deviation,

@@ -23,7 +23,7 @@ from evenhand.studies.results.report.records import Records, place_of, read_reco
 from evenhand.studies.results.report.replication import replication_section
 from evenhand.studies.results.report.scores import davidson_scores
 from evenhand.studies.results.report.sweeps import sweeps_of
-from evenhand.studies.results.report.wording import finding_of, mark_of, marked, short_names
+from evenhand.studies.results.report.wording import answers_in_words, finding_of, mark_of, marked, short_names
 
 MOST_CROSSED_FITS = 6  # of comparisons and criteria together: each takes up to a quarter of a second
 
@@ -149,6 +149,7 @@ def _results(records: Records, ratings: Ratings, names: Mapping[int, str], inter
         margin=configuration.equivalence_margin,
         planned=records.planned,
         crossed=len(comparisons) * len(configuration.criteria) <= MOST_CROSSED_FITS,
+        answers=answers_in_words(free=bool(configuration.comparisons)),
     )
     parts = {(i, position): part.checked_once() for i, position, part in ratings.parts(len(comparisons))}
     nothing = ratings.where(slice(0, 0))

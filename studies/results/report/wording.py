@@ -27,6 +27,18 @@ def marked(text: str, mark: str) -> str:
     return f"{text} ({mark})" if mark else text
 
 
+def answers_in_words(*, free: bool = False) -> tuple[str, ...]:
+    """Name the five preferences, −2 first.
+
+    free: whether not every comparison is with the baseline; then arms are called by their places in its name.
+    """
+    baseline, candidate = ("second arm", "first arm") if free else ("baseline", "candidate")
+    return (
+        f"{baseline}, strongly", f"{baseline}, slightly", "no preference", f"{candidate}, slightly",
+        f"{candidate}, strongly",
+    )  # fmt: skip
+
+
 def finding_of(result: Mapping[str, Any], criteria: int, *, free: bool = False) -> str:
     """State a comparison's result in one sentence; with the criterion's name, where there are several.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evenhand.analysis.preference import CATEGORIES
+from evenhand.studies.results.report.wording import answers_in_words
 from evenhand.studies.results.tables.numbers import p_alone, percent, plain, points, signed, size, unbroken
 from evenhand.studies.results.tables.table import (
     Cell,
@@ -37,14 +38,8 @@ def sides(report: Report) -> tuple[str, str]:
 
 
 def _share_columns(report: Report) -> list[Column]:
-    baseline, candidate = sides(report)
-    return [
-        Column(f"{baseline}, strongly", ("baseline_strong",)),
-        Column(f"{baseline}, slightly", ("baseline_slight",)),
-        Column("No preference", ("none",)),
-        Column(f"{candidate}, slightly", ("candidate_slight",)),
-        Column(f"{candidate}, strongly", ("candidate_strong",)),
-    ]
+    answers = answers_in_words(free=report["free_comparisons"])
+    return [Column(answer.capitalize(), (name,)) for answer, name in zip(answers, CATEGORIES, strict=True)]
 
 
 def several_criteria(report: Report) -> bool:
@@ -278,7 +273,7 @@ def models(report: Report) -> Table:
 
 def _model_row(report: Report, result: Result) -> list[Cell]:
     link, crossed = result["cumulative_link"], result["crossed_link"]
-    inner, outer = _positive(link)
+    inner, outer = (_threshold_above(link, answer) for answer in (0, 1))
     lead = estimate(link["lead"], signed) if link["converged"] else Cell("not found", (None, None, None))
     mixed = bool(crossed and crossed["converged"])
     return [
@@ -292,7 +287,11 @@ def _model_row(report: Report, result: Result) -> list[Cell]:
     ]
 
 
-def _positive(link: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The two positive thresholds; the outer one is None where nobody had a strong preference."""
-    above = [value for value in link.get("thresholds", ()) if value > 0]
-    return (above[0] if above else None), (above[1] if len(above) > 1 else None)
+def _threshold_above(link: Mapping[str, Any], answer: int) -> float | None:
+    """The threshold above a preference; None without a model, and where nobody chose a higher one.
+
+    Thresholds part only the categories that were chosen: beside others, two of the scale's four are the same one.
+    """
+    below = sum(category <= answer for category in link.get("categories", ()))
+    thresholds = link.get("thresholds", ())
+    return thresholds[below - 1] if 0 < below <= len(thresholds) else None
