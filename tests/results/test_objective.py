@@ -12,13 +12,13 @@ from django.test import Client
 from django.urls import reverse
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import ClassifierFree, fingerprint
+from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint
 from evenhand.studies.configuration import arm_label
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Arm, ArmScore, Image, ImageScore, Scoring, ScoringPart, Study
 from evenhand.studies.pipeline import scorings
 from evenhand.studies.results import figures
-from evenhand.studies.results.objective.report import objective_report
+from evenhand.studies.results.objective.report import arms_of_sweep, objective_report
 from evenhand.studies.results.objective.tables import tables_of
 from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR, in_words
 from evenhand.studies.work.queue import work_through
@@ -71,11 +71,11 @@ def test_without_measurements_there_is_no_curve(study: Study) -> None:
         figures.effective(report)
 
 
-def sweep_arms(study: Study, strengths: tuple[float, ...]) -> list[Arm]:
+def sweep_arms(study: Study, strengths: tuple[float, ...], negative: str = "") -> list[Arm]:
     arms = []
     assert study.recipe is not None
     for strength in strengths:
-        guidance = ClassifierFree(strength)
+        guidance = ClassifierFree(strength, negative_prompt=negative)
         arm = Arm.objects.create(
             fingerprint=fingerprint(guidance), label=arm_label(guidance), guidance=guidance.to_dict()
         )
@@ -165,6 +165,31 @@ def test_a_sweep_names_the_best_strength_and_whether_it_is_an_end(study: Study) 
     text = tables_of(report)["sweep"].to_csv()
     assert "9.0,TRUE" in text
     assert report["notes"] == ["12 pictures: few."]
+
+
+def test_a_sweep_holds_no_arm_with_another_negative_prompt(study: Study) -> None:
+    """Later arms of the same strengths, whose scores differ, neither replace points nor add some."""
+    arms = sweep_arms(study, (1.0, 5.0, 9.0))
+    before = objective_report(study, scoring_of(study, arms))["sweep"]
+    others = sweep_arms(study, (1.0, 5.0, 7.0), "a red sofa")
+    for image in Image.objects.filter(arm__in=others):
+        store(image, 0.9)
+    both = objective_report(study, scoring_of(study, arms + others))["sweep"]
+    assert [each["points"] for each in both] == [each["points"] for each in before] != []
+    assert objective_report(study, scoring_of(study, others))["sweep"] == []
+
+
+def test_of_two_arms_of_one_strength_a_sweep_takes_the_first() -> None:
+    """The baseline's negative prompt is the sweep's; without one that is classifier-free, it is the empty text."""
+    sofa = "a sofa"
+    kinds: list[Guidance] = [
+        ClassifierFree(2.0, negative_prompt=sofa), ClassifierFree(5.0), ClassifierFree(5.0, negative_prompt=sofa),
+        ClassifierFree(2.0, negative_prompt=sofa), ClassifierFree(5.0, negative_prompt=sofa, rescale=0.7),
+    ]  # fmt: skip
+    arms = [Arm(guidance=guidance.to_dict()) for guidance in kinds]
+    assert arms_of_sweep(arms) == [(2.0, 0), (5.0, 2)]
+    assert arms_of_sweep([Arm(guidance=SegmentationFree().to_dict()), *arms]) == [(5.0, 2)]
+    assert arms_of_sweep([]) == []
 
 
 def test_odd_pictures_are_counted_and_named(study: Study) -> None:

@@ -111,13 +111,22 @@ def _distances(scope: Scope) -> dict[str, list[dict[str, Any] | None]]:
 # ------------------------------------------------------------------------------ a sweep of strengths
 
 
-def _strength(arm: Arm) -> float | None:
-    """Return the strength of an arm that a sweep may hold: classifier-free guidance with no other setting changed."""
-    guidance = arm.to_guidance()
-    if not isinstance(guidance, ClassifierFree):
-        return None
-    plain_one = ClassifierFree(guidance.strength, negative_prompt=guidance.negative_prompt)
-    return guidance.strength if guidance == plain_one else None
+def arms_of_sweep(arms: Sequence[Arm]) -> list[tuple[float, int]]:
+    """Return strength and place of the arms of a sweep, ascending; of one strength the first arm.
+
+    They are classifier-free guidance with the negative prompt that a scoring gives its own arms of a sweep, that of a
+    classifier-free baseline or else none, and with no other setting changed.
+    """
+    baseline = arms[0].to_guidance() if arms else None
+    negative = baseline.negative_prompt if isinstance(baseline, ClassifierFree) else ""
+    found: dict[float, int] = {}
+    for place, arm in enumerate(arms):
+        guidance = arm.to_guidance()
+        if not isinstance(guidance, ClassifierFree):
+            continue
+        if guidance == ClassifierFree(guidance.strength, negative_prompt=negative):
+            found.setdefault(guidance.strength, place)
+    return sorted(found.items())
 
 
 def _sweep(
@@ -127,8 +136,7 @@ def _sweep(
     wins: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """Say for each metric at which strength of classifier-free guidance it is best, where there are several."""
-    placed = [(strength, place) for place, arm in enumerate(scope.arms) if (strength := _strength(arm)) is not None]
-    placed = sorted(dict(placed).items())
+    placed = arms_of_sweep(scope.arms)
     if len(placed) < SWEEP:
         return []
     columns: dict[str, list[float | None]] = {
