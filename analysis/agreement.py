@@ -108,7 +108,8 @@ def alpha_interval(
     of the first two jackknife ones less the third (as ``analysis.clustered`` sums ratings), the variance not below that
     of units. α falls short by a few hundredths where evaluators differ and are few, because chance is then told from
     pairs of ratings by one person too. The interval is symmetric for log(1 − α) about α less its bias, with Student's t
-    of one less than the units that were rated twice, or than the evaluators if these are fewer.
+    of one less than the units that were rated twice, or than the evaluators if these are fewer. Where α itself lies
+    outside, as it may where the bias is larger than the error, the interval is extended to it.
 
     ``docs/statistics.md`` says in how many simulated studies it held α. Percentiles of resampled units, which take
     evaluators as they are, held it in 88 to 95 %.
@@ -160,7 +161,8 @@ def counted_alpha_interval(
     centre = min(alpha - bias, (1 + alpha) / 2)
     freedom = min(n, people) - 1
     reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance) / (1 - centre)
-    return replace(found, low=1 - (1 - centre) * math.exp(reach), high=1 - (1 - centre) * math.exp(-reach))
+    low, high = 1 - (1 - centre) * math.exp(reach), 1 - (1 - centre) * math.exp(-reach)
+    return replace(found, low=min(low, alpha), high=max(high, alpha))
 
 
 def _jackknife(

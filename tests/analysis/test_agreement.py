@@ -225,6 +225,18 @@ def test_the_interval_of_alpha_is_that_of_three_jackknives(level: str) -> None:
     assert found.low < alpha < found.high < 1
 
 
+def test_alpha_lies_in_its_own_interval_however_large_its_bias_is() -> None:
+    """8 × 12 ratings by people who differ much: the bias moves the interval above α. In a small table it is below."""
+    model, rng = matched_model([0.02, 0.17, 0.21, 0.42, 0.18], 0.4, 0.0), np.random.default_rng(3)
+    studies = [simulate_study(Design(8, 12, 12), model, rng) for _ in range(60)]
+    found = [alpha_interval(each.prompt, each.preference, each.evaluator) for each in studies]
+    assert all(each.low <= each.alpha < each.high for each in found)
+    assert any(each.low == each.alpha for each in found)  # these were extended
+    unit, person = np.divmod(np.arange(12), 3)
+    small = alpha_interval(unit, [1, 2, -2, -2, 2, 2, -1, -1, 2, 0, -1, 2], person)
+    assert small.low < small.high == small.alpha == pytest.approx(-0.348659, abs=1e-6)
+
+
 def test_alpha_of_few_evaluators_who_differ_falls_short_and_the_interval_knows() -> None:
     """5 × 51 ratings: α is 0.05 too small on average, and of the misses few lie below the truth."""
     model, rng = matched_model([0.02, 0.17, 0.21, 0.42, 0.18], 0.25, 0.15), np.random.default_rng(7)
