@@ -19,7 +19,7 @@ from evenhand.studies.models import Arm, ArmScore, Image, ImageScore, Scoring, S
 from evenhand.studies.pipeline import scorings
 from evenhand.studies.results import figures
 from evenhand.studies.results.objective.report import arms_of_sweep, objective_report
-from evenhand.studies.results.objective.tables import tables_of
+from evenhand.studies.results.objective.tables import MAKERS, tables_of
 from evenhand.studies.score_names import NOT_FINITE, ONE_COLOUR, in_words
 from evenhand.studies.work.queue import work_through
 from tests.helpers.factories import drawn_image, make_admin, make_draft, make_ready_study
@@ -221,6 +221,23 @@ def test_safety_verdicts_are_no_metric(study: Study) -> None:
 )
 def test_metrics_have_the_fields_names(metric: str, title: str, higher: bool) -> None:
     assert (in_words(metric).title, in_words(metric).higher_is_better) == (title, higher)
+
+
+def test_every_table_of_metrics_comes_out_in_ascii(study: Study) -> None:
+    """LaTeX's usual fonts lack the ω, τ and ∞ of these tables."""
+    image = study.comparisons.all()[0].pairs.all()[0].candidate_image
+    image.provenance = {"effective_strength": [[3.0, 0.5]]}
+    image.save()
+    arms = sweep_arms(study, (1.0, 5.0, 9.0))
+    scoring = scoring_of(study, arms)
+    for metric in ("frechet_infinite:inception", "frechet:clip"):
+        ArmScore.objects.create(scoring=scoring, arm=arms[0], metric=metric, value=3.0, n=12)
+    open_study(study)
+    for name in ("grace", "alan"):
+        rate_booklet(invite(study, name), lambda trial: trial.position % 5 - 2)
+    tables = tables_of(objective_report(study, scoring))
+    assert set(tables) == set(MAKERS)
+    assert [name for name, table in tables.items() if not table.to_latex("Shapes").isascii()] == []
 
 
 # ------------------------------------------------------------------------------ the page

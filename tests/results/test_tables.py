@@ -13,12 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenhand.generation.guidance import ClassifierFree
+from evenhand.generation.methods.adaptive_projected import AdaptiveProjected
+from evenhand.generation.methods.registry import SHIPPED
+from evenhand.generation.methods.settings import settings_of
 from evenhand.studies.assignment.booklets import build_blocks
 from evenhand.studies.criteria import PRESETS, Criterion
 from evenhand.studies.models import Study
 from evenhand.studies.results.report import study_report
 from evenhand.studies.results.tables import MAKERS, numbers, table_of, tables_of
 from evenhand.studies.results.tables.table import Cell, Column, Table, escaped
+from evenhand.studies.score_names import FAMILIES, OWN_TITLES
 from tests.helpers.factories import make_ready_study
 from tests.helpers.ratings import invite, rate_booklet
 
@@ -144,6 +149,23 @@ def test_text_cannot_leave_its_cell_in_latex() -> None:
     assert "a\\_b \\& 50 \\% of \\$x\\$ \\#1 \\{y\\}" in latex
     assert "$\\bar{w}$" in latex
     assert latex.startswith("% a new line\n")
+
+
+def test_labels_of_methods_and_titles_of_metrics_come_out_in_ascii() -> None:
+    """LaTeX's usual fonts have no Greek outside of formulas."""
+    guidances = [*(kind() for kind in SHIPPED), ClassifierFree(rescale=0.7), AdaptiveProjected(momentum=0.0, eta=0.1)]
+    told = [
+        symbol for kind in SHIPPED for symbol in (kind.short, *(each.symbol for each in settings_of(kind).values()))
+    ]
+    told += [text for guidance in guidances for text in (guidance.label(), guidance.short_name())]
+    told += [*FAMILIES.values(), *OWN_TITLES.values()]
+    assert {"w̄", "λ", "β", "η", "σ", "FID∞"} <= set(told)
+    assert [text for text in told if not escaped(text).isascii()] == []
+    assert (escaped("λ = 0.6"), escaped("τ-b"), escaped("ω")) == (r"$\lambda$ = 0.6", r"$\tau$-b", r"$\omega$")
+
+
+def test_every_table_of_results_comes_out_in_ascii(report: dict[str, Any]) -> None:
+    assert [name for name, table in tables_of(report).items() if not table.to_latex("Shapes").isascii()] == []
 
 
 @given(st.text(alphabet=r"ab\&%$#_{}~^<>−–“”w̄ "))

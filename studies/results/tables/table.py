@@ -12,14 +12,19 @@ from typing import Any
 from evenhand.studies.results.export import protected
 from evenhand.studies.results.tables import numbers
 
+GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
+    "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
+    "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega",
+}  # fmt: skip
 # What LaTeX would take for a command, and what its usual fonts lack.
 ESCAPES = {
+    **{letter: f"$\\{name}$" for letter, name in GREEK.items()},
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "−": r"$-$", "–": "--",
-    "×": r"$\times$",
-    "α": r"$\alpha$", "θ": r"$\theta$", "ν": r"$\nu$", "σ": r"$\sigma$", "ρ": r"$\rho$", "₁": r"$_1$", "₂": r"$_2$",
-    "ₛ": r"$_s$", "“": "``", "”": "''", "’": "'", "…": r"\ldots{}", "≤": r"$\leq$", "≥": r"$\geq$", "\n": " ",
-    "\u00a0": "~", "\u202f": r"\,", "·": r"$\cdot$", "±": r"$\pm$", "→": r"$\to$",
+    "×": r"$\times$", "∞": r"$\infty$", "é": r"\'e", "₁": r"$_1$", "₂": r"$_2$", "ₛ": r"$_s$", "“": "``", "”": "''",
+    "’": "'", "…": r"\ldots{}", "≤": r"$\leq$", "≥": r"$\geq$", "\n": " ", "\u00a0": "~", "\u202f": r"\,",
+    "·": r"$\cdot$", "±": r"$\pm$", "→": r"$\to$",
 }  # fmt: skip
 MACRON = "\u0304"  # w̄
 
