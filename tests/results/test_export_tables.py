@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from evenhand.studies.models import AuditEvent, Study
 from evenhand.studies.results.export import csv_lines, evaluator_lines, pair_lines, people_lines
 from evenhand.studies.results.export.cells import protected, words
+from evenhand.studies.results.export.summaries import EVALUATOR_COLUMNS
 from evenhand.studies.results.report import study_report
 from tests.helpers.bundles import SECRETS, rated_study
 from tests.helpers.factories import make_admin, make_member, make_ready_study
@@ -63,6 +64,24 @@ def test_evaluators_have_a_row_each_and_no_identity() -> None:
         name: each["n"] for name, each in people.items()
     }
     assert [name for name, secret in SECRETS.items() if secret in text] == []
+
+
+def test_what_people_did_who_withdrew_is_not_told_as_nothing() -> None:
+    """No result counts their answers: the cell is empty, where 0 would say that they had no check."""
+    study = rated_study()
+    rows = read(evaluator_lines(study))
+    told = {row["evaluator"]: row["n"] for row in rows}
+    counts = ("checks", "checks_passed", "repeats", "repeats_same")
+    gone = [row for row in rows if "withdrawn" in row["exclusion_reason"]]
+    stored = {row["evaluator"] for row in read(csv_lines(study)) if row["trial_kind"] == "main"}
+    assert len(gone) == 2
+    assert stored & {row["evaluator"] for row in gone}
+    assert {row[name] for row in gone for name in counts} == {""}
+    assert {told[row["evaluator"]] for row in gone} == {"0"}
+    assert all(row[name].isdigit() for row in rows if row not in gone for name in counts)
+    columns = {column.name: column for column in EVALUATOR_COLUMNS}
+    assert columns["n"].description.endswith("0 for people who withdrew.")
+    assert all(columns[name].values.endswith("empty for people who withdrew") for name in counts)
 
 
 def test_who_evaluators_are_is_for_the_owner_and_recorded(client: Client) -> None:

@@ -10,8 +10,9 @@ import pytest
 from django.utils import timezone
 
 from evenhand.generation.guidance import ClassifierFree, Guidance, SegmentationFree, fingerprint, methods
+from evenhand.studies.exclusions import exclude
 from evenhand.studies.lifecycle import close_study
-from evenhand.studies.models import Arm, CheckPair, Exclusion, Rating, Study, Trial
+from evenhand.studies.models import Arm, CheckPair, Evaluator, Exclusion, Rating, Study, Trial
 from evenhand.studies.results.report import PopulationError, counting_ratings, short_names, study_report
 from tests.helpers.factories import make_ready_study
 from tests.helpers.ratings import always, invite, queries_of, rate, rate_booklet
@@ -157,6 +158,25 @@ def test_an_excluded_or_withdrawn_evaluator_does_not_count(study: Study) -> None
     found = study_report(study)
     assert [person["evaluator"] for person in found["people"] if not person["left_out"]] == [f"e{alan.pk}"]
     assert found["n"] == counting_ratings(study).count() == 12
+
+
+def test_whoever_is_left_out_and_then_withdraws_is_counted_once(study: Study) -> None:
+    ada, grace, alan = (invite(study, name) for name in ("ada", "grace", "alan"))
+    for person in (ada, grace, alan):
+        rate_booklet(person, lambda trial: trial.position % 3 - 1)
+    exclude(ada, reason="took part twice", actor=study.owner)
+    exclude(grace, reason="pressed one key", actor=study.owner)
+    Exclusion.objects.create(study=study, rating=Rating.objects.filter(evaluator=ada).first(), reason="a slip")
+
+    def told() -> dict[str, Any]:
+        return study_report(study)["left_out"]
+
+    assert [told()[name] for name in ("evaluators", "of", "ratings", "withdrawn")] == [2, 3, 1, 0]
+    Evaluator.objects.filter(pk=ada.pk).update(withdrawn_at=timezone.now())
+    assert [told()[name] for name in ("evaluators", "of", "ratings", "withdrawn")] == [1, 2, 0, 1]
+    assert told()["reasons"] == [{"reason": "pressed one key", "n": 1}]
+    assert study_report(study)["evaluators"]["rated"] == 1
+    assert told()["evaluators"] + study_report(study)["evaluators"]["rated"] == told()["of"]
 
 
 def test_a_lifted_exclusion_counts_again(study: Study) -> None:

@@ -37,6 +37,7 @@ PAIR_COLUMNS = (
     Column("excluded", "boolean", "Whether the pair is marked as unusable.", "TRUE, FALSE"),
     Column("exclusion_reason", "text", "Why.", "the admin's words; empty where not excluded"),
 )
+COUNT_OF_STAYING = "0, 1, …; empty for people who withdrew"
 EVALUATOR_COLUMNS = (
     Column("study", "text", "Name of the study.", "any text"),
     Column("evaluator", "text", "Pseudonym of the evaluator, as in the ratings.", "e and a number"),
@@ -48,15 +49,25 @@ EVALUATOR_COLUMNS = (
     Column("consented_at", "time, UTC", "When the consent was given.", "ISO 8601; empty before"),
     Column("finished_at", "time, UTC", "When the last trial was answered.", "ISO 8601; empty before"),
     Column("dealt", "integer", "Main trials in the evaluator's booklet.", "0, 1, …"),
-    Column("n", "integer", "Main answers that were wanted and not corrected, whether left out or not.", "0, 1, …"),
+    Column(
+        "n",
+        "integer",
+        "Main answers that were wanted and not corrected, whether left out or not; 0 for people who withdrew.",
+        "0, 1, …",
+    ),
     Column("mean_preference", "number", "Mean of −2 … 2 towards the candidate.", "−2 … 2; empty where n is 0"),
     Column("none_share", "number", "Part without a preference.", "0 … 1; empty where n is 0"),
     Column("median_ms", "number, milliseconds", "Median time of these answers.", "0 and above; empty where unknown"),
-    Column("checks", "integer", "Attention checks that were answered and can tell.", "0, 1, …"),
-    Column("checks_passed", "integer", "Of these, those answered for the better picture.", "0, 1, …"),
-    Column("repeats", "integer", "Repeated pairs that were answered.", "0, 1, …"),
-    Column("repeats_same", "integer", "Of these, those answered for the same side as before.", "0, 1, …"),
-    Column("flags", "text", "What makes the answers worth a look, in words.", "any text; empty where nothing does"),
+    Column("checks", "integer", "Attention checks that were answered and can tell.", COUNT_OF_STAYING),
+    Column("checks_passed", "integer", "Of these, those answered for the better picture.", COUNT_OF_STAYING),
+    Column("repeats", "integer", "Repeated pairs that were answered.", COUNT_OF_STAYING),
+    Column("repeats_same", "integer", "Of these, those answered for the same side as before.", COUNT_OF_STAYING),
+    Column(
+        "flags",
+        "text",
+        "What makes the answers worth a look, in words.",
+        "any text; empty where nothing does, and for people who withdrew",
+    ),
     Column("excluded", "boolean", "Whether results leave the evaluator out.", "TRUE, FALSE"),
     Column("exclusion_reason", "text", "Why.", f"the admin's words, or {WITHDRAWN}; empty where not excluded"),
 )
@@ -132,6 +143,8 @@ def evaluator_lines(study: Study) -> Iterator[str]:
 
 
 def _person(person: Evaluator, told: Mapping[str, Any], dealt: Mapping[int, int], reasons: list[str]) -> list[str]:
+    """Return the cells behind the study's name; what people who withdrew did is not told, as no result counts it."""
+    untold = 0 if person.withdrawn_at is None else None
     return [
         f"e{person.pk}",
         words(person.public_id),
@@ -144,7 +157,7 @@ def _person(person: Evaluator, told: Mapping[str, Any], dealt: Mapping[int, int]
         number(dealt.get(person.pk, 0)),
         number(told.get("n", 0)),
         *(number(told.get(name)) for name in ("mean_preference", "none_share", "median_ms")),
-        *(number(told.get(name, 0)) for name in ("checks", "checks_passed", "repeats", "repeats_same")),
+        *(number(told.get(name, untold)) for name in ("checks", "checks_passed", "repeats", "repeats_same")),
         words("; ".join(told.get("flags", []))),
         boolean(bool(reasons)),
         words("; ".join(reasons)),

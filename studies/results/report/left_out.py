@@ -20,19 +20,20 @@ def moment(at: datetime | None) -> str | None:
 def left_out(records: Records, population: NDArray[np.bool_], *, counted: int, for_pairs: int) -> dict[str, Any]:
     """Count the population's evaluators and answers that are left out, with their reasons.
 
+    People who withdrew are counted apart, whatever was excluded of them before: no number holds anybody twice.
     counted: its ratings that count. for_pairs: those that would, were no pair marked as unusable.
     """
     people = records.people
-    members = set(people.pk[population].tolist())
-    answered = np.unique(records.answers.evaluator)
-    have_rated = np.isin(people.pk, answered) & population
+    staying = population & ~people.withdrawn
+    members = set(people.pk[staying].tolist())
+    have_rated = np.isin(people.pk, np.unique(records.answers.evaluator))
     in_force = [each for each in records.exclusions if each["lifted_at"] is None]
     excluded = [each for each in in_force if each["evaluator"] in members]
     pairs = [each for each in in_force if each["pair"] is not None]
     single = [each for each in in_force if each["rating_evaluator"] in members]
     return {
         "evaluators": len(excluded),
-        "of": int((have_rated | (people.excluded & population)).sum()),
+        "of": int(((have_rated | people.excluded) & staying).sum()),
         "reasons": reasons_counted(excluded),
         "ratings": len(single),
         "rating_reasons": reasons_counted(single),
