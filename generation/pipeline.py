@@ -8,6 +8,8 @@ generators, latents or embeddings as arguments, output types, other schedulers.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import retrieve_timesteps
 
 from evenhand.errors import InputError
 from evenhand.generation.arguments import picture_size
@@ -91,8 +94,7 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
         self, guidance: SegmentationFree, prompt: str | list[str] | None, arguments: dict[str, Any]
     ) -> _Switch:
         """Prepare the switch of one call: its iteration, and the perturbation of the call's rows."""
-        entries = arguments.get("timesteps") or arguments.get("sigmas")
-        steps = len(entries) if entries is not None else arguments["num_inference_steps"]
+        steps = self._iterations(arguments)
         allowed_tokens = self._allowed_tokens(guidance, prompt, arguments.get("prompt_embeds"))
         repeats = arguments.get("num_images_per_prompt") or 1
         row_changes = [
@@ -112,6 +114,20 @@ class SegmentationFreeStableDiffusionPipeline(StableDiffusionPipeline):
             callback=arguments.get("callback_on_step_end"),
             inputs=tuple(arguments.get("callback_on_step_end_tensor_inputs", ("latents",))),
         )
+
+    def _iterations(self, arguments: dict[str, Any]) -> int:
+        """Count a call's iterations. Of ``sigmas`` only the scheduler knows: Euler's list ends in one that is no step.
+
+        Raises ValueError for a scheduler that takes no sigmas.
+        """
+        timesteps, sigmas = arguments.get("timesteps"), arguments.get("sigmas")
+        if timesteps is not None:
+            return len(timesteps)
+        if sigmas is None:
+            steps: int = arguments["num_inference_steps"]
+            return steps
+        entries, _ = retrieve_timesteps(copy.deepcopy(self.scheduler), sigmas=sigmas)
+        return math.ceil(len(entries) / self.scheduler.order)
 
     def _allowed_tokens(
         self, guidance: SegmentationFree, prompt: str | list[str] | None, embeds: torch.Tensor | None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import HeunDiscreteScheduler, StableDiffusionPipeline
+from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler, StableDiffusionPipeline
 from diffusers.callbacks import SDCFGCutoffCallback
 
 from evenhand.generation.checkpoint import load_pipeline
@@ -149,7 +149,30 @@ def test_a_second_order_scheduler_switches_between_iterations(ours: Segmentation
     assert scales == [8.5] * 2 + [3.5] * 5
 
 
+@pytest.mark.parametrize("given", ["sigmas", "timesteps"])
+@pytest.mark.parametrize("switch_after", [None, 1, STEPS - 1, STEPS])
+def test_a_schedule_of_ones_own_switches_as_the_number_of_its_iterations_does(
+    ours: SegmentationFreeStableDiffusionPipeline, given: str, switch_after: int | None
+) -> None:
+    """Euler's sigmas end in one that begins no iteration; arrays are taken as lists are."""
+    ours.scheduler = EulerDiscreteScheduler.from_config(ours.scheduler.config)
+    ours.scheduler.set_timesteps(STEPS)
+    schedule = getattr(ours.scheduler, given).numpy()
+    settings = CALL | {"segmentation_free_scale": 10.0, "switch_after": switch_after}
+    expected = ours(PROMPTS, generator=generators(), **settings).images
+    latents = ours(PROMPTS, generator=generators(), **settings | {given: schedule}).images
+    torch.testing.assert_close(latents, expected, rtol=1e-3, atol=1e-3)  # timesteps are found again from the sigmas
+    as_list = ours(PROMPTS, generator=generators(), **settings | {given: schedule.tolist()}).images
+    assert torch.equal(as_list, latents)
+
+
 # ------------------------------------------------------------------------------ bad input
+
+
+def test_sigmas_that_the_scheduler_does_not_take_are_refused(ours: SegmentationFreeStableDiffusionPipeline) -> None:
+    use_scheduler(ours, "ddim")
+    with pytest.raises(ValueError, match="does not support custom"):
+        ours(PROMPTS, segmentation_free_scale=10.0, sigmas=[1.0, 0.5, 0.0], **CALL)
 
 
 @pytest.mark.parametrize("scale", [None, 10.0])
