@@ -73,6 +73,7 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
             )
         if not pretrained:  # open_clip would silently use random weights
             raise ClipError(f"{name} needs a pretrained tag; its tags are {_tags(name)}")
+        _check_activation(name, pretrained)
         identifier, tag = name, pretrained
     try:
         model, _, transform = open_clip.create_model_and_transforms(
@@ -85,6 +86,20 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
         weights = f" with {pretrained!r}" if pretrained else ""
         raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
     return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device), tag)
+
+
+def _check_activation(name: str, tag: str) -> None:
+    """Refuse weights that were trained with QuickGELU in a model that would run them with GELU.
+
+    open_clip warns and goes on. The other way round is no error: the entry of roberta-ViT-B-32, the only such one,
+    leaves out what its model's own configuration says.
+    """
+    wanted = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
+    if not wanted or open_clip.get_model_config(name).get("quick_gelu", False):
+        return
+    other = f"{name}-quickgelu"
+    advice = f"; choose {other}" if (other, tag) in open_clip.list_pretrained() else ""
+    raise ClipError(f"the weights {tag!r} were trained with QuickGELU, which {name} does not compute{advice}")
 
 
 def _tags(name: str) -> str:

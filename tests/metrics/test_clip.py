@@ -103,6 +103,23 @@ def test_an_unknown_model_or_tag_is_named(name: str, pretrained: str | None, mes
         load_clip(name, pretrained)
 
 
+def test_weights_of_another_activation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip only warns. Nothing is downloaded here: whatever passes the check ends at the replaced function."""
+
+    def reached(*_: object, **__: object) -> None:
+        raise RuntimeError("it would be loaded")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", reached)
+    for name, tag in (("ViT-B-32", "openai"), ("ViT-L-14", "dfn2b"), ("ViT-bigG-14", "metaclip_fullcc")):
+        with pytest.raises(ClipError, match=f"'{tag}' were trained with QuickGELU.*; choose {name}-quickgelu"):
+            load_clip(name, tag)
+        with pytest.raises(ClipError, match="it would be loaded"):
+            load_clip(f"{name}-quickgelu", tag)
+    for name, tag in (("ViT-g-14", "laion2b_s12b_b42k"), ("roberta-ViT-B-32", "laion2b_s12b_b32k")):
+        with pytest.raises(ClipError, match="it would be loaded"):
+            load_clip(name, tag)
+
+
 def test_loading_twice_gives_the_same_scores(tmp_path: Path) -> None:
     folder = str(write_clip(tmp_path / "clip"))
     first, second = (clip_scores(pictures(2), TEXTS[:2], load_clip(folder)) for _ in range(2))
