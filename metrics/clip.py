@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evenhand.errors import InputError, is_machine_fault
+from evenhand.metrics.fingerprints import text_fingerprint, weights_fingerprint
 from evenhand.metrics.pictures import Pixels
 
 SCORE_MODEL, SCORE_TAG = "ViT-g-14", "laion2b_s12b_b42k"  # of the paper's CLIP score (§5.2, open_clip)
@@ -26,7 +27,10 @@ class ClipError(InputError):
 
 @dataclass(frozen=True)
 class ClipModel:
-    """A loaded model with its tokenizer and its own validation transform."""
+    """A loaded model with its tokenizer and its own validation transform.
+
+    configuration: JSON of what open_clip built the model and the transform from.
+    """
 
     name: str
     model: Any
@@ -34,6 +38,7 @@ class ClipModel:
     transform: Callable[[Image.Image], torch.Tensor]
     device: torch.device
     pretrained: str | None = None
+    configuration: str = ""
 
     @property
     def label(self) -> str:
@@ -44,10 +49,7 @@ class ClipModel:
     @property
     def fingerprint(self) -> str:
         """The first 16 hex digits of the SHA-256 over the weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_fingerprint(self.model.state_dict())
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") -> ClipModel:
@@ -80,12 +82,14 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
             identifier, pretrained=tag, device=device, precision="fp32"
         )
         tokenizer = open_clip.get_tokenizer(identifier)
+        settings = [open_clip.get_model_config(identifier), open_clip.get_model_preprocess_cfg(model)]
     except Exception as error:  # open_clip passes on any error of its hub client, torch or json
         if is_machine_fault(error):
             raise
         weights = f" with {pretrained!r}" if pretrained else ""
         raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
-    return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device), tag)
+    configuration = json.dumps(settings, sort_keys=True)
+    return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device), tag, configuration)
 
 
 def _check_activation(name: str, tag: str) -> None:
@@ -149,7 +153,7 @@ class ClipEmbedder:
 
     def __init__(self, clip: ClipModel) -> None:
         self.clip = clip
-        self.name = f"clip/{clip.label}/{clip.fingerprint}"
+        self.name = f"clip/{clip.label}/{clip.fingerprint}/{text_fingerprint(clip.configuration)}"
         probe = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
         dimension = self.embed([clip.transform(probe)])["image"].shape[1]
         self.outputs: Mapping[str, int] = {"image": dimension}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from evenhand.metrics.fingerprints import weights_fingerprint
 from evenhand.metrics.local_models import load_model
 from evenhand.metrics.pictures import Pixels
 
 SIDE = 224
 MEAN, DEVIATION = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)  # ImageNet's
+# Of a configuration, what changes with transformers or the folder, and no feature:
+NOT_THE_NETWORKS = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
 
 class Dinov2:
@@ -31,10 +34,9 @@ class Dinov2:
 
         self.model: Any = load_model(Dinov2Model, name, "dinov2", device=device)
         self.device = torch.device(device)
-        digest = hashlib.sha256()
-        for key, value in sorted(self.model.state_dict().items()):
-            digest.update(key.encode() + value.cpu().numpy().tobytes())
-        self.name = f"dinov2/{Path(name).name}/{digest.hexdigest()[:16]}/{SIDE}"
+        settings = {k: v for k, v in self.model.config.to_dict().items() if k not in NOT_THE_NETWORKS}
+        fingerprint = weights_fingerprint(self.model.state_dict(), json.dumps(settings, sort_keys=True))
+        self.name = f"dinov2/{Path(name).name}/{fingerprint}/{SIDE}"
         self.outputs: Mapping[str, int] = {"class_token": int(self.model.config.hidden_size)}
 
     def prepare(self, pixels: Pixels) -> torch.Tensor:

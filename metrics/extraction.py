@@ -35,7 +35,7 @@ BATCHES_AHEAD = 2  # that are read while the network works
 
 
 class Embedder(Protocol):
-    """A network that turns pictures into features; ``name`` records network, weights and resize."""
+    """A network that turns pictures into features; ``name`` records network, weights, configuration and resize."""
 
     name: str
     outputs: Mapping[str, int]  # dimension of each output; distances are computed from the first

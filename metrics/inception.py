@@ -7,7 +7,6 @@ changes features by float rounding only.
 
 from __future__ import annotations
 
-import hashlib
 import pickle  # nosec B403  # for the name of its error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from PIL import Image
 from torch import nn
 
 from evenhand.errors import InputError, is_machine_fault
+from evenhand.metrics.fingerprints import weights_fingerprint
 from evenhand.metrics.pictures import Pixels
 
 SIDE = 299
@@ -123,15 +123,7 @@ def load_inception(weights: Path | None = None, *, resize: str = "tensorflow", d
             f"{len(unknown)} unknown, {len(unlike)} of another shape, for example {first}"
         )
     network.load_state_dict(state)
-    return Inception(network, fingerprint(state), resize, torch.device(device))
-
-
-def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
-    """Return the first 16 hex digits of the SHA-256 over names and values of weights."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode() + np.ascontiguousarray(state[name].cpu().numpy()).tobytes())
-    return digest.hexdigest()[:16]
+    return Inception(network, weights_fingerprint(state), resize, torch.device(device))
 
 
 class Inception:

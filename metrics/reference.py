@@ -96,8 +96,8 @@ def reference_statistics(
 def reference_manifest(pictures: Sequence[tuple[str, Picture]], embedder: Embedder, framing: Framing) -> dict[str, Any]:
     """Return all that the statistics depend on: the pictures' manifest, the network's name and its outputs.
 
-    The name holds the hash of the weights and the resize, the outputs the number of features. The order of the pictures
-    does not matter.
+    The name holds hashes of weights and configuration, and the resize, the outputs the number of features. The order of
+    the pictures does not matter.
     """
     outputs = {"main": next(iter(embedder.outputs)), "dimensions": dict(embedder.outputs)}
     return {**manifest(pictures, framing), "network": embedder.name, "outputs": outputs}

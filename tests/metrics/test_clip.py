@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,25 @@ def test_the_embedder_gives_open_clips_features(clip: ClipModel) -> None:
         assert np.allclose(row, theirs, rtol=1e-5, atol=1e-6)
     assert embedder.name.startswith("clip/clip/")
     assert len(clip.fingerprint) == 16
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        ("model_cfg", "quick_gelu", False),
+        ("preprocess_cfg", "mean", [0.4, 0.5, 0.5]),
+        ("preprocess_cfg", "std", [0.5, 0.5, 0.4]),
+        ("preprocess_cfg", "resize_mode", "squash"),
+    ],
+)
+def test_the_embedders_name_follows_what_its_features_depend_on(
+    tmp_path: Path, part: str, setting: str, value: object
+) -> None:
+    """References are kept under it: the same weights set up otherwise give other features."""
+    folder = write_clip(tmp_path / "clip")
+    names = [ClipEmbedder(load_clip(str(folder))).name for _ in range(2)]
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config[part][setting] = value
+    path.write_text(json.dumps(config))
+    assert names[0] == names[1] != ClipEmbedder(load_clip(str(folder))).name

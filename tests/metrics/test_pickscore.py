@@ -117,3 +117,15 @@ def test_dinov2_gives_the_class_token(tmp_path: Path) -> None:
     with torch.inference_mode():
         theirs = reference(pixel_values=torch.stack(prepared)).pooler_output.numpy()
     assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_dinov2s_name_follows_its_configuration(tmp_path: Path) -> None:
+    """References are kept under it; weights alone do not tell heads from one another."""
+    size = {"hidden_size": 24, "num_hidden_layers": 1, "mlp_ratio": 2, "image_size": 28, "patch_size": 14}
+    names = []
+    for folder, changed in (("one", {}), ("two/one", {}), ("heads/one", {"num_attention_heads": 4})):
+        torch.manual_seed(1)
+        config = Dinov2Config(**{"num_attention_heads": 2} | size | changed)
+        Dinov2Model(config).save_pretrained(tmp_path / folder)
+        names.append(Dinov2(str(tmp_path / folder)).name)
+    assert names[0] == names[1] != names[2]

@@ -15,8 +15,8 @@ from PIL import Image
 
 from evenhand.metrics import reference
 from evenhand.metrics.extraction import extract
+from evenhand.metrics.fingerprints import weights_fingerprint
 from evenhand.metrics.gaussian import GaussianError
-from evenhand.metrics.inception import fingerprint
 from evenhand.metrics.pictures import AS_IT_IS, Framing, PictureError, pictures_in
 from evenhand.metrics.reference import Reference, reference_manifest, reference_statistics
 from tests.helpers.embedders import Means, picture
@@ -122,9 +122,9 @@ def test_whatever_changes_gives_another_key(folder: Path, cache: Path) -> None:
 
 def test_a_network_is_named_by_its_weights() -> None:
     state = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
-    assert fingerprint(state) == fingerprint(dict(reversed(state.items())))
-    assert fingerprint(state) != fingerprint(state | {"b": torch.full((1,), 1 + 1e-7)})
-    assert fingerprint(state) != fingerprint({"a": state["a"], "c": state["b"]})
+    assert weights_fingerprint(state) == weights_fingerprint(dict(reversed(state.items())))
+    assert weights_fingerprint(state) != weights_fingerprint(state | {"b": torch.full((1,), 1 + 1e-7)})
+    assert weights_fingerprint(state) != weights_fingerprint({"a": state["a"], "c": state["b"]})
 
 
 def test_a_manifest_says_what_it_is_of(folder: Path) -> None:
