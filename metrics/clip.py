@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evenhand.errors import InputError, is_machine_fault
-from evenhand.metrics.fingerprints import text_fingerprint, weights_fingerprint
+from evenhand.metrics.fingerprints import marked, settings_of_folder, text_fingerprint, weights_fingerprint
 from evenhand.metrics.pictures import Pixels
 
 SCORE_MODEL, SCORE_TAG = "ViT-g-14", "laion2b_s12b_b42k"  # of the paper's CLIP score (§5.2, open_clip)
@@ -29,7 +30,8 @@ class ClipError(InputError):
 class ClipModel:
     """A loaded model with its tokenizer and its own validation transform.
 
-    configuration: JSON of what open_clip built the model and the transform from.
+    configuration: JSON of what open_clip built the model and the transform from. is_local: whether it was loaded from a
+    folder or a file of weights. folder_settings: of a folder, as ``fingerprints.settings_of_folder`` returns them.
     """
 
     name: str
@@ -39,17 +41,24 @@ class ClipModel:
     device: torch.device
     pretrained: str | None = None
     configuration: str = ""
+    is_local: bool = False
+    folder_settings: str = ""
 
     @property
-    def label(self) -> str:
-        """Model and pretrained tag, as records name them; a local folder or file by its name."""
+    def title(self) -> str:
+        """Model and pretrained tag; a local folder or file by its name."""
         parts = [Path(part).name for part in (self.name, self.pretrained) if part]
         return "/".join(parts)
 
     @property
+    def label(self) -> str:
+        """What records call the model: its title; a local one's with digits of its fingerprint, for names repeat."""
+        return marked(self.title, self.fingerprint) if self.is_local else self.title
+
+    @cached_property
     def fingerprint(self) -> str:
-        """The first 16 hex digits of the SHA-256 over the weights."""
-        return weights_fingerprint(self.model.state_dict())
+        """The first 16 hex digits of the SHA-256 over the weights, and over what else a folder holds."""
+        return weights_fingerprint(self.model.state_dict(), self.folder_settings)
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") -> ClipModel:
@@ -88,8 +97,17 @@ def load_clip(name: str, pretrained: str | None = None, *, device: str = "cpu") 
             raise
         weights = f" with {pretrained!r}" if pretrained else ""
         raise ClipError(f"the CLIP model {name!r}{weights} cannot be loaded: {error}") from error
-    configuration = json.dumps(settings, sort_keys=True)
-    return ClipModel(name, model.eval(), tokenizer, transform, torch.device(device), tag, configuration)
+    return ClipModel(
+        name,
+        model.eval(),
+        tokenizer,
+        transform,
+        torch.device(device),
+        tag,
+        configuration=json.dumps(settings, sort_keys=True),
+        is_local=tag is None or (name, tag) not in open_clip.list_pretrained(),
+        folder_settings=settings_of_folder(folder) if tag is None else "",
+    )
 
 
 def _check_activation(name: str, tag: str) -> None:
@@ -153,7 +171,7 @@ class ClipEmbedder:
 
     def __init__(self, clip: ClipModel) -> None:
         self.clip = clip
-        self.name = f"clip/{clip.label}/{clip.fingerprint}/{text_fingerprint(clip.configuration)}"
+        self.name = f"clip/{clip.title}/{clip.fingerprint}/{text_fingerprint(clip.configuration)}"
         probe = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
         dimension = self.embed([clip.transform(probe)])["image"].shape[1]
         self.outputs: Mapping[str, int] = {"image": dimension}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evenhand.errors import InputError, is_machine_fault
+from evenhand.metrics.fingerprints import marked, settings_of_folder, weights_fingerprint
 from evenhand.metrics.local_models import LocalModelError, features_of, load_model
 from evenhand.metrics.pictures import Pixels
 
@@ -22,17 +24,31 @@ PROCESSOR = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"  # whose preprocessing PickS
 
 @dataclass(frozen=True)
 class PickScore:
-    """The loaded model with its preprocessing."""
+    """The loaded model with its preprocessing.
+
+    is_local: whether it was loaded from a folder. folder_settings: of folders, as ``fingerprints.settings_of_folder``
+    returns them.
+    """
 
     name: str
     model: Any
     processor: Any
     device: torch.device
+    is_local: bool = False
+    folder_settings: str = ""
 
     @property
     def label(self) -> str:
-        """What records call the metric; PickScore's own weights by that name, others by the folder's."""
-        return "pickscore" if self.name == DEFAULT else f"pickscore:{Path(self.name).name}"
+        """What records call the metric: the published weights by its name, a folder with digits of its fingerprint."""
+        if self.name == DEFAULT:
+            return "pickscore"
+        name = Path(self.name).name
+        return f"pickscore:{marked(name, self.fingerprint) if self.is_local else name}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the SHA-256 over the weights, and over what else a folder holds."""
+        return weights_fingerprint(self.model.state_dict(), self.folder_settings)
 
 
 def load_pickscore(name: str = DEFAULT, processor: str | None = None, *, device: str = "cpu") -> PickScore:
@@ -52,7 +68,15 @@ def load_pickscore(name: str = DEFAULT, processor: str | None = None, *, device:
         if is_machine_fault(error):
             raise
         raise LocalModelError(f"the preprocessing {source!r} of {name!r} cannot be loaded: {error}") from error
-    return PickScore(name, model, prepared, torch.device(device))
+    folders = [folder for folder in dict.fromkeys((Path(name), Path(source))) if folder.is_dir()]
+    return PickScore(
+        name,
+        model,
+        prepared,
+        torch.device(device),
+        is_local=Path(name).is_dir(),
+        folder_settings="".join(map(settings_of_folder, folders)),
+    )
 
 
 @torch.inference_mode()

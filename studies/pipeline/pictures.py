@@ -211,8 +211,8 @@ def score(context: Context) -> None:
     baseline = arms_of(study)[0]
     found = Image.objects.filter(prompt__in=context.items, arm=baseline, recipe=study.recipe, state="done")
     images = [image for image in found.select_related("prompt") if image.seed == seed_of(image.prompt, configuration)]
-    score_images(images, ("clip",), configuration)
-    rows = ImageScore.objects.filter(metric=f"clip:{configuration.encoder_name}", image__in=images)
+    (metric,) = score_images(images, ("clip",), configuration)
+    rows = ImageScore.objects.filter(metric=metric, image__in=images)
     scores = dict(rows.values_list("image__prompt", "value"))
     with transaction.atomic():
         for prompt, value in scores.items():

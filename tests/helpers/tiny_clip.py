@@ -16,16 +16,16 @@ from tests.helpers.tiny_models import tiny_tokenizer
 WIDTH, SIDE = 32, 16
 
 
-def write_clip(folder: Path, *, custom_text: bool = False, **text: Any) -> Path:
-    """Two layers a tower; ``text`` overrides the text tower's configuration. Attention and positions are enlarged, so
-    that a wrong mask or a wrong place shows in the features."""
+def write_clip(folder: Path, *, custom_text: bool = False, seed: int = 5, **text: Any) -> Path:
+    """Two layers a tower, with weights of ``seed``; ``text`` overrides the text tower's configuration. Attention and
+    positions are enlarged, so that a wrong mask or a wrong place shows in the features."""
     tokenizer = tiny_tokenizer()
     tower = {"width": WIDTH, "layers": 2}
     text_cfg: dict[str, Any] = {"context_length": 77, "vocab_size": len(tokenizer), "heads": 2, **tower}
     text_cfg |= {"hf_tokenizer_name": "local", "tokenizer_kwargs": {"clean": "whitespace"}, **text}
     vision_cfg = {"image_size": SIDE, "patch_size": 8, "head_width": 16, **tower}
     config: dict[str, Any] = {"embed_dim": WIDTH, "quick_gelu": True, "vision_cfg": vision_cfg, "text_cfg": text_cfg}
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     model = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -46,3 +46,12 @@ def write_clip(folder: Path, *, custom_text: bool = False, **text: Any) -> Path:
 def tiny_clip(folder: Path, *, custom_text: bool = False, **text: Any) -> ClipModel:
     """The folder, written and loaded."""
     return load_clip(str(write_clip(folder, custom_text=custom_text, **text)))
+
+
+def swap_two_words(folder: Path) -> None:
+    """Let a folder's tokenizer take red for blue, and the other way round."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    words = tokenizer["model"]["vocab"]
+    words["red</w>"], words["blue</w>"] = words["blue</w>"], words["red</w>"]
+    path.write_text(json.dumps(tokenizer))

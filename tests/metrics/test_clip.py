@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from evenhand.metrics.clip import ClipEmbedder, ClipError, ClipModel, clip_scores, load_clip, tokenize
-from tests.helpers.tiny_clip import tiny_clip, write_clip
+from tests.helpers.tiny_clip import swap_two_words, tiny_clip, write_clip
 
 TEXTS = ["a red circle", "a blue square on the left", "a dog", "a cat and a dog", "the green star above a circle"]
 
@@ -133,6 +133,7 @@ def test_a_file_of_weights_is_loaded_into_a_named_model(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(saved.state_dict(), path)
     loaded = load_clip("ViT-S-32-alt", str(path))
+    assert loaded.label == f"ViT-S-32-alt/weights.pt@{loaded.fingerprint[:8]}"
     ids = tokenize(loaded, ["a dog"])
     with torch.inference_mode():
         assert torch.equal(loaded.model.encode_text(ids), saved.eval().encode_text(ids))
@@ -155,6 +156,20 @@ def test_the_embedder_gives_open_clips_features(clip: ClipModel) -> None:
         assert np.allclose(row, theirs, rtol=1e-5, atol=1e-6)
     assert embedder.name.startswith("clip/clip/")
     assert len(clip.fingerprint) == 16
+
+
+def test_a_folders_label_follows_its_weights_and_its_tokenizer(tmp_path: Path) -> None:
+    labels = []
+    for parent, seed in (("one", 5), ("two", 5), ("three", 6), ("four", 5)):
+        (tmp_path / parent).mkdir()
+        folder = write_clip(tmp_path / parent / "clip", seed=seed)
+        if parent == "four":
+            swap_two_words(folder)
+        loaded = load_clip(str(folder))
+        assert loaded.label == f"clip@{loaded.fingerprint[:8]}"
+        labels.append(loaded.label)
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == 3
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -20,7 +23,7 @@ from transformers import (
 
 from evenhand.metrics.dinov2 import Dinov2
 from evenhand.metrics.local_models import LocalModelError
-from evenhand.metrics.pickscore import PickScore, load_pickscore, pick_scores
+from evenhand.metrics.pickscore import DEFAULT, PickScore, load_pickscore, pick_scores
 from tests.helpers.tiny_models import tiny_tokenizer
 
 TEXTS = ["a red circle", "a blue square on the left", "a dog"]
@@ -67,7 +70,24 @@ def test_a_score_is_the_models_own_logit(model: PickScore) -> None:
         assert score == pytest.approx(float(model.model(**inputs).logits_per_image[0, 0]), rel=1e-4)
     assert np.ptp(scores) > 1e-4
     assert pick_scores([], [], model).shape == (0,)
-    assert model.label == "pickscore:tiny"
+    assert model.label == f"pickscore:tiny@{model.fingerprint[:8]}"
+    assert replace(model, name=DEFAULT, is_local=False).label == "pickscore"
+    assert replace(model, name="owner/model", is_local=False).label == "pickscore:model"
+
+
+def test_a_folders_label_follows_its_weights_and_its_preprocessing(tmp_path: Path) -> None:
+    labels = []
+    for parent, changed in (("one", None), ("two", None), ("three", "preprocessor_config.json"), ("four", "weights")):
+        folder = write_model(tmp_path / parent / "model")
+        if changed == "weights":
+            path = folder / "model.safetensors"
+            save_file({key: 2 * value for key, value in load_file(path).items()}, path, {"format": "pt"})
+        elif changed:
+            settings = json.loads((folder / changed).read_text())
+            (folder / changed).write_text(json.dumps(settings | {"image_mean": [0.1, 0.2, 0.3]}))
+        labels.append(load_pickscore(str(folder)).label)
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == 3
 
 
 def test_a_score_does_not_depend_on_its_companions(model: PickScore) -> None:
@@ -89,8 +109,6 @@ def test_pickles_and_other_architectures_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_weights_are_not_made_up(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     path = write_model(tmp_path / "partial") / "model.safetensors"
     save_file({k: v for k, v in load_file(path).items() if "text_projection" not in k}, path, {"format": "pt"})
     with pytest.raises(LocalModelError, match="1 are missing, for example text_projection"):
