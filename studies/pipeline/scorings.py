@@ -66,8 +66,7 @@ class Request:
             raise ScoringError(f"prompts must be one of {', '.join(CHOICES)}, not {self.prompts!r}")
         for metric in self.metrics:
             scorers.parsed(metric)
-        for space in self.spaces:
-            scorers.parsed(space, SPACES)
+        _refuse_two_of_one_kind(self.spaces)
         if self.spaces and not self.reference:
             raise ScoringError(f"{', '.join(self.spaces)}: a distance needs reference pictures")
         if self.reference and not self.spaces:
@@ -76,6 +75,18 @@ class Request:
             raise ScoringError(f"there is no folder of reference pictures {self.reference!r}")
         if not self.metrics and not self.spaces:
             raise ScoringError("name at least one metric, or a reference")
+
+
+def _refuse_two_of_one_kind(spaces: Sequence[str]) -> None:
+    """Refuse spaces whose distances would have one name: the later ones would take the place of the earlier ones."""
+    named: dict[str, str] = {}
+    for space in spaces:
+        kind, _ = scorers.parsed(space, SPACES)
+        if kind in named:
+            raise ScoringError(
+                f"{named[kind]} and {space} are both of the kind {kind}; start a scoring for each of them"
+            )
+        named[kind] = space
 
 
 def start(study: Study, request: Request, *, actor: AbstractBaseUser | None = None) -> Scoring:

@@ -206,6 +206,10 @@ def test_a_crop_makes_another_reference(study: Study, tmp_path: Path) -> None:
         (Request(spaces=("vgg",), reference="scenes"), "there is no metric 'vgg'"),
         (Request(spaces=("clip",)), "a distance needs reference pictures"),
         (Request(reference="scenes"), "need a space of features"),
+        (
+            Request(spaces=("clip", "inception", "clip=/models/other"), reference="scenes"),
+            "clip and clip=/models/other are both of the kind clip",
+        ),
         (Request(spaces=("clip",), reference="/nowhere/at/all"), "no folder of reference pictures '/nowhere/at/all'"),
         (Request(metrics=()), "name at least one metric"),
         (Request(arms=tuple(ClassifierFree(w / 10) for w in range(41))), "are too many for one scoring"),
