@@ -107,29 +107,44 @@ def _encoder_location(configuration: StudyConfiguration) -> tuple[str, str | Non
 
 
 def encoder_key(configuration: StudyConfiguration) -> str:
-    """Return a key of the encoder for file names: a hash of its name and of its local files."""
+    """Return a key of the encoder for file names: a hash of its name and of its local files, the tokenizer's too."""
     location, pretrained = _encoder_location(configuration)
     digest = hashlib.sha256(f"{location}/{pretrained}".encode())
     folder = Path(location)
     if folder.is_dir():
-        for file in sorted(folder.glob("open_clip*")):
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                digest.update(file.name.encode() + _file_digest(file))
     if pretrained and Path(pretrained).is_file():
-        with Path(pretrained).open("rb") as weights:
-            digest.update(hashlib.file_digest(weights, "sha256").digest())
+        digest.update(_file_digest(Path(pretrained)))
     return digest.hexdigest()[:16]
 
 
+def _file_digest(path: Path) -> bytes:
+    """Return a file's SHA-256. Weights of gigabytes are read once, as long as the file system tells of no change."""
+    found = path.stat()
+    return _digest_of(path, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, _as_found: tuple[int, ...]) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 @lru_cache(maxsize=1)
-def _clip(location: str, pretrained: str | None, device: str) -> ClipModel:
+def _clip(location: str, pretrained: str | None, _key: str, device: str) -> ClipModel:
     from evenhand.metrics.clip import load_clip
 
     return load_clip(location, pretrained, device=device)
 
 
 def clip(configuration: StudyConfiguration) -> ClipModel:
-    """Return the CLIP model; the same copy encodes prompts and scores images."""
-    return _clip(*_encoder_location(configuration), device())
+    """Return the CLIP model; the same copy encodes prompts and scores images. It is loaded anew when its key changes.
+
+    A copy that is older than its files would be stored under the key of the newer ones.
+    """
+    return _clip(*_encoder_location(configuration), encoder_key(configuration), device())
 
 
 # ------------------------------------------------------------------------------ files
@@ -146,5 +161,5 @@ def forget_models() -> None:
     """Let go of every model, so that the next use loads it again."""
     global _held
     _held = None
-    for cache in (_pipeline, _safety_screen, _clip):
+    for cache in (_pipeline, _safety_screen, _clip, _digest_of):
         cache.cache_clear()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from evenhand.generation.fingerprints import checkpoint_fingerprint
 from evenhand.generation.network import is_compiled
+from evenhand.metrics.clip import tokenize
 from evenhand.studies.pipeline import model_cache, prompt_pool
 from tests.helpers.factories import make_prompt_set, small_configuration
+from tests.helpers.tiny_clip import swap_two_words, write_clip
 from tests.helpers.tiny_models import tiny_pipeline
 
 
@@ -71,6 +76,51 @@ def test_an_encoders_key_follows_what_its_weights_hold(tmp_path: Path) -> None:
     assert keys[1] == keys[3]
     assert len(set(keys)) == 3
     assert all(len(key) == 16 for key in keys)
+
+
+def test_an_encoders_key_follows_every_file_of_its_folder(tmp_path: Path, settings: Any) -> None:
+    """The tokenizer's too: with another one, the same weights give a prompt other features."""
+    settings.MODEL_ROOTS = [str(tmp_path)]
+    folder = write_clip(tmp_path / "clip")
+    configuration = small_configuration(encoder=str(folder))
+    key = model_cache.encoder_key(configuration)
+    (folder / ".cache").write_text("hidden")
+    (folder / "more").mkdir()
+    assert model_cache.encoder_key(configuration) == key
+    swap_two_words(folder)
+    other = model_cache.encoder_key(configuration)
+    assert other != key
+    write_clip(tmp_path / "weights", seed=6)
+    shutil.copy(tmp_path / "weights" / "open_clip_model.safetensors", folder)
+    assert model_cache.encoder_key(configuration) not in (key, other)
+
+
+def test_an_encoder_is_loaded_anew_where_its_folder_has_changed(tmp_path: Path, settings: Any) -> None:
+    settings.MODEL_ROOTS = [str(tmp_path)]
+    folder = write_clip(tmp_path / "clip")
+    configuration = small_configuration(encoder=str(folder))
+    first = model_cache.clip(configuration)
+    assert model_cache.clip(configuration) is first
+    swap_two_words(folder)
+    second = model_cache.clip(configuration)
+    assert not torch.equal(tokenize(first, ["a red circle"]), tokenize(second, ["a red circle"]))
+
+
+def test_files_of_an_encoder_are_read_once(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may have gigabytes, and the key is asked for several times in a job."""
+    settings.MODEL_ROOTS = [str(tmp_path)]
+    configuration = small_configuration(encoder=str(write_clip(tmp_path / "clip")))
+    read: list[str] = []
+    digest_of = hashlib.file_digest
+
+    def noted(file: Any, name: str) -> Any:
+        read.append(file.name)
+        return digest_of(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    keys = {model_cache.encoder_key(configuration) for _ in range(3)}
+    assert len(keys) == 1
+    assert len(read) == len(set(read)) > 2
 
 
 @pytest.mark.django_db
