@@ -18,6 +18,7 @@ from evenhand.generation.guidance import Guidance, GuidanceError
 from evenhand.generation.methods.rows import EMPTY, PROMPT, Conditioning, Demand, Rule
 
 SCHEDULERS = ("ddim", "ddpm", "dpm_solver", "euler", "pndm")
+TRAINING_STEPS = 1000  # of the published checkpoints
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,19 @@ def entry_iterations(scheduler: str, steps: int) -> tuple[int, ...]:
         raise InputError(f"steps must be a whole number of at least 1, not {steps!r}")
     iterations = tuple(range(steps))
     return (0, *iterations) if scheduler == "pndm" and steps > 1 else iterations
+
+
+def check_steps(scheduler: str, steps: int, training_steps: int = TRAINING_STEPS) -> None:
+    """Raise InputError for more ``steps`` than end, and begin, where the method says.
+
+    DDIM's timesteps lie N // T apart, N being ``training_steps``, and the last one is 1. Where they are 1 apart, the
+    last step leads to another timestep instead of x0, and the first one lies at T, far from pure noise.
+    """
+    if scheduler == "ddim" and training_steps // steps < 2:
+        raise InputError(
+            f"steps must be at most {training_steps // 2} with ddim, half of the checkpoint's {training_steps} training"
+            f" steps, not {steps}: with more it does not end on a picture without noise"
+        )
 
 
 def named_arms(arms: Mapping[str, Guidance] | Iterable[tuple[str, Guidance]]) -> dict[str, Guidance]:

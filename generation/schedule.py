@@ -17,7 +17,7 @@ from diffusers import (
 
 from evenhand.errors import InputError
 from evenhand.generation.noise import HandedNoise
-from evenhand.generation.plan import SCHEDULERS, entry_iterations
+from evenhand.generation.plan import SCHEDULERS, check_steps, entry_iterations
 
 
 class Scheduler(Protocol):
@@ -61,7 +61,7 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
     """Build the scheduler ``name`` for ``steps`` iterations; its timesteps stay on the CPU.
 
     config: the checkpoint's scheduler configuration. Raises ValueError for an unknown name, ``steps`` below 1 or beyond
-    the number of training steps.
+    the number of training steps (DDIM: half of it).
     """
     entries = len(entry_iterations(name, steps))
     kind = _KINDS[name]
@@ -69,6 +69,7 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
     limit = scheduler.config["num_train_timesteps"]
     if steps > limit:
         raise InputError(f"steps must be at most the checkpoint's {limit} training steps, not {steps}")
+    check_steps(name, steps, limit)
     scheduler.set_timesteps(steps)
     if max(scheduler.timesteps) > limit - 1:  # "leading" timesteps with an offset may begin one beyond the last
         raise InputError(f"steps must be at most {limit - 1} with the checkpoint's {name} configuration, not {steps}")

@@ -8,11 +8,13 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, Guidance, GuidanceError, SegmentationFree
-from evenhand.generation.plan import SCHEDULERS
+from evenhand.generation.plan import SCHEDULERS, check_steps
 from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
 from evenhand.sampling.percentiles import minimum_prompts
+from evenhand.studies.arm_recipes import arms_by_part
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration
 from evenhand.studies.console.candidate_fields import (
     GUIDANCE_FIELDS,
@@ -354,7 +356,17 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
                 self.add_error(field if field in self.fields else None, text)
         except GuidanceError as error:
             self.add_error("scales", str(error))
+        else:
+            self._check_steps(values["configuration"])
         return values
+
+    def _check_steps(self, configuration: StudyConfiguration) -> None:
+        """Refuse iterations that no checkpoint takes. Plans that are stored with such ones can still be read."""
+        for number, part in enumerate(() if configuration.ready_made else arms_by_part(configuration)):
+            try:
+                check_steps(part.scheduler, part.steps)
+            except InputError as error:
+                self.add_error("other_candidates" if number else "steps", str(error))
 
     def _configuration(self, values: dict[str, Any]) -> StudyConfiguration:
         names = {field.name for field in dataclasses.fields(StudyConfiguration)}

@@ -43,10 +43,19 @@ def size_of(part: RecipePart, configuration: StudyConfiguration) -> tuple[int, i
 def load_for(
     part: RecipePart, size: tuple[int, int], prompt_set: PromptSet, configuration: StudyConfiguration
 ) -> Loaded:
-    """Load a checkpoint; ``InputError`` for a size (height, width) that it cannot draw or prompts it cannot read."""
+    """Load a checkpoint.
+
+    Raises ``InputError`` for a size (height, width) that it cannot draw, steps that its scheduler does not take, and
+    prompts that it cannot read.
+    """
     from evenhand.generation.arguments import picture_size
+    from evenhand.generation.schedule import build_scheduler
 
     loaded = load(part)
+    try:
+        build_scheduler(part.scheduler, loaded.pipeline.scheduler.config, part.steps)
+    except InputError as error:
+        raise InputError(f"{part.checkpoint}: {error}") from error
     try:
         picture_size(loaded.pipeline, *size)
     except InputError as error:

@@ -239,6 +239,11 @@ def test_other_candidates_keep_their_places(console: Client, ada: User) -> None:
             "segmentation-free candidates have fields of their own",
         ),
         ('{"method": "perturbed_attention", "switch_after": 99}', "switch_after must lie in 0…"),
+        (
+            '{"method": "other_checkpoint", "checkpoint": "owner/name", "scheduler": "ddim", "steps": 501, '
+            '"guidance": {"method": "classifier_free"}}',
+            "steps must be at most 500 with ddim",
+        ),
     ],
 )
 def test_other_candidates_that_cannot_be_read_are_named(console: Client, ada: User, text: str, message: str) -> None:

@@ -174,6 +174,17 @@ def test_an_absurd_number_is_refused_at_its_field(
     assert stored(study) == before
 
 
+def test_more_iterations_than_ddim_ends_with_are_refused_at_their_field(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada)
+    recipe = shown(console, study, "recipe") | {"scheduler": "ddim", "steps": "501"}
+    response = console.post(address(study, "recipe"), recipe)
+    assert response.status_code == 200
+    assert "at most 500 with ddim" in str(response.context["form"].errors["steps"])
+    assert stored(study).steps != 501
+    assert console.post(address(study, "recipe"), recipe | {"scheduler": "euler"}).status_code == 302
+    assert stored(study).steps == 501
+
+
 def test_what_does_not_fit_another_step_is_told_with_a_way_there(console: Client, ada: User) -> None:
     study = make_draft(owner=ada, primary_comparison=2)
     response = console.post(address(study, "arms"), shown(console, study, "arms") | {"scales": "5"})

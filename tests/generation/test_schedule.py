@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evenhand.errors import InputError
 from evenhand.generation.noise import draw
 from evenhand.generation.plan import SCHEDULERS, entry_iterations
 from evenhand.generation.schedule import advance, build_scheduler
@@ -35,7 +36,7 @@ def alphas_and_sigmas(timestep: int) -> tuple[float, float]:
     return squared**0.5, (1 - squared) ** 0.5
 
 
-@pytest.mark.parametrize("steps", [1, 2, 20, 50])
+@pytest.mark.parametrize("steps", [1, 2, 20, 50, 333, 500])
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm_solver", "euler"])
 def test_the_last_step_returns_the_x0_prediction(name: str, steps: int) -> None:
     """method §1.8. PNDM alone is exempt."""
@@ -113,8 +114,9 @@ def test_every_call_makes_a_scheduler_of_its_own() -> None:
     [
         ("heun", 20, "ddim, ddpm, dpm_solver, euler, pndm, not 'heun'"),
         ("ddim", 0, "steps .*not 0"),
-        ("ddim", 1001, "at most .*not 1001"),
-        ("ddim", 1000, "at most .*not 1000"),  # leading timesteps with offset 1 would begin at the 1001st
+        ("ddim", 501, "at most 500 with ddim, half of the checkpoint's 1000 training steps, not 501"),
+        ("euler", 1001, "at most .*not 1001"),
+        ("pndm", 1000, "at most .*not 1000"),  # leading timesteps with offset 1 would begin at the 1001st
     ],
 )
 def test_bad_settings_are_named(name: str, steps: int, message: str) -> None:
@@ -122,13 +124,24 @@ def test_bad_settings_are_named(name: str, steps: int, message: str) -> None:
         build_scheduler(name, STABLE_DIFFUSION, steps)
 
 
+@pytest.mark.parametrize("training_steps", [11, 500, 999, 1000])
+def test_ddim_takes_the_steps_that_end_on_the_prediction_and_no_more(training_steps: int) -> None:
+    """diffusers' step goes on to the timestep N // T earlier, and to x0 only where that lies below 0."""
+    config = STABLE_DIFFUSION | {"num_train_timesteps": training_steps}
+    most = training_steps // 2
+    scheduler = build_scheduler("ddim", config, most)
+    assert scheduler.timesteps[-1] - training_steps // most < 0
+    with pytest.raises(InputError, match=f"steps must be at most {most} with ddim"):
+        build_scheduler("ddim", config, most + 1)
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_longest_schedules_run_or_are_refused_but_never_break_off(name: str) -> None:
-    for steps in (999, 1000):
+    for steps in (500, 999, 1000):
         try:
             scheduler = build_scheduler(name, STABLE_DIFFUSION, steps)
         except ValueError:
-            assert steps == 1000
+            assert steps == 1000 or (name, steps) == ("ddim", 999)
             continue
         latents = draw([1], 0, SHAPE) * scheduler.init_noise_sigma
         first = scheduler.timesteps[0]

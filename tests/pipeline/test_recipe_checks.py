@@ -9,9 +9,10 @@ from django.core.management import call_command
 
 from evenhand.errors import InputError
 from evenhand.generation.guidance import ClassifierFree, OtherCheckpoint
+from evenhand.studies.arm_recipes import part_of
 from evenhand.studies.drafts import change_draft, configuration_of
 from evenhand.studies.models import Image, Prompt, RecipeCheck, Study
-from evenhand.studies.pipeline import model_cache, recipe_checks
+from evenhand.studies.pipeline import model_cache, reading, recipe_checks
 from evenhand.studies.pipeline.recipe_checks import Enough, Findings, Watch, ask, latest, subject_of
 from evenhand.studies.work import queue
 from tests.helpers.factories import make_draft, small_configuration
@@ -73,6 +74,13 @@ def test_a_prompt_that_the_checkpoint_would_cut_is_named_before_freezing(study: 
     ask(study)
     work()
     assert "red square" in RecipeCheck.objects.get().error
+
+
+def test_steps_that_the_scheduler_does_not_take_are_named_before_any_prompt_is_read(study: Study) -> None:
+    configuration = small_configuration(scheduler="ddim", steps=501)
+    part = part_of(configuration, configuration.baseline)
+    with pytest.raises(InputError, match="demo: steps must be at most 500 with ddim"):
+        reading.load_for(part, (64, 64), study.prompt_set, configuration)
 
 
 def test_a_second_press_asks_nothing_new_and_a_changed_recipe_does(study: Study) -> None:
