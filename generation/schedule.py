@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -55,16 +56,18 @@ _KINDS: Mapping[str, _Kind] = {
     "pndm": _Kind(PNDMScheduler, {"skip_prk_steps": True}),
 }
 assert set(_KINDS) == set(SCHEDULERS)
+ZERO_SIGNAL = "rescale_betas_zero_snr"  # a configuration's name for noise levels that end in pure noise
 
 
 def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Scheduler:
     """Build the scheduler ``name`` for ``steps`` iterations; its timesteps stay on the CPU.
 
     config: the checkpoint's scheduler configuration. Raises ValueError for an unknown name, ``steps`` below 1 or beyond
-    the number of training steps (DDIM: half of it).
+    the number of training steps (DDIM: half of it), and noise levels that the scheduler does not know.
     """
     entries = len(entry_iterations(name, steps))
     kind = _KINDS[name]
+    _check_noise_levels(name, config)
     scheduler: Scheduler = kind.scheduler.from_config(dict(config), **kind.overrides)
     limit = scheduler.config["num_train_timesteps"]
     if steps > limit:
@@ -79,6 +82,16 @@ def build_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Schedul
             f" not {entries}"
         )
     return scheduler
+
+
+def _check_noise_levels(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a scheduler from which diffusers would drop, without a word, that the noise levels end in pure noise."""
+    able = [each for each, kind in _KINDS.items() if ZERO_SIGNAL in inspect.signature(kind.scheduler).parameters]
+    if config.get(ZERO_SIGNAL) and name not in able:
+        raise InputError(
+            f"the scheduler {name} does not know {ZERO_SIGNAL}, with which this checkpoint was trained; choose one of"
+            f" {', '.join(able)}"
+        )
 
 
 def signal_of(scheduler: Scheduler, entry: int) -> float:

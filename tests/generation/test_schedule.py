@@ -103,6 +103,16 @@ def test_a_configuration_that_clips_pixels_or_warms_up_is_overridden() -> None:
     assert len(build_scheduler("pndm", pixels, 4).timesteps) == 5
 
 
+def test_noise_levels_that_end_in_pure_noise_are_kept_or_refused() -> None:
+    """diffusers drops what a scheduler does not know, and keeps it in its configuration all the same."""
+    config = STABLE_DIFFUSION | {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    for name in ("ddim", "ddpm", "dpm_solver", "euler"):
+        assert build_scheduler(name, config, 4).alphas_cumprod[-1] < 1e-6
+    with pytest.raises(InputError, match=r"pndm does not know rescale_betas_zero_snr.* ddim, ddpm, dpm_solver, euler$"):
+        build_scheduler("pndm", config, 4)
+    assert len(build_scheduler("pndm", config | {"rescale_betas_zero_snr": False}, 4).timesteps) == 5
+
+
 def test_every_call_makes_a_scheduler_of_its_own() -> None:
     one, other = (build_scheduler("dpm_solver", STABLE_DIFFUSION, 4) for _ in range(2))
     assert one is not other
