@@ -54,13 +54,16 @@ def check_prompts(pipeline: Pipeline, prompts: Sequence[str], *, warn: bool = Tr
         warn_of_unknown_words(pipeline, prompts)
 
 
-def warn_of_cut_words(pipeline: Pipeline, prompts: Sequence[str]) -> None:
-    """Warn (PromptTruncated) of every prompt that a tokenizer's limit cuts, naming the words."""
-    for index, prompt in enumerate(prompts):
-        lost_words = words_beyond_limit(pipeline, prompt)
+def warn_of_cut_words(pipeline: Pipeline, texts: Sequence[str], kind: str = "prompt") -> None:
+    """Warn (PromptTruncated) of every text that a tokenizer's limit cuts, naming the words.
+
+    kind: what the message calls the texts.
+    """
+    for index, text in enumerate(texts):
+        lost_words = words_beyond_limit(pipeline, text)
         if lost_words:
             limit = pipeline.tokenizer.model_max_length
-            message = f"prompt {index} is longer than the model's {limit} tokens; it does not see: {lost_words!r}"
+            message = f"{kind} {index} is longer than the model's {limit} tokens; it does not see: {lost_words!r}"
             warnings.warn(message, PromptTruncated, stacklevel=4)
 
 

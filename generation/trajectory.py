@@ -41,10 +41,11 @@ from evenhand.generation.plan import (
     count_evaluations,
     measured_plan,
     named_arms,
+    negative_prompts,
 )
 from evenhand.generation.provenance import provenance_of
 from evenhand.generation.schedule import Scheduler, advance, build_scheduler, signal_of
-from evenhand.generation.text import check_prompts, encode_rows, refuse_differing_tokens
+from evenhand.generation.text import check_prompts, encode_rows, refuse_differing_tokens, warn_of_cut_words
 
 __all__ = ["Generated", "count_evaluations", "generate"]
 
@@ -113,7 +114,8 @@ def generate(
 
     The pipeline's attention processors become the guided ones, which change nothing in other uses of it.
     Raises ValueError, naming the value, for input that cannot be run; NotFiniteError for pictures that are not finite,
-    before theirs are handed to ``on_picture``. Warns (PromptTruncated) of prompts that are cut.
+    before theirs are handed to ``on_picture``. Warns (PromptTruncated) of prompts and negative
+    prompts that are cut, these numbered in alphabetical order.
     """
     arms_by_name = named_arms(arms)
     check_family(arms_by_name, kind_of(pipeline).family)
@@ -132,6 +134,7 @@ def generate(
     if len(prompts) != len(seeds):
         raise InputError(f"there must be one seed for each prompt: {len(prompts)} prompts, {len(seeds)} seeds")
     check_prompts(pipeline, prompts)
+    warn_of_cut_words(pipeline, [text for text in negative_prompts(run.rows) if text], "negative prompt")
     if asks_for_own_tokens(run.rows):
         refuse_differing_tokens(pipeline, prompts)
     guide_attention(pipeline.unet)

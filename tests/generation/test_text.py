@@ -55,6 +55,14 @@ def test_words_that_are_cut_are_named_in_a_warning(pipeline: StableDiffusionPipe
         generate(pipeline, [long], [1], {"cfg": ClassifierFree()}, steps=1, batch_size=1)
 
 
+def test_cut_words_of_negative_prompts_are_named_too(pipeline: StableDiffusionPipeline) -> None:
+    long = " ".join(["dog"] * 75 + ["red", "star"])
+    for arm in (ClassifierFree(negative_prompt=long), SegmentationFree(opening=ClassifierFree(negative_prompt=long))):
+        with pytest.warns(PromptTruncated, match="^negative prompt 0 is longer .*'red star'") as caught:
+            generate(pipeline, ["a cat"], [1], {"arm": arm}, steps=2, batch_size=1)
+        assert len(caught) == 1
+
+
 def test_long_prompts_are_refused_with_the_words_that_would_be_cut(pipeline: StableDiffusionPipeline) -> None:
     full = " ".join(["dog"] * 75)
     refuse_long_prompts(pipeline, [])
