@@ -151,6 +151,19 @@ def _flag(_setting: Setting, name: str, value: object) -> bool:
 def _text(_setting: Setting, name: str, value: object) -> str:
     if not isinstance(value, str):
         raise GuidanceError(f"{name} must be a text, not {value!r}")
+    return _storable(name, value)
+
+
+def _storable(name: str, value: str) -> str:
+    """Return a text that files and databases can hold; JSON can write half of a surrogate pair, and NUL."""
+    if "\0" in value:
+        raise GuidanceError(f"{name} must hold no NUL character, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise GuidanceError(
+            f"{name} must be Unicode text, which character {error.start} of {value!r} is not"
+        ) from error
     return value
 
 
@@ -163,7 +176,7 @@ def _choice(setting: Setting, name: str, value: object) -> object:
 def _layers(_setting: Setting, name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, tuple | list) or not value or not all(isinstance(each, str) and each for each in value):
         raise GuidanceError(f"{name} must be a list of layers' names, not {value!r}")
-    return tuple(value)
+    return tuple(_storable(name, each) for each in value)
 
 
 def _options(_setting: Setting, name: str, value: object) -> tuple[tuple[str, object], ...]:

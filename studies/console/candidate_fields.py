@@ -95,10 +95,16 @@ def _parsed(number: int, line: str) -> list[Any]:
     """Return the candidates of a line as JSON: one, or those of a sweep."""
     try:
         return expanded(json.loads(line))
-    except json.JSONDecodeError as error:
-        raise GuidanceError(f"line {number} is no JSON: {error}") from error
     except GuidanceError as error:
         raise GuidanceError(f"line {number}: {error}") from error
+    except RecursionError as error:
+        raise _too_deep(number) from error
+    except ValueError as error:  # a number of thousands of digits is JSON, but none that is read
+        raise GuidanceError(f"line {number} is no JSON that can be read: {error}") from error
+
+
+def _too_deep(number: int) -> GuidanceError:
+    return GuidanceError(f"line {number} holds objects or lists in too many others")
 
 
 def _with_opening(data: Any, opening: ClassifierFree) -> Any:
@@ -116,6 +122,8 @@ def _read(number: int, data: Any, opening: ClassifierFree) -> Guidance:
         guidance = from_dict(data)
     except GuidanceError as error:
         raise GuidanceError(f"line {number}: {error}") from error
+    except RecursionError as error:  # where reading the JSON has left few levels
+        raise _too_deep(number) from error
     if isinstance(guidance, SegmentationFree):
         raise GuidanceError(f"line {number}: segmentation-free candidates have fields of their own")
     return guidance

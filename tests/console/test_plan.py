@@ -231,6 +231,9 @@ def test_other_candidates_keep_their_places(console: Client, ada: User) -> None:
     ("text", "message"),
     [
         ("perturbed_attention", "line 1 is no JSON"),
+        ("\n" + '{"opening":' * 3000 + "1" + "}" * 3000, "line 2 holds objects or lists in too many others"),
+        ("1" * 5000, "line 1 is no JSON"),
+        ('{"method": "classifier_free", "negative_prompt": "\\ud800"}', "negative_prompt must be Unicode text"),
         ('\n{"method": "perturbed"}', "line 2: method must be one of classifier_free"),
         ('{"method": "perturbed_attention", "strength": "much"}', "line 1: strength must be a finite number"),
         ('["perturbed_attention"]', "line 1: a guidance must be an object"),

@@ -21,7 +21,8 @@ from evenhand.generation.guidance import (
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-classifier_free = st.builds(ClassifierFree, strength=finite, negative_prompt=st.text())
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+classifier_free = st.builds(ClassifierFree, strength=finite, negative_prompt=texts)
 segmentation_free = st.builds(
     SegmentationFree,
     scale=finite,
@@ -73,6 +74,22 @@ def test_names_are_checked(field: str, value: object) -> None:
 def test_negative_prompt_must_be_a_text() -> None:
     with pytest.raises(GuidanceError, match=r"negative_prompt.*None"):
         ClassifierFree(negative_prompt=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"method": "classifier_free", "negative_prompt": "a \ud800 cat"},
+        {"method": "classifier_free", "negative_prompt": "a \0 cat"},
+        {"method": "perturbed_attention", "layers": ["up_blocks", "\udfff"]},
+        {"method": "uploaded", "name": "\ud800"},
+    ],
+)
+def test_texts_that_no_file_and_no_database_holds_are_refused(data: dict[str, object]) -> None:
+    """JSON can write both: half of a surrogate pair, and NUL."""
+    with pytest.raises(GuidanceError, match=r"must (be Unicode text|hold no NUL)") as caught:
+        from_dict(data)
+    assert str(caught.value).encode()
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(20, 10), (21, 10), (1, 0)])

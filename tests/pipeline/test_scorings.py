@@ -242,6 +242,8 @@ def test_the_command_scores_and_says_what_failed(
         call_command("score_study", study.name, "--spaces", "clip", "--reference", str(tmp_path / "none"))
     with pytest.raises(CommandError, match="is no JSON"):
         call_command("score_study", study.name, "--arm", "{")
+    with pytest.raises(CommandError, match="is no JSON"):
+        call_command("score_study", study.name, "--arm", "[" * 3000)
     with pytest.raises(CommandError, match="method must be one of"):
         call_command("score_study", study.name, "--arm", '{"method": "magic"}')
     with pytest.raises(CommandError, match="--go-on"):

@@ -79,9 +79,10 @@ def _request(study: Study, options: dict[str, Any]) -> scorings.Request:
     arms: list[Guidance] = [ClassifierFree(strength, negative_prompt=prompt) for strength in options["sweep"]]
     for text in options["arm"]:
         try:
-            arms.append(from_dict(json.loads(text)))
-        except json.JSONDecodeError as error:
+            settings = json.loads(text)
+        except (ValueError, RecursionError) as error:  # also thousands of digits, or of objects in one another
             raise scorings.ScoringError(f"--arm {text!r} is no JSON: {error}") from error
+        arms.append(from_dict(settings))
     return scorings.Request(
         arms=tuple(arms),
         prompts=options["prompts"],
