@@ -150,7 +150,7 @@ def blur_matrix(size: int, sigma: float) -> torch.Tensor:
     """
     if math.isinf(sigma):
         return torch.full((size, size), 1.0 / size, dtype=torch.float64)
-    half = min(math.ceil(6 * sigma) // 2, size // 2)
+    half = min(math.ceil(min(6 * sigma, 2 * size)) // 2, size // 2)  # 6σ may be beyond all floats
     weights = [math.exp(-0.5 * (offset / sigma) ** 2) if offset else 1.0 for offset in range(-half, half + 1)]
     matrix = [[0.0] * size for _ in range(size)]
     for position in range(size):

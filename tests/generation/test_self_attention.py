@@ -29,6 +29,11 @@ def test_no_blur_and_one_patch_change_nothing() -> None:
     assert blur_matrix(1, 3.0).tolist() == [[1.0]]
 
 
+@pytest.mark.parametrize("side", [1, 7, 8])
+def test_a_blur_as_wide_as_floats_go_is_that_of_a_wide_one(side: int) -> None:
+    assert torch.equal(blur_matrix(side, 1e308), blur_matrix(side, 1e12))
+
+
 def test_layers_are_modules_or_the_blocks_they_lie_in(pipeline: StableDiffusionPipeline) -> None:
     unet = pipeline.unet
     (middle,) = self_attention_modules(unet, ["mid_block"])
