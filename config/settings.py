@@ -55,7 +55,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from evenhand.config.pictures import picture_stores
 from evenhand.config.secret import load_secret_keys
+from evenhand.config.threads import wait_briefly
 
+wait_briefly()
 BASE_DIR = Path(__file__).resolve().parent.parent  # the checkout, or the installed package
 IN_CHECKOUT = (BASE_DIR / "manage.py").is_file()
 

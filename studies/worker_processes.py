@@ -51,16 +51,27 @@ def gpus_named(text: str, visible: str | None = None) -> list[str]:
 
 
 def plan_workers(gpus: Sequence[str], cpus: int) -> list[WorkerPlan]:
-    """Return a process for each GPU, on the queue ``gpu``, and as many on ``cpu``; without both one for both queues."""
+    """Return a process for each GPU, on the queue ``gpu``, and as many on ``cpu``; without both one for both queues.
+
+    Each of several processes computes with its share of the machine's cores: where each took all of them, they would
+    wait for each other. ``OMP_NUM_THREADS`` in the environment means another number.
+    """
     if cpus < 0:
         raise InputError(f"--cpus must be 0 or more, not {cpus}")
     if not gpus and not cpus:
         return [WorkerPlan("worker", "cpu,gpu", {})]
-    on_gpu = {"EVENHAND_DEVICE": "cuda"}
+    shared = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(thread_share(len(gpus) + cpus))}
+    on_gpu = {"EVENHAND_DEVICE": "cuda", **shared}
+    on_cpu = {"EVENHAND_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", **shared}
     return [
         *(WorkerPlan(f"gpu{i}", "gpu", {**on_gpu, "CUDA_VISIBLE_DEVICES": name}) for i, name in enumerate(gpus)),
-        *(WorkerPlan(f"cpu{i}", "cpu", {"EVENHAND_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}) for i in range(cpus)),
+        *(WorkerPlan(f"cpu{i}", "cpu", on_cpu) for i in range(cpus)),
     ]
+
+
+def thread_share(processes: int) -> int:
+    """Return how many threads each of so many processes may use, at least 1, of the cores that this one may."""
+    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 @dataclass

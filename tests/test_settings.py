@@ -48,6 +48,18 @@ def test_a_silent_database_is_given_up_and_its_address_may_say_when(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("chosen", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+)
+def test_threads_wait_briefly_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], spins: str
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os, sys, evenhand.config.settings; print('torch' in sys.modules); print(os.environ.get('GOMP_SPINCOUNT'))"
+    assert settings_with(tmp_path, code, **chosen).stdout.split() == ["False", spins]
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [("EVENHAND_DEBUG", "perhaps"), ("EVENHAND_LEASE_SECONDS", "0"), ("EVENHAND_LEASE_SECONDS", "soon")],
 )

@@ -70,6 +70,15 @@ def test_gpus_that_are_not_there_are_refused(text: str, visible: str | None, say
         gpus_named(text, visible)
 
 
+def test_several_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for cores, gpus, cpus, threads in ((8, [], 2, "4"), (16, ["0", "1"], 3, "3"), (2, [], 3, "1"), (4, [], 1, "4")):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        assert {plan.variables["OMP_NUM_THREADS"] for plan in plan_workers(gpus, cpus)} == {threads}
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    assert all("OMP_NUM_THREADS" not in plan.variables for plan in plan_workers(["0"], 3))
+
+
 def test_without_options_one_process_works_for_both_queues() -> None:
     (plan,) = plan_workers([], 0)
     assert (plan.queues, dict(plan.variables)) == ("cpu,gpu", {})
