@@ -55,7 +55,8 @@ def test_threads_wait_briefly_unless_the_environment_says_otherwise(
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    code = "import os, sys, evenhand.config.settings; print('torch' in sys.modules); print(os.environ.get('GOMP_SPINCOUNT'))"
+    told = "print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
+    code = f"import os, sys, evenhand.config.settings; {told}"
     assert settings_with(tmp_path, code, **chosen).stdout.split() == ["False", spins]
 
 
