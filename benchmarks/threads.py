@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from evenhand.config.threads import wait_briefly
-from evenhand.studies.worker_processes import thread_share
+from evenhand.studies.worker_processes import thread_share, usable_cores
 
 PROMPTS, STEPS = 16, 8
 
@@ -59,7 +59,7 @@ class Way:
 
 def ways(processes: int) -> dict[str, Way]:
     """Return the ways to compare."""
-    cores, share = len(os.sched_getaffinity(0)), thread_share(processes)
+    cores, share = usable_cores(), thread_share(processes)
     return {
         "one, busy": Way(1, cores, briefly=False),
         "one, brief": Way(1, cores, briefly=True),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from evenhand.errors import InputError
@@ -58,6 +59,19 @@ def free_places(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:
         places = Rating.objects.filter(evaluator=evaluator).exclude(slot=None).update(slot=None)
         if begun or places:
             audit.record(evaluator.study, "places freed", actor=actor, evaluator=evaluator.pk, places=places)
+
+
+def gave_all_away(evaluator: Evaluator) -> bool:
+    """Whether all pairs of somebody who is left out were given to others, answered ones too."""
+    return Evaluator.objects.filter(all_given_away(), pk=evaluator.pk).exists()
+
+
+def all_given_away(prefix: str = "") -> Q:
+    """Return the condition of ``gave_all_away``. prefix: the way to the evaluator, as ``booklet__evaluator__``."""
+    person = OuterRef(f"{prefix}pk")
+    left_out = Exclusion.objects.filter(evaluator=person, lifted_at=None)
+    filled = Rating.objects.filter(evaluator=person, slot__isnull=False, superseded=False)
+    return Q(Exists(left_out), ~Exists(filled), **{f"{prefix}freed_at__isnull": False})
 
 
 def free_open_pairs(evaluator: Evaluator, *, actor: AbstractBaseUser) -> None:

@@ -66,7 +66,8 @@ def revise(
     if configuration == current_configuration:
         return current_version
     try:
-        version = _create_version(study, current_version, configuration, actor, sorted(changes))
+        changed = [name for name in sorted(changes) if changes[name] != getattr(current_configuration, name)]
+        version = _create_version(study, current_version, configuration, actor, changed)
     except IntegrityError as error:  # another revision took the same number at the same moment
         raise StaleRevisionError(f"“{study.name}” was revised by somebody else at the same moment") from error
     study.refresh_from_db(fields=["current_version"])

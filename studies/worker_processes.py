@@ -60,7 +60,9 @@ def plan_workers(gpus: Sequence[str], cpus: int) -> list[WorkerPlan]:
         raise InputError(f"--cpus must be 0 or more, not {cpus}")
     if not gpus and not cpus:
         return [WorkerPlan("worker", "cpu,gpu", {})]
-    shared = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(thread_share(len(gpus) + cpus))}
+    count = len(gpus) + cpus
+    alone = count == 1 or "OMP_NUM_THREADS" in os.environ
+    shared = {} if alone else {"OMP_NUM_THREADS": str(thread_share(count))}
     on_gpu = {"EVENHAND_DEVICE": "cuda", **shared}
     on_cpu = {"EVENHAND_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", **shared}
     return [
@@ -71,7 +73,14 @@ def plan_workers(gpus: Sequence[str], cpus: int) -> list[WorkerPlan]:
 
 def thread_share(processes: int) -> int:
     """Return how many threads each of so many processes may use, at least 1, of the cores that this one may."""
-    return max(1, len(os.sched_getaffinity(0)) // processes)
+    return max(1, usable_cores() // processes)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, or where the system does not tell, how many there are."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from evenhand.studies.configuration import ConfigurationError
+from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import Booklet, Rating, Study, StudyVersion
 from evenhand.studies.rating.enrolment import EnrolmentError, consent, enrol
 from evenhand.studies.revision import RevisionError, revise
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
+from tests.helpers.html_forms import values_of
 from tests.helpers.visitors import Visitor, answer
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +48,14 @@ def test_what_decides_the_pictures_is_frozen(study: Study) -> None:
     with pytest.raises(ConfigurationError, match="quota: 0 is not between"):
         revise(study, quota=0)
     assert StudyVersion.objects.filter(study=study).count() == 1
+
+
+def test_the_log_names_what_was_changed_and_nothing_else(client: Client, study: Study) -> None:
+    client.force_login(study.owner)
+    address = reverse("console:revision", args=[study.pk])
+    values = values_of(client.get(address).content.decode())
+    client.post(address, values | {"quota": str(configuration_of(study).quota + 5)})
+    assert study.events.get(action="revised").detail["changed"] == ["quota"]
 
 
 def test_nothing_new_makes_no_version(study: Study) -> None:

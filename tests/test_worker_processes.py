@@ -18,7 +18,7 @@ from django.conf import settings
 from evenhand.errors import InputError
 from evenhand.studies import worker_processes
 from evenhand.studies.models import WorkerSign
-from evenhand.studies.worker_processes import Workers, gpus_named, plan_workers
+from evenhand.studies.worker_processes import Workers, gpus_named, plan_workers, usable_cores
 from tests.helpers.child_environment import child_environment
 
 NOTE = """
@@ -72,11 +72,16 @@ def test_gpus_that_are_not_there_are_refused(text: str, visible: str | None, say
 
 def test_several_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for cores, gpus, cpus, threads in ((8, [], 2, "4"), (16, ["0", "1"], 3, "3"), (2, [], 3, "1"), (4, [], 1, "4")):
-        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
-        assert {plan.variables["OMP_NUM_THREADS"] for plan in plan_workers(gpus, cpus)} == {threads}
+    for cores, gpus, cpus, threads in ((8, [], 2, "4"), (16, ["0", "1"], 3, "3"), (2, [], 3, "1"), (4, [], 1, None)):
+        monkeypatch.setattr("evenhand.studies.worker_processes.usable_cores", lambda cores=cores: cores)
+        assert {plan.variables.get("OMP_NUM_THREADS") for plan in plan_workers(gpus, cpus)} == {threads}
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
     assert all("OMP_NUM_THREADS" not in plan.variables for plan in plan_workers(["0"], 3))
+
+
+def test_a_system_that_does_not_tell_a_process_s_cores_tells_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    assert usable_cores() == os.cpu_count()
 
 
 def test_without_options_one_process_works_for_both_queues() -> None:

@@ -19,7 +19,8 @@ from evenhand.studies.assignment.pairs import PairCell, Showing
 from evenhand.studies.assignment.stock import Stock
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import AuditEvent, Booklet, Evaluator, Exclusion, Rating, Skip, Study, Trial
+from evenhand.studies.exclusions import all_given_away
+from evenhand.studies.models import AuditEvent, Booklet, Evaluator, Rating, Skip, Study, Trial
 from evenhand.studies.unusable_pairs import marks_in_force
 
 
@@ -78,12 +79,11 @@ def trials_left_behind(study: Study, *, simulated: bool = False) -> QuerySet[Tri
     is one that was reported, or one of an unusable pair.
     """
     rating_of_slot = Rating.objects.filter(slot=OuterRef("slot"), superseded=False)
-    left_out = Exclusion.objects.filter(evaluator=OuterRef("booklet__evaluator"), lifted_at=None)
-    gone = Q(booklet__evaluator__withdrawn_at__isnull=False) | (
-        Q(booklet__evaluator__freed_at__isnull=False) & Exists(left_out)
-    )
+    reports = Skip.objects.filter(reason=Skip.Reason.REPORT).annotate(showing=Coalesce("trial__lead", "trial"))
+    gone = Q(booklet__evaluator__withdrawn_at__isnull=False) | all_given_away("booklet__evaluator__")
     return Trial.objects.filter(
         Q(skip=None) | (Q(skip__reason=Skip.Reason.SKIP) & gone),
+        ~Exists(reports.filter(showing=Coalesce(OuterRef("lead"), OuterRef("pk")))),
         ~Exists(rating_of_slot),
         ~Exists(marks_in_force().filter(pair=OuterRef("pair"))),
         booklet__evaluator__in=absent_evaluators(study).values("pk"),

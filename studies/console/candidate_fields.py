@@ -145,3 +145,21 @@ def changed_baseline(baseline: Guidance | None, changed_fields: set[str], values
         return baseline
     base = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree()
     return replace(base, strength=values["strength"], negative_prompt=values["negative_prompt"])
+
+
+def opening_of(baseline: Guidance) -> ClassifierFree | None:
+    """Return the guidance with which candidates begin as this baseline does; None for one of another method."""
+    return (baseline.opening or baseline) if isinstance(baseline, ClassifierFree) else None
+
+
+def with_opening(
+    candidates: Sequence[Guidance], old: ClassifierFree | None, opening: ClassifierFree
+) -> tuple[Guidance, ...]:
+    """Let the candidates that begin as the old baseline did begin as the new one; other openings are their own."""
+    if old is None or old == opening:
+        return tuple(candidates)
+    changes: dict[str, Any] = {"opening": opening}  # a field of many methods, if not of all
+    return tuple(
+        replace(guidance, **changes) if getattr(guidance, "opening", None) == old else guidance
+        for guidance in candidates
+    )

@@ -15,6 +15,7 @@ from evenhand.sampling.draws import DRAWS
 from evenhand.sampling.duplicates import DEDUPLICATION
 from evenhand.sampling.percentiles import minimum_prompts
 from evenhand.studies.arm_recipes import arms_by_part
+from evenhand.studies.changed_arms import kept_primary
 from evenhand.studies.configuration import ConfigurationError, StudyConfiguration
 from evenhand.studies.console.candidate_fields import (
     GUIDANCE_FIELDS,
@@ -23,9 +24,11 @@ from evenhand.studies.console.candidate_fields import (
     changed_others,
     how_they_differ,
     number_text,
+    opening_of,
     others_text,
     read_others,
     segmentation_free,
+    with_opening,
 )
 from evenhand.studies.console.comparison_fields import (
     CHOICES,
@@ -373,15 +376,15 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
         settings = {name: value for name, value in values.items() if name in names}
         configuration, changed_fields = self.stored_configuration, set(self.changed_data)
         baseline = changed_baseline(configuration.baseline if configuration else None, changed_fields, values)
-        opening = baseline if isinstance(baseline, ClassifierFree) else ClassifierFree(values["strength"])
-        opening = opening.opening or opening
+        opening = opening_of(baseline) or ClassifierFree(values["strength"])
         changes: dict[str, Any] = {
             name: values[field] for field, name in GUIDANCE_FIELDS.items() if field in changed_fields
         }
-        if changed_fields & {"strength", "negative_prompt"}:
-            changes["opening"] = opening
         candidates: tuple[Guidance, ...] = configuration.candidates if configuration else ()
         default = SegmentationFree(1.0, values["sfg_strength"], values["switch_after"], opening=opening)
+        if configuration is not None:
+            candidates = with_opening(candidates, opening_of(configuration.baseline), opening)
+        before = (baseline, *candidates)
         candidates = changed_candidates(candidates, values["scales"], changes, default)
         if configuration is None or "other_candidates" in changed_fields:
             try:
@@ -389,11 +392,10 @@ class StudyForm(ConcurrentEditForm, SamplingFields, ProcedureFields):
             except GuidanceError as error:
                 raise ConfigurationError({"other_candidates": str(error)}) from error
         arms = (baseline, *candidates)
-        settings |= {
-            "baseline": baseline,
-            "candidates": candidates,
-            "comparisons": comparisons_of(values, configuration, arms),
-        }
+        comparisons = comparisons_of(values, configuration, arms)
+        settings |= {"baseline": baseline, "candidates": candidates, "comparisons": comparisons}
+        if configuration is not None and "primary_comparison" not in changed_fields:
+            settings["primary_comparison"] = kept_primary(configuration, arms, comparisons, before)
         return dataclasses.replace(configuration, **settings) if configuration else StudyConfiguration(**settings)
 
     @classmethod

@@ -17,7 +17,8 @@ from django.utils import timezone
 from evenhand.errors import InputError
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
-from evenhand.studies.models import Evaluator, Exclusion, Rating, Skip, Trial
+from evenhand.studies.exclusions import gave_all_away
+from evenhand.studies.models import Evaluator, Rating, Skip, Trial
 from evenhand.studies.rating import chain
 from evenhand.studies.rating.progress import Progress, finish_if_done, is_open_for, note_shown, open_trials, progress_of
 from evenhand.studies.unusable_pairs import is_unusable
@@ -153,13 +154,16 @@ def _store(evaluator: Evaluator, answer: Answer) -> StoredAnswer:
     counts = predecessor is not None or in_turn or not _is_filled(trial)
     with transaction.atomic():
         freed = _check_open(evaluator).freed
+        end, skipped = chain.end_and_skip(evaluator, trial)  # once the lock is had: a skip may have come in between
+        if skipped and predecessor is None:
+            raise Conflict("this trial was skipped")
         if predecessor is not None:
             _supersede(predecessor)
             counts = predecessor.counted and (predecessor.slot is not None or freed or trial.kind != Trial.Kind.MAIN)
         rating = _new_rating(evaluator, trial, answer, predecessor, counts)
         if freed:
             rating.slot = None  # while they are left out their pairs are others'
-        chain.link(rating, chain.end_of(evaluator)).save(force_insert=True)
+        chain.link(rating, end).save(force_insert=True)
         progress = progress_of(evaluator, trials[1:] if in_turn else None)
         note_shown(progress)
     return StoredAnswer(rating, progress)
@@ -214,8 +218,8 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
     On PostgreSQL it is a shared lock: other answers may hold it too, and whoever changes the rows waits. On SQLite a
     transaction is immediate: it has the write lock from its beginning, and nobody else writes.
 
-    Whose open pairs alone were given to others still fills places. Whether somebody is left out is read after the lock
-    is had, so that it is as whoever held the row has left it.
+    Whose open pairs alone were given to others still fills places. Whether all were is read after the lock is had, so
+    that it is as whoever held the row has left it.
     """
     lock = " FOR SHARE" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
@@ -229,7 +233,7 @@ def _locked_state(evaluator: Evaluator) -> LockedState:
         state = LockedState(*cursor.fetchone())
     if not state.freed:
         return state
-    return state._replace(freed=Exclusion.objects.filter(evaluator=evaluator, lifted_at=None).exists())
+    return state._replace(freed=gave_all_away(evaluator))
 
 
 def _check_open(evaluator: Evaluator) -> LockedState:

@@ -15,7 +15,7 @@ from datetime import UTC
 
 from django.db import connection
 
-from evenhand.studies.models import Evaluator, Rating, Study
+from evenhand.studies.models import Evaluator, Rating, Study, Trial
 
 LATER_FIELDS = ("both_bad", "reasons", "remark")  # younger than the first chains: left out where they are empty
 
@@ -65,6 +65,19 @@ def end_of(evaluator: Evaluator) -> tuple[int, str]:
             [evaluator.pk],
         )
         return cursor.fetchone() or (0, "")
+
+
+def end_and_skip(evaluator: Evaluator, trial: Trial) -> tuple[tuple[int, str], bool]:
+    """Return what ``end_of`` does, and whether a trial was skipped, by one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT last.sequence, last.sha256, EXISTS (SELECT 1 FROM studies_skip WHERE trial_id = %s)"
+            " FROM (SELECT 1 AS one) row LEFT JOIN (SELECT sequence, sha256 FROM studies_rating"
+            " WHERE evaluator_id = %s ORDER BY sequence DESC LIMIT 1) last ON 1 = 1",
+            [trial.pk, evaluator.pk],
+        )
+        sequence, sha256, skipped = cursor.fetchone()
+    return (sequence or 0, sha256 or ""), bool(skipped)
 
 
 def link(rating: Rating, end: tuple[int, str]) -> Rating:

@@ -236,6 +236,7 @@ def _end(evaluator: Evaluator, configuration: StudyConfiguration, state: State) 
     return context | {
         "end": end,
         "deleted": evaluator.deleted_at is not None,
+        "study_state": evaluator.study.state,
         "at_once": ends.returns_at_once(evaluator, configuration, end),
     }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from evenhand.studies.access import link_for
-from evenhand.studies.lifecycle import pause_study
+from evenhand.studies.lifecycle import close_study, pause_study, resume_study
 from evenhand.studies.models import Evaluator, Rating, Skip, Study, Trial
 from evenhand.studies.rating.enrolment import consent
 from tests.helpers.browser_steps import ready
@@ -236,24 +240,60 @@ def test_a_report_outlives_a_lost_connection_and_a_reload(at_work: Page, grace: 
     assert (skip.reason, skip.note, skip.trial.position) == ("report", "cut off", 1)
 
 
+def keep_an_answer(page: Page, live_server: LiveServer, grace: Evaluator) -> None:
+    """Let the browser keep an answer to the open trial, as a page does that finds no connection; close that page."""
+    trial = page.locator("input[name=trial]").first.input_value()
+    kept = {"trial": trial, "choice": "1", "key": str(uuid.uuid4()), "elapsed_ms": 900}
+    page.goto(f"{live_server.url}/static/rating/rating.css")  # of the same origin, without a script
+    store_in(page, grace, kept)
+
+
+def store_in(page: Page, grace: Evaluator, kept: dict[str, Any]) -> None:
+    name = f"evenhand:{link_for(grace)}"
+    page.evaluate("([name, value]) => localStorage.setItem(name, value)", [name, json.dumps(kept)])
+
+
+def names_kept(page: Page) -> list[str]:
+    return page.evaluate("Object.keys(localStorage).filter((key) => key.includes('/e/'))")
+
+
 def test_an_answer_that_was_kept_over_the_end_is_sent_from_its_page(
     at_work: Page, live_server: LiveServer, grace: Evaluator
 ) -> None:
-    at_work.context.set_offline(True)
-    press(at_work, "4")
-    expect(at_work.locator(".status")).to_contain_text("No connection")
-    at_work.goto("about:blank")
+    keep_an_answer(at_work, live_server, grace)
     Trial.objects.filter(booklet__evaluator=grace).update(released=True)  # others were given the pairs
-    at_work.context.set_offline(False)
     held: list[Route] = []
     at_work.route("**/rate/", lambda route: held.append(route))
     at_work.goto(live_server.url + link_for(grace))
     expect(at_work.get_by_text("Your last answer is still kept in this browser.")).to_be_visible()
+    while not held:
+        at_work.wait_for_timeout(20)
+    assert choices() == []
     held.pop().continue_()
     expect(at_work.get_by_text("You have done 1 of 12.")).to_be_visible()
     expect(at_work.get_by_text("Your last answer is still kept in this browser.")).to_be_hidden()
     assert choices() == [1]
-    assert at_work.evaluate("Object.keys(localStorage).filter((key) => key.includes('/e/'))") == []
+    assert names_kept(at_work) == []
     at_work.reload()
     expect(at_work.get_by_text("You have done 1 of 12.")).to_be_visible()
+    assert choices() == [1]
+
+
+def test_an_end_page_says_what_becomes_of_a_kept_answer_where_the_study_takes_none(
+    at_work: Page, live_server: LiveServer, study: Study, grace: Evaluator
+) -> None:
+    keep_an_answer(at_work, live_server, grace)
+    Trial.objects.filter(booklet__evaluator=grace).update(released=True)
+    Evaluator.objects.filter(pk=grace.pk).update(finished_at=timezone.now())
+    pause_study(study)
+    at_work.goto(live_server.url + link_for(grace))
+    expect(at_work.get_by_text("It will be sent when the study goes on")).to_be_visible()
+    assert len(names_kept(at_work)) == 1
+    resume_study(study)
+    at_work.reload()
+    expect(at_work.get_by_text("You have done 1 of 12.")).to_be_visible()
+    store_in(at_work, grace, {"trial": str(uuid.uuid4()), "choice": "1", "key": str(uuid.uuid4())})
+    close_study(study)
+    at_work.reload()
+    expect(at_work.get_by_text("Your last answer did not reach us in time.")).to_be_visible()
     assert choices() == [1]

@@ -14,6 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from evenhand.generation.guidance import ClassifierFree, SegmentationFree
+from evenhand.generation.methods.perturbed_attention import PerturbedAttention
+from evenhand.studies.comparisons import all_pairs
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.console.forms import StudyForm
 from evenhand.studies.console.plan_review import cost_of
@@ -116,7 +118,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "sampling": ({"seed": "9"}, {"seed": 9}),
     "recipe": ({"height": "128"}, {"height": 128}),
     "arms": ({"measure_strength": "3"}, {"measure_strength": 3}),
-    "comparisons": ({"compare": "baseline"}, {"comparisons": ()}),
+    "comparisons": ({"compare": "all_pairs"}, {"comparisons": all_pairs(4), "primary_comparison": 4}),  # as before
     "questions": ({"both_bad_option": "Neither"}, {"both_bad_option": "Neither"}),
     "people": ({"quota": "9"}, {"quota": 9}),
     "checks": ({"practice_trials": "2"}, {"practice_trials": 2}),
@@ -183,6 +185,56 @@ def test_more_iterations_than_ddim_ends_with_are_refused_at_their_field(console:
     assert stored(study).steps != 501
     assert console.post(address(study, "recipe"), recipe | {"scheduler": "euler"}).status_code == 302
     assert stored(study).steps == 501
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "given", "number"),
+    [
+        ({}, "arms", {"scales": "5, 7, 10"}, 3),
+        ({}, "arms", {"scales": "5, 7, 10", "strength": "3"}, 3),
+        ({"comparisons": ((0, 1), (0, 2), (1, 2))}, "comparisons", {"compare": "chosen", "pair_0_1": ""}, 1),
+    ],
+)
+def test_the_primary_outcome_stays_with_its_two_arms(
+    console: Client, ada: User, changes: dict[str, Any], step: str, given: dict[str, str], number: int
+) -> None:
+    study = make_draft(owner=ada, primary_comparison=2, **changes)
+    values = {name: value for name, value in (shown(console, study, step) | given).items() if value}
+    assert console.post(address(study, step), values).status_code == 302
+    configuration = stored(study)
+    assert configuration.primary_comparison == number
+    baseline, candidate = configuration.compared[number - 1]
+    assert (baseline, configuration.arms[candidate].to_dict()["scale"]) == (0, 10.0)
+
+
+def test_a_primary_outcome_whose_arms_are_compared_no_more_is_told(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada, comparisons=((0, 1), (0, 2), (1, 2)), primary_comparison=3)
+    read_as = shown(console, study, "comparisons")["read_as"]
+    response = console.post(address(study, "comparisons"), {"compare": "baseline", "read_as": read_as})
+    assert "its two arms are compared no more: choose another comparison" in response.content.decode()
+    assert stored(study).primary_comparison == 3
+    assert len(stored(study).compared) == 3
+
+
+def test_a_plan_that_names_no_primary_outcome_goes_on_naming_none(console: Client, ada: User) -> None:
+    study = make_draft(owner=ada)
+    values = shown(console, study, "arms") | {"scales": "10"}
+    assert console.post(address(study, "arms"), values).status_code == 302
+    assert stored(study).primary_comparison == 1
+
+
+def test_openings_of_their_own_stay_when_the_baseline_changes(console: Client, ada: User) -> None:
+    own = ClassifierFree(9.0, negative_prompt="ugly")
+    candidates = (
+        SegmentationFree(5.0, opening=OPENING),
+        SegmentationFree(7.0, opening=own),
+        PerturbedAttention(4.0, opening=OPENING),
+    )
+    study = make_draft(owner=ada, baseline=OPENING, candidates=candidates)
+    assert console.post(address(study, "arms"), shown(console, study, "arms") | {"strength": "3"}).status_code == 302
+    opening = replace(OPENING, strength=3.0)
+    expected = (replace(candidates[0], opening=opening), candidates[1], replace(candidates[2], opening=opening))
+    assert (stored(study).baseline, stored(study).candidates) == (opening, expected)
 
 
 def test_what_does_not_fit_another_step_is_told_with_a_way_there(console: Client, ada: User) -> None:

@@ -83,10 +83,10 @@ def test_a_score_that_cannot_be_computed_stops_the_stage_when_the_rest_is_done(
     prepared_up_to(study, "score")
     bad, real = drawn_first(study)[7].prompt, pictures.score_images
 
-    def fails_for_one(images: list[Image], *rest: Any) -> None:
+    def fails_for_one(images: list[Image], *rest: Any) -> list[str]:
         if any(image.prompt_id == bad.pk for image in images):
             raise RuntimeError("no number")
-        real(images, *rest)
+        return real(images, *rest)
 
     monkeypatch.setattr(pictures, "score_images", fails_for_one)
     stages.work_through()

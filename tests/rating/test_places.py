@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from evenhand.studies.assignment.reassignment import trials_left_behind
+from evenhand.studies.criteria import PRESETS
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.exclusions import exclude, free_open_pairs, free_places, keep_open_pairs, lift
 from evenhand.studies.lifecycle import open_study, pause_study, resume_study
@@ -189,3 +190,31 @@ def test_a_raised_quota_promises_a_whole_booklet_though_a_pair_is_left_behind() 
     newcomer = enrol(study)
     assert promise_for(newcomer).pairs == 6
     assert consent(newcomer).trials.count() == 6
+
+
+def test_whoever_is_left_out_keeps_their_places_until_all_are_given_away() -> None:
+    study = opened()
+    grace = come(study)
+    first = answer(grace.status()["trial"])
+    grace.post("rate", first)
+    skip(grace, 1)
+    free_open_pairs(grace.evaluator, actor=study.owner)
+    exclude(grace.evaluator, reason="one key", actor=study.owner)
+    assert trials_left_behind(study).count() == 4  # not what was answered, nor what was skipped
+    grace.post("rate", answer({"id": first["trial"]}, 2, corrects=first["key"]))
+    assert trials_left_behind(study).count() == 4
+    free_places(grace.evaluator, actor=study.owner)
+    assert trials_left_behind(study).count() == 6
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_pictures_that_were_reported_are_shown_to_nobody_by_another_question(part: int) -> None:
+    study = opened(criteria=(PRESETS["match"], PRESETS["appeal"]), criteria_order="together")
+    grace = come(study)
+    rate(grace, part)
+    reported = Trial.objects.get(public_id=grace.status()["trial"]["id"])
+    skip(grace, 1, "report")
+    withdraw(grace.evaluator)
+    left = trials_left_behind(study)
+    assert left.count() == 10
+    assert not left.filter(pair=reported.pair).exists()

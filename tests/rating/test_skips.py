@@ -105,3 +105,18 @@ def test_an_answer_that_came_in_between_is_not_skipped(visitor: Visitor, monkeyp
     with pytest.raises(answers.Conflict, match="has an answer already"):
         answers.skip_trial(evaluator=visitor.evaluator, trial_id=uuid.UUID(trial["id"]), reason="skip")
     assert (Rating.objects.count(), Skip.objects.count()) == (1, 0)
+
+
+def test_what_was_skipped_in_between_is_not_answered(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = visitor.status()["trial"]
+    look = answers.open_trials
+
+    def look_slowly(evaluator: Evaluator, **more: Any) -> list[Trial]:
+        found = look(evaluator, **more)
+        monkeypatch.setattr(answers, "open_trials", look)
+        assert visitor.post("skip", {"trial": trial["id"], "reason": "skip"}).status_code == 200  # from another device
+        return found
+
+    monkeypatch.setattr(answers, "open_trials", look_slowly)
+    assert visitor.post("rate", {"trial": trial["id"], "choice": "1", "key": str(uuid.uuid4())}).status_code == 409
+    assert (Rating.objects.count(), Skip.objects.count()) == (0, 1)
