@@ -28,7 +28,7 @@ def exclude(evaluator: Evaluator, *, reason: str, actor: AbstractBaseUser, free:
 
     free: their pairs are given to others, too.
     """
-    reason = reason.strip()
+    reason = reason.replace("\0", "").strip()
     if not reason:
         raise ExclusionError("give a reason: it stands beside the ratings in the CSV")
     if len(reason) > REASON_LIMIT:

@@ -38,7 +38,7 @@ def people(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one page of the people who were searched for."""
     study = get_object_or_404(studies_of(request.user).select_related("current_version"), pk=pk)
     configuration = configuration_of(study)
-    q, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    q, state = request.GET.get("q", "").replace("\0", "").strip(), request.GET.get("state", "")
     role = role_in(study)
     # whoever is not shown the notes cannot search or sort by them either
     sorts = {name: label for name, (label, _) in SORTS.items() if name != "note" or allows(role, Right.CHANGE)}

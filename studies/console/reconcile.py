@@ -87,7 +87,8 @@ def _older_codes(line: Line) -> tuple[str, ...]:
 def _file(request: HttpRequest, study: Study) -> HttpResponse:
     """Return the panel's ids of the ticked people: one a line, or each with the bonus."""
     assert isinstance(request.user, AbstractBaseUser)
-    ticked = [int(each) for each in request.POST.getlist("person") if each.isascii() and each.isdigit()]
+    named = request.POST.getlist("person")
+    ticked = [int(each) for each in named if each.isascii() and each.isdigit() and len(each) < 19]
     people = Evaluator.objects.filter(study=study, pk__in=ticked, external_key__isnull=False).order_by("pk")
     ids = [person.external_key or "" for person in people]
     if not ids:

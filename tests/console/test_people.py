@@ -143,3 +143,10 @@ def test_whoever_is_not_shown_notes_does_not_find_people_by_them(study: Study, c
         assert re.search(rf'<label for="search">\s*{label}\s*</label>', page.content.decode())
         assert page.context["sort"] == ("note" if finds else "newest")
     assert alan.public_id != grace.public_id
+
+
+def test_nul_in_words_is_left_out(study: Study, console: Client) -> None:
+    grace = begun(study, "Grace")
+    assert found(console, study, q="gra\0") == ["Grace"]
+    change(console, "exclusion", grace, reason="sle\0pt")
+    assert grace.exclusions.get().reason == "slept"

@@ -102,7 +102,8 @@ def test_the_five_lists_and_the_files(study: Study, client: Client) -> None:
     assert page.context["approve"] == {both.pk}
     assert sent(file="approve", person=[both.pk, missing.pk]).content == b"both\nmissing\n"
     assert sent(file="bonus", person=[both.pk], amount="1,5").content == b"both,1.50\n"
-    for wrong_one in ({"file": "bonus", "person": [both.pk], "amount": "NaN"}, {"file": "approve"}, {}):
+    endless = {"file": "approve", "person": ["9" * 30]}
+    for wrong_one in ({"file": "bonus", "person": [both.pk], "amount": "NaN"}, {"file": "approve"}, endless, {}):
         assert sent(**wrong_one)["Location"] == address
     actions = list(study.events.order_by("at").values_list("action", flat=True))
     assert actions[-3:] == ["panel compared", "panel file written", "panel file written"]
