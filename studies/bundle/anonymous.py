@@ -18,6 +18,7 @@ from evenhand.generation.guidance import OtherCheckpoint
 from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.studies.bundle.naming import Naming
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.results.export.cells import quoted
 
 EMPTIED = ("contact", "approval", "completion_code", "completion_url", "end_returns")  # settings that name the owner
 MILLISECONDS_KEPT = 100  # elapsed times are rounded to these
@@ -84,9 +85,12 @@ def csv_rows(lines: Iterable[str], naming: Naming) -> Iterator[str]:
 
 
 def _records(lines: Iterable[str]) -> Iterator[str]:
-    """Yield physical lines, because ``csv.reader`` wants those, and a record may hold line breaks."""
+    """Yield physical lines, because ``csv.reader`` wants those, and a record may hold line breaks.
+
+    Only those of CSV end a line: ``str.splitlines`` would also cut unquoted text at U+2028 and other separators.
+    """
     for record in lines:
-        yield from record.splitlines(keepends=True)
+        yield from io.StringIO(record, newline="")
 
 
 def _cell(name: str, value: str, pk: int, naming: Naming) -> str:
@@ -103,6 +107,4 @@ def _cell(name: str, value: str, pk: int, naming: Naming) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    return ",".join(map(quoted, cells)) + "\n"  # before Python 3.13 csv.writer left a carriage return unquoted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import subprocess
 import threading
@@ -18,13 +19,16 @@ from django.db import connection
 
 from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.studies.bundle import collecting, records, verify_bundle
+from evenhand.studies.bundle.anonymous import csv_rows
+from evenhand.studies.bundle.naming import Naming
 from evenhand.studies.bundle.writing import export
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.models import AuditEvent, Evaluator, Image, Rating, Study
 from evenhand.studies.rating import chain
 from evenhand.studies.results.export import codebook, csv_lines
+from evenhand.studies.results.export.cells import quoted
 from evenhand.studies.results.report import study_report
-from tests.helpers.bundles import REMARK, SECRETS, rate, rated_study
+from tests.helpers.bundles import REMARK, SECRETS, SEPARATORS, rate, rated_study
 from tests.helpers.factories import make_draft, make_ready_study
 from tests.helpers.stored import image_path
 
@@ -32,7 +36,8 @@ pytestmark = pytest.mark.django_db
 
 
 def lines(bundle: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (bundle / name).read_text(encoding="utf-8").splitlines()]
+    with (bundle / name).open(encoding="utf-8") as file:  # str.splitlines would also cut at a remark's separators
+        return [json.loads(line) for line in file]
 
 
 def everything(bundle: Path) -> str:
@@ -141,6 +146,15 @@ def test_the_anonymous_form_says_the_same_of_the_ratings(bundle: Path, anonymous
     assert {int(row["elapsed_ms"]) % 100 for row in rows if row["elapsed_ms"]} == {0}
     assert "remark" not in rows[0]
     assert "viewport_width" not in rows[0]
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\r", *SEPARATORS])
+def test_an_anonymous_row_stays_whole_whatever_a_text_holds(separator: str) -> None:
+    naming = Naming(True, {1: "a1", 2: "a0"}, {}, {})
+    prompt, remark = quoted(f"a fox{separator}at night"), quoted(f"good{separator}one")
+    given = ["evaluator,prompt,remark\n", f"e1,{prompt},{remark}\n", f"e2,{prompt},\n"]
+    found = list(csv.reader(io.StringIO("".join(csv_rows(given, naming)), newline="")))
+    assert found == [["prompt", "evaluator"], *([f"a fox{separator}at night", name] for name in ("a0", "a1"))]
 
 
 def test_pseudonyms_and_orders_are_drawn_anew(study: Study, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def problems(path: Path) -> list[str]:
 def change(bundle: Path, name: str, how: Callable[[list[dict[str, Any]]], None]) -> None:
     """Change the records of a file, and make the checksums fit."""
     path = bundle / name
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
     how(rows)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     sum_again(bundle)
@@ -264,7 +264,7 @@ def other_configuration(bundle: Path) -> None:
 
 def other_csv(bundle: Path) -> None:
     path = bundle / "ratings.csv"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = list(io.StringIO(path.read_text(encoding="utf-8")))
     path.write_text("".join([*lines[:3], lines[2], *lines[3:]]), encoding="utf-8")
     sum_again(bundle)
 

@@ -18,7 +18,8 @@ from evenhand.studies.rating.progress import progress_of
 from evenhand.studies.rating.withdrawal import withdraw
 from tests.helpers.factories import make_ready_study
 
-REMARK = "The left one says “Grâce”, as I am called"
+SEPARATORS = "\u2028\u2029\x85\v\f\x1c\x1d\x1e"  # end a line for str.splitlines, and none of a CSV
+REMARK = f"The left one says “Grâce”, as I am called{SEPARATORS}here"
 SECRETS = {  # what no bundle may hold, wherever it comes from
     "a panel's id of a person": "5f0c-panel-person",
     "a panel's id of a visit": "session-77-visit",
