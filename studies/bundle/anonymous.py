@@ -54,6 +54,7 @@ def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:
         end_returns=(),
         checkpoint=public_name(configuration.checkpoint),
         encoder=public_name(configuration.encoder),
+        encoder_pretrained=public_name(configuration.encoder_pretrained),
         candidates=tuple(
             each.without_folders() if isinstance(each, OtherCheckpoint) else each for each in configuration.candidates
         ),

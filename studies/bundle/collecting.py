@@ -199,8 +199,8 @@ def _guidance(arm: Arm, anonymous: bool) -> records.Record:
 def _provenance(study: Study, *, anonymous: bool) -> records.Record:
     """Say what made the pictures and chose the prompts: model, recipe, arms, sets with their hashes, libraries."""
     recipe, subset, prompt_set = study.recipe, study.subset, study.prompt_set
-    ready_made = configuration_of(study).ready_made  # then nothing was generated or drawn
-    assert ready_made or (recipe is not None and subset is not None)  # the study is prepared
+    configuration = configuration_of(study)
+    assert configuration.ready_made or (recipe is not None and subset is not None)  # prepared; ready-made has neither
     name = public_name if anonymous else str
     comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
     arms = {arm.fingerprint: arm for each in comparisons for arm in (each.baseline, each.candidate)}
@@ -242,7 +242,11 @@ def _provenance(study: Study, *, anonymous: bool) -> records.Record:
             field: getattr(prompt_set, field) for field in ("name", "source", "sha256", "count", "duplicates")
         },
         "subset": subset
-        and {"encoder": name(subset.encoder), **(members or {}), "sha256": prompts_sha256(texts_of_subset)},
+        and {
+            "encoder": anonymity.without_owner(configuration).encoder_name if anonymous else subset.encoder,
+            **(members or {}),
+            "sha256": prompts_sha256(texts_of_subset),
+        },
         "stages": list(study.stages.order_by("position").values("name", "total", "evaluations")),
         "pictures_made_with": {library: sorted(numbers) for library, numbers in sorted(made_with.items())},
         "bundle_made_with": {"evenhand": __version__, "python": platform.python_version(), **_installed()},

@@ -23,7 +23,7 @@ from evenhand.studies.bundle.anonymous import csv_rows
 from evenhand.studies.bundle.naming import Naming
 from evenhand.studies.bundle.writing import export
 from evenhand.studies.configuration import StudyConfiguration
-from evenhand.studies.models import AuditEvent, Evaluator, Image, Rating, Study
+from evenhand.studies.models import AuditEvent, Evaluator, Image, PromptSubset, Rating, Study
 from evenhand.studies.rating import chain
 from evenhand.studies.results.export import codebook, csv_lines
 from evenhand.studies.results.export.cells import quoted
@@ -191,6 +191,20 @@ def test_the_anonymous_configuration_names_no_owner_and_no_folder(tmp_path: Path
     assert "IRB 17" not in text
     assert '"checkpoint":"sd15"' in text
     assert verify_bundle.verify_path(tmp_path / "anonymous").problems == []
+
+
+def test_the_anonymous_form_names_an_encoder_without_the_folders_of_its_weights(tmp_path: Path) -> None:
+    weights = "/somewhere/ada/clip/w.pt"
+    study = make_ready_study(encoder="ViT-B-32", encoder_pretrained=weights)
+    PromptSubset.objects.filter(prompt_set=study.prompt_set).update(encoder=f"ViT-B-32/{weights}")
+    export(study, tmp_path / "open")
+    export(study, tmp_path / "anonymous", anonymous=True)
+    assert weights in everything(tmp_path / "open")
+    assert "/somewhere" not in everything(tmp_path / "anonymous")
+    provenance = json.loads((tmp_path / "anonymous" / "provenance.json").read_text())
+    assert provenance["subset"]["encoder"] == "ViT-B-32/w.pt"
+    configuration = json.loads((tmp_path / "anonymous" / "configuration" / "version-1.json").read_text())
+    assert (configuration["encoder"], configuration["encoder_pretrained"]) == ("ViT-B-32", "w.pt")
 
 
 # ------------------------------------------------------------------------------ forms, and what cannot be written
