@@ -14,8 +14,8 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from evenhand.generation.guidance import OtherCheckpoint
 from evenhand.generation.methods.other_checkpoint import public_name
+from evenhand.studies.bundle.checkpoints import checkpoints_of
 from evenhand.studies.bundle.naming import Naming
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.results.export.cells import quoted
@@ -45,6 +45,7 @@ def report_of_all(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:
     """Return a configuration without contact, approval, panel's codes and a machine's folders."""
+    checkpoints = checkpoints_of(configuration, anonymous=True)
     return replace(
         configuration,
         contact="",
@@ -52,12 +53,10 @@ def without_owner(configuration: StudyConfiguration) -> StudyConfiguration:
         completion_code="",
         completion_url="",
         end_returns=(),
-        checkpoint=public_name(configuration.checkpoint),
+        checkpoint=checkpoints.name(configuration.checkpoint),
         encoder=public_name(configuration.encoder),
         encoder_pretrained=public_name(configuration.encoder_pretrained),
-        candidates=tuple(
-            each.without_folders() if isinstance(each, OtherCheckpoint) else each for each in configuration.candidates
-        ),
+        candidates=tuple(map(checkpoints.guidance, configuration.candidates)),
     )
 
 

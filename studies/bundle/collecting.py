@@ -20,10 +20,10 @@ from django.utils import timezone
 from evenhand import __version__
 from evenhand.errors import InputError
 from evenhand.generation.guidance import OtherCheckpoint
-from evenhand.generation.methods.other_checkpoint import public_name
 from evenhand.sampling.prompts import prompts_sha256
 from evenhand.studies.bundle import anonymous as anonymity
 from evenhand.studies.bundle import records, verify_bundle
+from evenhand.studies.bundle.checkpoints import Checkpoints, checkpoints_of
 from evenhand.studies.bundle.naming import Naming, naming_of
 from evenhand.studies.bundle.readme import readme
 from evenhand.studies.bundle.snapshot import snapshot
@@ -31,7 +31,7 @@ from evenhand.studies.bundle.texts import texts
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import image_file
-from evenhand.studies.models import Arm, Pair, Rating, Replication, Study, SubsetPrompt
+from evenhand.studies.models import Pair, Rating, Recipe, Replication, Study, SubsetPrompt
 from evenhand.studies.rating import chain
 from evenhand.studies.results import figures
 from evenhand.studies.results.export import codebook, csv_lines
@@ -39,6 +39,7 @@ from evenhand.studies.results.report import study_report
 from evenhand.studies.stores.base import StoredFile
 
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "numpy", "scipy", "pillow", "Django")
+RECIPE = ("revision", "scheduler", "steps", "height", "width", "dtype", "batch_size")  # beside the checkpoint
 SUMS = verify_bundle.SUMS
 
 
@@ -134,9 +135,10 @@ class _Writer:
 
 def _write_records(study: Study, writer: _Writer, *, anonymous: bool) -> None:
     naming = naming_of(study, anonymous=anonymous)
+    checkpoints = checkpoints_of(configuration_of(study), anonymous=anonymous)
     counts = {
         "prompts": writer.lines("prompts.jsonl", records.prompts(study)),
-        "images": writer.lines("images.jsonl", records.images(study, anonymous=anonymous)),
+        "images": writer.lines("images.jsonl", records.images(study, checkpoints)),
         "pairs": writer.lines("pairs.jsonl", records.pairs(study)),
         "check_pairs": writer.lines("check_pairs.jsonl", records.check_pairs(study)),
         "booklets": writer.lines("booklets.jsonl", records.booklets(study, naming)),
@@ -190,10 +192,35 @@ def _write_results(study: Study, writer: _Writer, *, anonymous: bool) -> None:
         )
 
 
-def _guidance(arm: Arm, anonymous: bool) -> records.Record:
-    guidance = arm.to_guidance()
-    known: records.Record = arm.guidance
-    return guidance.without_folders().to_dict() if anonymous and isinstance(guidance, OtherCheckpoint) else known
+def _recipe(recipe: Recipe | None, checkpoints: Checkpoints) -> records.Record | None:
+    if recipe is None:
+        return None
+    return {"checkpoint": checkpoints.name(recipe.checkpoint), **{name: getattr(recipe, name) for name in RECIPE}}
+
+
+def _arms(study: Study, checkpoints: Checkpoints) -> Iterator[records.Record]:
+    """Yield the arms that are compared, each with the recipe that draws it where this is not the study's."""
+    recipes = {row.arm_id: row.recipe for row in study.arm_recipes.select_related("recipe")}
+    compared = study.comparisons.select_related("baseline", "candidate").order_by("position")
+    arms = {arm.pk: arm for each in compared for arm in (each.baseline, each.candidate)}
+    for arm in arms.values():
+        guidance = arm.to_guidance()
+        other = isinstance(guidance, OtherCheckpoint)
+        yield {
+            "fingerprint": checkpoints.fingerprint(arm),
+            "label": arm.label,
+            "guidance": checkpoints.guidance(guidance).to_dict() if other else arm.guidance,
+            **({"recipe": _recipe(recipes.get(arm.pk), checkpoints)} if other else {}),
+        }
+
+
+def _comparisons(study: Study, checkpoints: Checkpoints) -> Iterator[records.Record]:
+    for each in study.comparisons.select_related("baseline", "candidate").order_by("position"):
+        yield {
+            "comparison": each.position + 1,
+            "baseline": checkpoints.fingerprint(each.baseline),
+            "candidate": checkpoints.fingerprint(each.candidate),
+        }
 
 
 def _provenance(study: Study, *, anonymous: bool) -> records.Record:
@@ -201,9 +228,7 @@ def _provenance(study: Study, *, anonymous: bool) -> records.Record:
     recipe, subset, prompt_set = study.recipe, study.subset, study.prompt_set
     configuration = configuration_of(study)
     assert configuration.ready_made or (recipe is not None and subset is not None)  # prepared; ready-made has neither
-    name = public_name if anonymous else str
-    comparisons = list(study.comparisons.select_related("baseline", "candidate").order_by("position"))
-    arms = {arm.fingerprint: arm for each in comparisons for arm in (each.baseline, each.candidate)}
+    checkpoints = checkpoints_of(configuration, anonymous=anonymous)
     texts_of_subset = (
         SubsetPrompt.objects.filter(subset=subset).order_by("prompt__index").values_list("prompt__text", flat=True)
     )
@@ -219,25 +244,9 @@ def _provenance(study: Study, *, anonymous: bool) -> records.Record:
         for library, number in provenance.get("versions", {}).items():
             made_with.setdefault(library, set()).add(str(number))
     return {
-        "recipe": recipe
-        and {
-            "checkpoint": name(recipe.checkpoint),
-            **{
-                field: getattr(recipe, field)
-                for field in ("revision", "scheduler", "steps", "height", "width", "dtype", "batch_size")
-            },
-        },
-        "arms": [
-            {"fingerprint": key, "label": arm.label, "guidance": _guidance(arm, anonymous)} for key, arm in arms.items()
-        ],
-        "comparisons": [
-            {
-                "comparison": each.position + 1,
-                "baseline": each.baseline.fingerprint,
-                "candidate": each.candidate.fingerprint,
-            }
-            for each in comparisons
-        ],
+        "recipe": _recipe(recipe, checkpoints),
+        "arms": list(_arms(study, checkpoints)),
+        "comparisons": list(_comparisons(study, checkpoints)),
         "prompt_set": {
             field: getattr(prompt_set, field) for field in ("name", "source", "sha256", "count", "duplicates")
         },

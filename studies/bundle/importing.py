@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from django.contrib.auth.models import AbstractBaseUser
 
 from evenhand.errors import InputError
-from evenhand.generation.guidance import fingerprint, from_dict
+from evenhand.generation.guidance import OtherCheckpoint, fingerprint, from_dict
 from evenhand.sampling.prompts import clean, prompts_sha256
 from evenhand.studies.bundle.records import Record
 from evenhand.studies.bundle.verify_bundle import Bundle, document, rows
 from evenhand.studies.configuration import StudyConfiguration, arm_label
 from evenhand.studies.models import (
     Arm,
+    ArmRecipe,
     Booklet,
     CheckPair,
     Comparison,
@@ -50,6 +51,7 @@ class Import:
         self.configuration = configuration
         self.provenance = document(bundle, "provenance.json")
         self.arms: dict[str, Arm] = {}
+        self.recipes: dict[str, Recipe] = {}  # of arms that another one than the study's draws
         self.prompts: dict[int, Prompt] = {}
         self.images: dict[int, Image] = {}
         self.pairs: dict[int, Pair] = {}
@@ -114,9 +116,7 @@ class Import:
     def _recipe(self) -> Recipe | None:
         """Return the recipe of generated pictures; None where all were uploaded."""
         values = self.provenance["recipe"]
-        if values is None and self.configuration.ready_made:
-            return None
-        return Recipe.objects.get_or_create(**{field: values[field] for field in RECIPE})[0]
+        return None if values is None and self.configuration.ready_made else _recipe_of(values)
 
     def _subset(self, prompt_set: PromptSet) -> PromptSubset | None:
         if self.provenance["subset"] is None and self.configuration.ready_made:
@@ -140,12 +140,7 @@ class Import:
 
     def _comparisons(self, study: Study) -> dict[int, Comparison]:
         for row in self.provenance["arms"]:
-            guidance = from_dict(row["guidance"])
-            if fingerprint(guidance) != row["fingerprint"]:
-                raise InputError(f"the arm “{row['label']}” has not the fingerprint {row['fingerprint']}")
-            values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
-            arm, _ = Arm.objects.get_or_create(fingerprint=row["fingerprint"], defaults=values)
-            self.arms[row["fingerprint"]] = arm
+            self._arm(study, row)
         return {
             row["comparison"]: Comparison.objects.create(
                 study=study,
@@ -156,6 +151,24 @@ class Import:
             for row in self.provenance["comparisons"]
         }
 
+    def _arm(self, study: Study, row: Record) -> None:
+        """Write an arm, and the recipe that draws it where this is not the study's."""
+        guidance, key = from_dict(row["guidance"]), row["fingerprint"]
+        other = isinstance(guidance, OtherCheckpoint)
+        if other and row.get("recipe") is None:
+            raise InputError(
+                f"the bundle does not say by which recipe the arm “{row['label']}” was drawn, as bundles of earlier "
+                "versions do not: ask for one that is written anew"
+            )
+        if fingerprint(guidance) != key:
+            raise InputError(f"the arm “{row['label']}” has not the fingerprint {key}")
+        values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
+        arm, _ = Arm.objects.get_or_create(fingerprint=key, defaults=values)
+        self.arms[key] = arm
+        if other:
+            self.recipes[key] = _recipe_of(row["recipe"])
+            ArmRecipe.objects.create(study=study, arm=arm, recipe=self.recipes[key])
+
     def _images(self, recipe: Recipe | None) -> None:
         scores: list[ImageScore] = []
         for row in self._rows("images.jsonl"):
@@ -163,7 +176,7 @@ class Import:
             image = Image(
                 prompt=self.prompts[row["prompt_index"]],
                 arm=None if row["arm"] is None else self.arms[row["arm"]],
-                recipe=recipe if kind == Image.Kind.GENERATED else None,
+                recipe=self.recipes.get(row["arm"], recipe) if kind == Image.Kind.GENERATED else None,
                 seed=row["seed"],
                 kind=kind,
                 state=Image.State.DONE,
@@ -236,6 +249,10 @@ class Import:
             candidate_on_left=None if side is None else side == "left",
             expected_choice=row["expected_choice"],
         )
+
+
+def _recipe_of(values: Record) -> Recipe:
+    return Recipe.objects.get_or_create(**{field: values[field] for field in RECIPE})[0]
 
 
 def _waves(trials: Iterable[Record]) -> Iterator[list[Record]]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.db.models import F, Q, QuerySet
 
-from evenhand.generation.methods.other_checkpoint import public_name
+from evenhand.studies.bundle.checkpoints import Checkpoints
 from evenhand.studies.bundle.naming import Naming
 from evenhand.studies.models import (
+    Arm,
     Booklet,
     CheckPair,
     Evaluator,
@@ -68,9 +69,11 @@ def prompts(study: Study) -> Iterator[Record]:
         }
 
 
-def images(study: Study, *, anonymous: bool) -> Iterator[Record]:
+def images(study: Study, checkpoints: Checkpoints) -> Iterator[Record]:
     """Yield the images that are shown, with all that is needed to make each again."""
-    rows = images_of(study).select_related("prompt", "arm")
+    rows = images_of(study).select_related("prompt")
+    drawn = Arm.objects.filter(pk__in=images_of(study).order_by().values("arm"))
+    arms = {arm.pk: checkpoints.fingerprint(arm) for arm in drawn}
     scores: dict[int, dict[str, float]] = defaultdict(dict)
     for image, metric, value in ImageScore.objects.filter(image__in=images_of(study).order_by()).values_list(
         "image", "metric", "value"
@@ -83,18 +86,18 @@ def images(study: Study, *, anonymous: bool) -> Iterator[Record]:
             "file": picture_name(row.sha256),
             "kind": row.kind,
             "prompt_index": row.prompt.index,
-            "arm": row.arm.fingerprint if row.arm else None,
+            "arm": None if row.arm_id is None else arms[row.arm_id],
             "seed": row.seed,
             "width": row.width,
             "height": row.height,
             "scores": dict(sorted(scores[row.pk].items())),
-            "provenance": _without_folders(row.provenance) if anonymous else row.provenance,
+            "provenance": _provenance(row.provenance, checkpoints),
         }
 
 
-def _without_folders(provenance: Record) -> Record:
+def _provenance(provenance: Record, checkpoints: Checkpoints) -> Record:
     checkpoint = provenance.get("checkpoint")
-    return provenance | {"checkpoint": public_name(checkpoint)} if isinstance(checkpoint, str) else provenance
+    return provenance | {"checkpoint": checkpoints.name(checkpoint)} if isinstance(checkpoint, str) else provenance
 
 
 def pairs(study: Study) -> Iterator[Record]:
