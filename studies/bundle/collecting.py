@@ -139,7 +139,7 @@ def _write_records(study: Study, writer: _Writer, *, anonymous: bool) -> None:
     counts = {
         "prompts": writer.lines("prompts.jsonl", records.prompts(study)),
         "images": writer.lines("images.jsonl", records.images(study, checkpoints)),
-        "pairs": writer.lines("pairs.jsonl", records.pairs(study)),
+        "pairs": writer.lines("pairs.jsonl", records.pairs(study, anonymous=anonymous)),
         "check_pairs": writer.lines("check_pairs.jsonl", records.check_pairs(study)),
         "booklets": writer.lines("booklets.jsonl", records.booklets(study, naming)),
         "trials": writer.lines("trials.jsonl", records.trials(study, naming)),

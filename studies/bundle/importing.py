@@ -31,7 +31,9 @@ from evenhand.studies.models import (
     Trial,
 )
 from evenhand.studies.prompt_import import free_set_name
+from evenhand.studies.unusable_pairs import mark_unusable
 
+UNTOLD = "unusable in the original"  # where an anonymous bundle does not say why
 BATCH = 1000  # rows of one insert
 SUBSET = (
     "encoder", "size", "seed", "percentiles", "per_stratum", "frechet_curve", "draw", "deduplicate",
@@ -73,6 +75,7 @@ class Import:
         comparisons = self._comparisons(study)
         self._images(recipe)
         self._pairs(study, comparisons)
+        self._marks(owner)
         self._booklets(study)
         study.state = Study.State.READY
         study.save()
@@ -198,6 +201,7 @@ class Import:
                 stratum=row["stratum"],
                 baseline_image=self.images[row["baseline_image"]],
                 candidate_image=self.images[row["candidate_image"]],
+                largest_difference=_difference(row),
             )
             for row in self._rows("pairs.jsonl")
         }
@@ -215,6 +219,13 @@ class Import:
             for row in self._rows("check_pairs.jsonl")
         }
         CheckPair.objects.bulk_create(self.checks.values())
+
+    def _marks(self, owner: AbstractBaseUser) -> None:
+        """Mark the pairs that were unusable in the original, so that nobody is shown them again."""
+        for row in self._rows("pairs.jsonl"):
+            if why := row.get("unusable"):  # bundles of earlier versions do not say
+                reason = UNTOLD if why is True else str(why)
+                mark_unusable(self.pairs[row["pair"]], reason=reason, actor=owner)
 
     def _booklets(self, study: Study) -> None:
         """Write the booklets that were planned, each with its trials; remainders belong to people of the original."""
@@ -253,6 +264,14 @@ class Import:
 
 def _recipe_of(values: Record) -> Recipe:
     return Recipe.objects.get_or_create(**{field: values[field] for field in RECIPE})[0]
+
+
+def _difference(row: Record) -> int | None:
+    """Return a pair's largest difference; None where bundles of earlier versions do not say it."""
+    found: int | None = row.get("largest_difference")
+    if found is not None and not (isinstance(found, int) and 0 <= found <= 255):
+        raise InputError(f"the largest difference of pair {row['pair']} is {found!r}, and lies in 0…255")
+    return found
 
 
 def _waves(trials: Iterable[Record]) -> Iterator[list[Record]]:

@@ -29,7 +29,7 @@ the study's owner has published.
 | `prompts.jsonl` | the prompts of the first subset: place in the prompt set, text, stratum, CLIP score |
 | `images.jsonl` | every picture's record: prompt, arm, seed, and all that is needed to make it again |
 | `pictures/` | the pictures as PNG, each once, named by its SHA-256 |
-| `pairs.jsonl` | which two pictures are compared |
+| `pairs.jsonl` | which two pictures are compared, how far they differ at most, and whether the pair is unusable |
 | `check_pairs.jsonl` | pairs with a known better picture: for the example, for practice and for attention checks |
 | `booklets.jsonl` | who was given which series of trials |
 | `trials.jsonl` | what each trial shows, in which order, and which picture on which side |
@@ -62,9 +62,9 @@ ANONYMOUS = """\
 
 This is the anonymous form. Evaluators have random names that were drawn for this bundle alone; booklets are numbered
 anew; times are whole seconds since the evaluator's consent, and answers' times are rounded to 0.1 s. Public ids, window
-sizes, remarks and the reasons for exclusions are left out, and so are the study's owner, contact, approval number and
-the panel's codes, and all that `report.json` says of single people: the `codebook.md` describes columns that are not
-all here.
+sizes, remarks and the reasons for exclusions and unusable pairs are left out, and so are the study's owner, contact,
+approval number and the panel's codes, and all that `report.json` says of single people: the `codebook.md` describes
+columns that are not all here.
 
 **The hash chain of the ratings cannot be verified in this form**, because its hashes cover what was left out, and a
 configuration's bytes are not those of its hash for the same reason. `bundle.json` carries the root of the chains

@@ -25,6 +25,7 @@ from evenhand.studies.models import (
     Trial,
 )
 from evenhand.studies.rating import chain
+from evenhand.studies.unusable_pairs import marks_in_force
 
 CHUNK = 2000
 BOOKLETS_PER_READ = 200
@@ -100,11 +101,15 @@ def _provenance(provenance: Record, checkpoints: Checkpoints) -> Record:
     return provenance | {"checkpoint": checkpoints.name(checkpoint)} if isinstance(checkpoint, str) else provenance
 
 
-def pairs(study: Study) -> Iterator[Record]:
-    """Yield the pairs, by comparison and prompt."""
+def pairs(study: Study, *, anonymous: bool) -> Iterator[Record]:
+    """Yield the pairs, by comparison and prompt.
+
+    ``unusable``: why a pair is marked, in the anonymous form only that it is; None and false where it is not.
+    """
+    marks = dict(marks_in_force(study).values_list("pair", "reason"))
     rows = Pair.objects.filter(comparison__study=study).order_by("comparison__position", "prompt__index")
     values = rows.values(
-        "pk", "stratum", "baseline_image", "candidate_image",
+        "pk", "stratum", "baseline_image", "candidate_image", "largest_difference",
         position=F("comparison__position"), prompt_index=F("prompt__index"), seed=F("baseline_image__seed"),
         baseline_sha256=F("baseline_image__sha256"), candidate_sha256=F("candidate_image__sha256"),
     )  # fmt: skip
@@ -119,6 +124,8 @@ def pairs(study: Study) -> Iterator[Record]:
             "baseline_sha256": row["baseline_sha256"],
             "candidate_image": row["candidate_image"],
             "candidate_sha256": row["candidate_sha256"],
+            "largest_difference": row["largest_difference"],
+            "unusable": row["pk"] in marks if anonymous else marks.get(row["pk"]),
         }
 
 

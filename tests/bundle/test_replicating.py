@@ -22,9 +22,11 @@ from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.lifecycle import close_study, open_study
 from evenhand.studies.models import AuditEvent, Evaluator, Image, Pair, PromptSet, Rating, Replication, Study, Trial
+from evenhand.studies.picture_flags import odd_pairs
 from evenhand.studies.results.report import counting_ratings, study_report
 from evenhand.studies.results.report.replication import replication_of
 from evenhand.studies.undo import delete_study, return_to_draft
+from evenhand.studies.unusable_pairs import mark_unusable, marks_in_force, take_back
 from tests.helpers.bundles import rated_study, sum_again
 from tests.helpers.factories import make_admin, make_ready_study
 from tests.helpers.ratings import invite, rate_booklet
@@ -118,6 +120,49 @@ def test_further_booklets_are_those_that_the_original_would_have(study: Study, b
         build_blocks(each, 2, simulated=True)
     assert booklets(new, booklet__block__gte=2) == booklets(study, booklet__block__gte=2)
     assert len(booklets(new)) > len(booklets(new, booklet__block__lt=2))
+
+
+@pytest.fixture
+def flawed(tmp_path: Path) -> tuple[Study, Pair]:
+    """A study with a pair that shows no difference, and one that is marked; a mark on a third was taken back."""
+    study = make_ready_study()
+    alike, marked, used = Pair.objects.filter(comparison__study=study).order_by("pk")[:3]
+    Pair.objects.filter(pk=alike.pk).update(largest_difference=1)
+    mark_unusable(marked, reason="a face is torn", actor=study.owner)
+    mark_unusable(used, reason="by mistake", actor=study.owner)
+    take_back(used, actor=study.owner)
+    return study, marked
+
+
+@pytest.mark.parametrize(("anonymous", "reason"), [(False, "a face is torn"), (True, "unusable in the original")])
+def test_unusable_pairs_stay_out_and_differences_known(
+    flawed: tuple[Study, Pair], bella: Any, tmp_path: Path, anonymous: bool, reason: str
+) -> None:
+    study, marked = flawed
+    export(study, tmp_path / "x", anonymous=anonymous)
+    assert ("torn" in (tmp_path / "x" / "pairs.jsonl").read_text(encoding="utf-8")) != anonymous
+    new = replicate(tmp_path / "x", name="Again", owner=bella)
+    [mark] = marks_in_force(new)
+    assert mark.pair is not None
+    assert mark.pair.candidate_image.sha256 == marked.candidate_image.sha256
+    assert (mark.pair.prompt.text, mark.reason, mark.made_by_id) == (marked.prompt.text, reason, bella.pk)
+    assert odd_pairs(new) == odd_pairs(study)
+    assert odd_pairs(new)["alike_pairs"].count == 1
+
+
+def test_bundles_from_before_differences_and_marks_stood_in_them_are_replicated(
+    flawed: tuple[Study, Pair], bella: Any, tmp_path: Path
+) -> None:
+    export(flawed[0], tmp_path / "x")
+    file = tmp_path / "x" / "pairs.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    later = ("largest_difference", "unusable")
+    old = [{name: value for name, value in row.items() if name not in later} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in old), encoding="utf-8")
+    sum_again(tmp_path / "x")
+    new = replicate(tmp_path / "x", name="Again", owner=bella)
+    assert not marks_in_force(new).exists()
+    assert not Pair.objects.filter(comparison__study=new).exclude(largest_difference=None).exists()
 
 
 def test_a_study_that_was_not_opened_can_be_replicated(bella: Any, tmp_path: Path) -> None:
@@ -278,6 +323,8 @@ def damage(bundle: Path) -> None:
         (change("prompts.jsonl", '"text": "', '"text": " '), "is not trimmed"),
         (change("check_pairs.jsonl", '"fault": "other_prompt"', '"fault": "unheard"'), "does not know: ValueError"),
         (change("images.jsonl", '"seed": 1,', '"seed": "x",'), "does not know"),
+        (change("pairs.jsonl", '"largest_difference": null', '"largest_difference": 256'), "256, and lies in 0…255"),
+        (change("pairs.jsonl", '"unusable": null', f'"unusable": "{"x" * 201}"'), "the reason has 201 characters"),
     ],
 )
 def test_a_bundle_that_does_not_fit_is_named_and_leaves_no_record(
