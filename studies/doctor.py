@@ -19,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from evenhand.errors import InputError
-from evenhand.studies import image_store
+from evenhand.studies import image_store, lifecycle
 from evenhand.studies.models import Image, Recipe, Study
 from evenhand.studies.pipeline import lost_pictures, model_cache, stages
 from evenhand.studies.rating import chain
@@ -137,13 +137,20 @@ def orphans(repair: bool) -> Findings:
         yield Finding("files", True, f"{len(old)} removed")
 
 
-def chains(_repair: bool) -> Findings:
-    """Whether every study's ratings are as they were written, and as they were when it was closed."""
-    faults = [f"“{study}”: {fault}" for study in Study.objects.all() for fault in chain.faults(study)]
-    closed = Study.objects.exclude(ratings_root="")
-    faults += [
-        f"“{study}”: its root is not that of closing" for study in closed if chain.root(study) != study.ratings_root
-    ]
+def chains(repair: bool) -> Findings:
+    """Whether every study's ratings are as they were written, and as they were when it was closed.
+
+    Where asked to, the root of a closing that was interrupted is recorded, if the study's chains hold.
+    """
+    faults = []
+    for study in Study.objects.all():
+        found = [str(fault) for fault in chain.faults(study)]
+        if repair and not found and study.state == Study.State.CLOSED and not study.ratings_root:
+            lifecycle.close_study(study)
+            yield Finding("ratings", True, f"“{study}”: the root of its ratings is recorded")
+        if fault := chain.closing_fault(study):
+            found.append(fault)
+        faults += [f"“{study}”: {fault}" for fault in found]
     yield Finding("ratings", not faults, f"{len(faults)} faults in {Study.objects.count()} studies' hash chains")
     for fault in faults[:SHOWN]:
         yield Finding("ratings", False, fault)

@@ -52,12 +52,29 @@ def resume_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None
 
 
 def close_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
-    """End the collection for good, and record the root of its rating chains."""
+    """End the collection for good, and record the root of its rating chains: both, or nothing.
+
+    A closed study without a root, whose closing was interrupted when the two were stored apart, gets its root.
+    """
     before = Study.State.PAUSED if study.state == Study.State.PAUSED else Study.State.COLLECTING
-    _step(study, "closed", before, Study.State.CLOSED, actor)
-    study.ratings_root = chain.root(study)  # after the step, because a closed study takes no answers
-    study.save(update_fields=["ratings_root"])
-    audit.record(study, "root", actor=actor, ratings_root=study.ratings_root)
+    try:
+        with transaction.atomic():
+            if not Study.objects.filter(pk=study.pk, state=Study.State.CLOSED, ratings_root="").exists():
+                _step(study, "closed", before, Study.State.CLOSED, actor)
+            _record_root(study, actor)
+    finally:  # an interrupted step is taken back, in the object too
+        study.refresh_from_db(fields=["state", "ratings_root"])
+
+
+def _record_root(study: Study, actor: AbstractBaseUser | None) -> None:
+    """Record the root of a study's chains, once.
+
+    The step before has changed the study's row: it has waited for answers that are being stored, and later ones wait
+    for this transaction and are then refused. So the root is that of all answers.
+    """
+    root = chain.root(study)
+    if Study.objects.filter(pk=study.pk, state=Study.State.CLOSED, ratings_root="").update(ratings_root=root):
+        audit.record(study, "root", actor=actor, ratings_root=root)
 
 
 def archive_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:

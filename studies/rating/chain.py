@@ -113,6 +113,13 @@ def faults(study: Study) -> Iterator[Fault]:
         evaluator, predecessor = rating.evaluator_id, rating
 
 
+def closing_fault(study: Study) -> str:
+    """Say what is wrong with the root that was recorded when a study was closed; nothing where it holds."""
+    if study.ratings_root:
+        return "" if study.ratings_root == root(study) else "its root is not that of closing"
+    return "it is closed without the root of its ratings" if study.state == Study.State.CLOSED else ""
+
+
 def root(study: Study) -> str:
     """Return the SHA-256 over the last hash of every evaluator's chain, in the order of their public ids.
 

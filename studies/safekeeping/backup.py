@@ -89,8 +89,8 @@ def faults() -> list[str]:
             found.append(f"picture {sha256} is missing")
     for study in Study.objects.order_by("pk"):
         found += [f"{study}: {fault}" for fault in chain.faults(study)]
-        if study.ratings_root and study.ratings_root != chain.root(study):
-            found.append(f"{study}: the root of its ratings is not the one of its closing")
+        if fault := chain.closing_fault(study):
+            found.append(f"{study}: {fault}")
     return found
 
 

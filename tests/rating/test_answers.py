@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from evenhand.studies.lifecycle import close_study, pause_study
 from evenhand.studies.models import Evaluator, Rating, Study, Trial
-from evenhand.studies.rating import answers
+from evenhand.studies.rating import answers, chain
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.rating.progress import progress_of
 from tests.helpers.ratings import record_rating
@@ -135,3 +136,35 @@ def test_answers_that_arrive_at_once_leave_one(rater: Evaluator, same_key: bool)
         thread.join()
     assert sorted(outcomes) == (["stored"] * 6 if same_key else ["conflict"] * 5 + ["stored"])
     assert Rating.objects.filter(trial=trial).count() == 1
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_comes_while_the_study_is_closed_is_refused(
+    study: Study, rater: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits until the root is recorded; a root without it would be a fault."""
+    person, trial, real = Evaluator.objects.select_related("study").get(pk=rater.pk), open_trial(rater), chain.root
+
+    def send() -> str:
+        try:
+            record_rating(evaluator=person, trial_id=trial.public_id, choice=1, key=uuid.uuid4())
+        except answers.NotCollecting:
+            return "refused"
+        finally:
+            connection.close()
+        return "stored"
+
+    with ThreadPoolExecutor(1) as pool:
+        sent: list[Future[str]] = []
+
+        def root(of: Study) -> str:
+            found = real(of)
+            sent.append(pool.submit(send))
+            wait(sent, timeout=0.5)
+            return found
+
+        monkeypatch.setattr(chain, "root", root)
+        close_study(study)
+        assert sent[0].result() == "refused"
+    assert study.ratings_root == real(study)

@@ -13,14 +13,16 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from evenhand.studies import doctor
 from evenhand.studies.access import link_for
-from evenhand.studies.lifecycle import close_study
+from evenhand.studies.lifecycle import LifecycleError, close_study
 from evenhand.studies.models import Evaluator, Rating, Study
 from evenhand.studies.rating import chain
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.rating.progress import progress_of
 from evenhand.studies.rating.withdrawal import withdraw
 from evenhand.studies.results.report import study_report
+from evenhand.studies.safekeeping import backup
 from tests.helpers.ratings import record_rating
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +107,52 @@ def test_a_removed_row_is_told_and_the_last_one_by_the_root(study: Study, rated:
         call_command("verify_ratings", study.name, stdout=io.StringIO(), stderr=io.StringIO())
     rated[1].delete()
     assert "rating 2 is missing" in str(next(chain.faults(study)))
+
+
+def test_an_interrupted_closing_leaves_the_study_open(
+    study: Study, rated: list[Rating], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Study) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "root", killed)
+        with pytest.raises(KeyboardInterrupt):
+            close_study(study)
+    stored = Study.objects.get(pk=study.pk)
+    assert study.state == stored.state == Study.State.COLLECTING
+    assert not stored.events.filter(action="closed").exists()
+    close_study(study)
+    assert (study.state, study.ratings_root) == (Study.State.CLOSED, chain.root(study))
+
+
+def without_root(study: Study) -> None:
+    """Leave a study as an interrupted closing did when state and root were stored apart."""
+    close_study(study)
+    Study.objects.filter(pk=study.pk).update(ratings_root="")
+
+
+def test_a_closed_study_without_root_is_told_and_completed(study: Study, rated: list[Rating]) -> None:
+    without_root(study)
+    text = "it is closed without the root of its ratings"
+    assert [(each.well, text in each.text) for each in doctor.chains(False)] == [(False, False), (False, True)]
+    assert f"{study}: {text}" in backup.faults()
+    with pytest.raises(CommandError, match="1 faults"):
+        call_command("verify_ratings", study.name, stdout=io.StringIO(), stderr=io.StringIO())
+    assert all(each.well for each in doctor.chains(True))
+    study.refresh_from_db()
+    assert study.ratings_root == chain.root(study)
+    assert study.events.filter(action="root").count() == 2
+    with pytest.raises(LifecycleError, match="is closed; only"):
+        close_study(study)
+
+
+def test_no_root_is_recorded_over_a_changed_answer(study: Study, rated: list[Rating]) -> None:
+    without_root(study)
+    Rating.objects.filter(pk=rated[2].pk).update(elapsed_ms=1)
+    assert not any(each.well for each in doctor.chains(True))
+    study.refresh_from_db()
+    assert study.ratings_root == ""
 
 
 def test_the_command_says_that_all_holds(study: Study, rated: list[Rating]) -> None:

@@ -18,8 +18,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="make lost and damaged pictures again, remove files without a record that are older than a day, and "
-            "try stopped work again",
+            help="make lost and damaged pictures again, remove files without a record that are older than a day, "
+            "record the root of an interrupted closing, and try failed work again",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

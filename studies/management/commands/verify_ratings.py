@@ -23,8 +23,8 @@ class Command(BaseCommand):
         study = find_study(options["study"])
         faults = [str(fault) for fault in chain.faults(study)]
         root = chain.root(study)
-        if study.ratings_root and study.ratings_root != root:
-            faults.append(f"the root is {root}, when the study was closed it was {study.ratings_root}")
+        if fault := chain.closing_fault(study):
+            faults.append(f"{fault}: computed is {root}, recorded {study.ratings_root or 'none'}")
         for fault in faults:
             self.stderr.write(fault)
         if faults:
