@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from django.db.models import Q, QuerySet
 
-from evenhand.errors import InputError
+from evenhand.errors import InputError, lacks_models
 from evenhand.studies import check_pairs
 from evenhand.studies.drafts import configuration_of
 from evenhand.studies.image_store import missing, store_picture
 from evenhand.studies.models import CheckPair, Image, Pair, Study
 from evenhand.studies.pipeline.remaking import remake
+from evenhand.studies.work.outage import is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +49,48 @@ def lost(images: QuerySet[Image] | Iterable[Image]) -> list[Image]:
 
 
 def ensure(images: Iterable[Image]) -> None:
-    """Make those pictures again whose files are lost. Raises ``InputError`` where one cannot be."""
-    refused = restore(lost(images)).refused
+    """Make those pictures again whose files are lost.
+
+    Raises ``InputError`` where one cannot be, and other errors as they come: they are tried again, with the work.
+    """
+    refused = _restore_each(lost(images), InputError).refused
     if refused:
         raise InputError("; ".join(refused.values()))
 
 
 def restore(images: Iterable[Image]) -> Restoring:
-    """Make pictures again and store their files, where the bytes are the recorded ones. For workers and commands."""
+    """Make pictures again and store their files, where the bytes are the recorded ones. For workers and commands.
+
+    A picture that fails, whatever the error, holds up no other. Raises only what would fail all: an outage, or
+    ``ModuleNotFoundError`` where the models' libraries are not installed.
+    """
+    return _restore_each(images, Exception)
+
+
+def _restore_each(images: Iterable[Image], survived: type[Exception]) -> Restoring:
+    """Make pictures again; an error of the kind ``survived`` is noted, and the next picture has its turn."""
     result = Restoring()
     # A damaged copy needs the picture that it was made from.
     for image in sorted(images, key=lambda image: image.kind == Image.Kind.ALTERED):
         try:
             _restore(image)
-        except InputError as error:
-            logger.warning("%s: %s", image, error)
-            result.refused[image.pk] = str(error)
+        except survived as error:
+            if is_outage(error) or lacks_models(error):
+                raise
+            result.refused[image.pk] = _in_words(image, error)
         else:
             logger.info("%s was lost, and has been made again with equal bytes", image)
             result.restored.append(image)
     return result
+
+
+def _in_words(image: Image, error: Exception) -> str:
+    """Log why a picture could not be made again, a fault with its traceback, and return it for people."""
+    if isinstance(error, InputError):
+        logger.warning("%s: %s", image, error)
+        return str(error)
+    logger.error("%s could not be made again", image, exc_info=error)
+    return f"{image} could not be made again: {type(error).__name__}: {error}"
 
 
 def _restore(image: Image) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evenhand.errors import InputError
+from evenhand.generation.memory import MemoryTooSmall
 from evenhand.studies.models import Batch, CheckPair, Image, ImageScore, Pair, Stage, Study
 from evenhand.studies.pipeline import lost_pictures, stages, tasks
-from tests.helpers.factories import make_draft
+from evenhand.studies.pipeline.remaking import NewImage
+from tests.helpers.factories import make_draft, make_ready_study
 from tests.helpers.stored import image_path
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +31,64 @@ def study() -> Study:
 
 def files(images: Any) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in {image_path(image.sha256) for image in images}}
+
+
+@pytest.fixture
+def lost_ones(monkeypatch: pytest.MonkeyPatch) -> dict[int, bytes]:
+    """Three lost pictures of a ready study, and what they were; ``remake`` knows them without a model."""
+    make_ready_study()
+    images = list(lost_pictures.of_open_studies().filter(kind="generated").order_by("pk")[:3])
+    before = {image.pk: image_path(image.sha256).read_bytes() for image in images}
+    for image in images:
+        Image.objects.filter(pk=image.pk).update(provenance={"number": image.pk})
+        image_path(image.sha256).unlink()
+    monkeypatch.setattr(lost_pictures, "remake", lambda record: NewImage(before[record["number"]], {}))
+    return before
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, number: int, error: Exception) -> None:
+    """Let one picture fail."""
+    known = lost_pictures.remake
+
+    def remake(record: Any) -> NewImage:
+        if record["number"] == number:
+            raise error
+        return known(record)
+
+    monkeypatch.setattr(lost_pictures, "remake", remake)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryTooSmall("cuda:0 has too little"), KeyError("heads"), ModuleNotFoundError("No module 'x'", name="x")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_picture_that_fails_holds_up_no_other(
+    lost_ones: dict[int, bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    first = min(lost_ones)
+    failing(monkeypatch, first, error)
+    assert tasks.restore_pictures() == 2
+    assert [image.pk for image in lost_pictures.lost(lost_pictures.of_open_studies())] == [first]
+    assert "Traceback" in caplog.text
+    refused = lost_pictures.restore(Image.objects.filter(pk=first)).refused
+    assert f"could not be made again: {type(error).__name__}: {error}" in refused[first]
+    with pytest.raises(type(error)):  # in a stage it is a fault of the batch, which is tried again
+        lost_pictures.ensure(Image.objects.filter(pk=first))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left"), ModuleNotFoundError("No module named 'torch'", name="torch")],
+    ids=["outage", "no models"],
+)
+def test_what_would_fail_all_ends_the_task(
+    lost_ones: dict[int, bytes], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    failing(monkeypatch, min(lost_ones), error)
+    with pytest.raises(type(error)):
+        tasks.restore_pictures()
+    assert len(lost_pictures.lost(lost_pictures.of_open_studies())) == 3
 
 
 def test_lost_pictures_are_made_again_with_equal_bytes(study: Study) -> None:
