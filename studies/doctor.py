@@ -1,11 +1,13 @@
 """Examine an installation: database, broker, storage, checkpoints, pictures, rating chains, stalled work; and repair.
 
 Every check returns findings; a finding that is no fault says what is well. Repairing loses nothing: pictures are made
-again from their records, a file that nobody records is removed only when it is older than a day, work is released.
+again from their records, a file that nobody records is removed only when it is older than a day, failed work
+is released.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,14 +20,16 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from evenhand.errors import InputError
-from evenhand.studies import image_store, lifecycle
+from evenhand.errors import InputError, lacks_models
+from evenhand.studies import image_store, lifecycle, undo
 from evenhand.studies.models import Image, Recipe, Study
 from evenhand.studies.pipeline import lost_pictures, model_cache, stages
 from evenhand.studies.rating import chain
 from evenhand.studies.stores.base import StoredFile
 from evenhand.studies.work.notify import notify_where_work_waits
+from evenhand.studies.work.outage import is_outage
 
+logger = logging.getLogger(__name__)
 LEAST_FREE = 2 * 1024**3  # bytes
 ORPHAN_AGE = timedelta(days=1)  # a younger file may be of work whose rows are not written yet
 SHOWN = 5  # names in a finding
@@ -116,12 +120,28 @@ def pictures(repair: bool) -> Findings:
         "pictures", not (lost or damaged), f"{images.count()} recorded, {len(lost)} lost, {len(damaged)} damaged"
     )
     if repair and (lost or damaged):
-        for sha256 in {image.sha256 for image in damaged}:
-            image_store.set_aside(sha256)
-        result = lost_pictures.restore([*lost, *damaged])
-        yield Finding("pictures", not result.refused, f"{len(result.restored)} made again with equal bytes")
-        for reason in list(result.refused.values())[:SHOWN]:
-            yield Finding("pictures", False, reason)
+        yield from _make_again([*lost, *damaged])
+
+
+def _make_again(images: list[Image]) -> Findings:
+    """Make pictures again, each by itself. A damaged file stays until its equal can be stored in its place."""
+    restored, reasons = 0, []
+    for image in lost_pictures.in_order(images):
+        try:
+            result = lost_pictures.restore([image])
+        except Exception as error:
+            if lacks_models(error):
+                reasons.append(f"{error}: run doctor --repair where a worker runs")
+                continue
+            reasons.append(f"{image}: {type(error).__name__}: {error}")
+            if is_outage(error):  # the others would wait for it in vain
+                break
+        else:
+            restored += len(result.restored)
+            reasons += result.refused.values()
+    yield Finding("pictures", not reasons, f"{restored} made again with equal bytes, {len(images) - restored} not")
+    for reason in list(dict.fromkeys(reasons))[:SHOWN]:
+        yield Finding("pictures", False, reason)
 
 
 def orphans(repair: bool) -> Findings:
@@ -132,9 +152,18 @@ def orphans(repair: bool) -> Findings:
     old = [file for file, changed in files if timezone.now() - changed > ORPHAN_AGE]
     yield Finding("files", not old, f"{len(files)} without a record, {len(old)} of them older than a day")
     if repair and old:
-        for file in old:
+        yield Finding("files", True, f"{sum(_remove(file) for file in old)} removed")
+
+
+def _remove(file: StoredFile) -> bool:
+    """Remove a file that still is old and without a record: since it was listed, a worker may have drawn it again."""
+    if Image.objects.filter(sha256=image_store.hash_of(file)).exists():
+        return False
+    with suppress(FileNotFoundError):
+        if timezone.now() - file.changed() > ORPHAN_AGE:
             file.delete()
-        yield Finding("files", True, f"{len(old)} removed")
+            return True
+    return False
 
 
 def chains(repair: bool) -> Findings:
@@ -157,8 +186,15 @@ def chains(repair: bool) -> Findings:
 
 
 def work(repair: bool) -> Findings:
-    """Find preparations that stopped; where asked to, give them another round of attempts and notify the workers."""
-    stopped = Study.objects.filter(stages__state="failed", state=Study.State.PREPARING).distinct()
+    """Find preparations that failed; where asked to, give them another round of attempts and notify the workers.
+
+    What an admin stopped is left as it is.
+    """
+    preparing = Study.objects.filter(state=Study.State.PREPARING)
+    on_purpose = preparing.filter(stages__state="failed", stages__error=undo.STOPPED)
+    stopped = preparing.filter(stages__state="failed").exclude(pk__in=on_purpose.values("pk")).distinct()
+    for study in on_purpose.distinct():
+        yield Finding("work", True, f"“{study}” was stopped by an admin; “Try again” goes on with it")
     for study in stopped:
         failed = study.stages.filter(state="failed").values_list("name", "error")
         yield Finding("work", False, f"“{study}” stopped: {'; '.join(f'{name}: {error}' for name, error in failed)}")
@@ -170,7 +206,7 @@ def work(repair: bool) -> Findings:
         queues = notify_where_work_waits()
         yield Finding("work", True, f"notified: {', '.join(queues) or 'no queue has work'}")
     elif not stopped:
-        yield Finding("work", True, "no preparation has stopped")
+        yield Finding("work", True, "no preparation has failed")
 
 
 CHECKS: tuple[Callable[[bool], Findings], ...] = (
@@ -183,6 +219,15 @@ def examine(*, repair: bool = False) -> Iterator[Finding]:
     answers = True
     for check in CHECKS:
         if answers or check in (broker, storage):
-            for finding in check(repair):
+            for finding in _survived(check, repair):
                 answers = answers and (check is not database or finding.well)
                 yield finding
+
+
+def _survived(check: Callable[[bool], Findings], repair: bool) -> Findings:
+    """Run a check; an error that it did not foresee is a finding, and the next check has its turn."""
+    try:
+        yield from check(repair)
+    except Exception as error:
+        logger.exception("the check of %s ended early", check.__name__)
+        yield Finding(check.__name__, False, f"this check ended early: {type(error).__name__}: {error}")

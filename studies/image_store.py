@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import cast
@@ -44,11 +45,16 @@ def webp_file(sha256: str) -> StoredFile:
 
 
 def store_image(data: bytes) -> str:
-    """Write an image under its hash and return the hash, once the bytes are stored."""
+    """Write an image under its hash and return the hash, once the bytes are stored.
+
+    A file that is there is written again: its row follows soon, and ``doctor`` removes files without a row that are
+    old. If it holds other bytes, they are kept beside it first, as ``.damaged``.
+    """
     sha256 = hashlib.sha256(data).hexdigest()
     file = image_file(sha256)
-    if not file.exists():
-        file.write_bytes(data)
+    if file.exists():
+        _keep_damaged(sha256)
+    file.write_bytes(data)
     return sha256
 
 
@@ -80,11 +86,11 @@ def is_intact(sha256: str) -> bool:
     return hashlib.sha256(image_file(sha256).read_bytes()).hexdigest() == sha256
 
 
-def set_aside(sha256: str) -> None:
-    """Keep what lies under a PNG's name beside it, as ``.damaged``, so that the picture can be stored anew."""
-    file = image_file(sha256)
-    _file(sha256, "damaged").write_bytes(file.read_bytes())
-    file.delete()
+def _keep_damaged(sha256: str) -> None:
+    """Copy what lies under a PNG's name beside it, where it is not the bytes of its name."""
+    with suppress(FileNotFoundError):  # removed meanwhile
+        if not is_intact(sha256):
+            _file(sha256, "damaged").write_bytes(image_file(sha256).read_bytes())
 
 
 def missing(hashes: Iterable[str]) -> set[str]:

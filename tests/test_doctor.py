@@ -14,10 +14,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.migrations.recorder import MigrationRecorder
 
-from evenhand.studies import doctor
+from evenhand.studies import doctor, image_store, undo
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import Batch, Image, Rating, Recipe, Stage, Study
-from evenhand.studies.pipeline import stages
+from evenhand.studies.pipeline import lost_pictures, stages
+from evenhand.studies.pipeline.remaking import NewImage
 from tests.helpers.factories import make_draft, make_ready_study
 from tests.helpers.ratings import always, invite, rate_booklet
 from tests.helpers.stored import image_path
@@ -83,6 +84,119 @@ def test_files_without_a_record_are_removed_when_they_are_older_than_a_day(prepa
     assert all(image_path(image.sha256).exists() for image in Image.objects.all())
 
 
+@pytest.fixture
+def damaged() -> list[Image]:
+    """Two pictures of a ready study, and an uploaded one, whose files have a byte too many."""
+    make_ready_study()
+    images = list(Image.objects.filter(kind="generated").order_by("pk")[:3])
+    Image.objects.filter(pk=images[2].pk).update(kind=Image.Kind.UPLOADED)
+    for image in images:
+        path = image_path(image.sha256)
+        path.write_bytes(path.read_bytes() + b"\0")
+    return images
+
+
+def lacks_torch(_: object) -> NewImage:
+    raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+
+def other_bytes(_: object) -> NewImage:
+    return NewImage(b"another picture", {})
+
+
+def fails(_: object) -> NewImage:
+    raise KeyError("heads")
+
+
+@pytest.mark.parametrize(
+    ("remake", "said"),
+    [
+        (lacks_torch, "No module named 'torch': run doctor --repair where a worker runs"),
+        (other_bytes, "made again it has other bytes"),
+        (fails, "could not be made again: KeyError: 'heads'"),
+    ],
+)
+def test_a_damaged_picture_that_cannot_be_made_again_stays(
+    damaged: list[Image], monkeypatch: pytest.MonkeyPatch, remake: Any, said: str
+) -> None:
+    monkeypatch.setattr(lost_pictures, "remake", remake)
+    findings = list(doctor.examine(repair=True))
+    text = "\n".join(finding.text for finding in findings if finding.subject == "pictures")
+    assert "0 made again with equal bytes, 3 not" in text
+    assert said in text
+    assert "it was uploaded" in text
+    assert findings[-1].subject == "work"  # the later checks run
+    for image in damaged:
+        assert image_path(image.sha256).exists()
+        assert not image_path(image.sha256).with_suffix(".damaged").exists()
+
+
+def test_one_damaged_picture_is_mended_though_another_fails(
+    damaged: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = damaged[:2]
+    data = image_path(good.sha256).read_bytes()
+    Image.objects.filter(pk=good.pk).update(provenance={"good": True})
+    monkeypatch.setattr(
+        lost_pictures, "remake", lambda record: NewImage(data[:-1], {}) if "good" in record else fails(record)
+    )
+    assert "1 made again with equal bytes, 2 not" in [finding.text for finding in doctor.pictures(True)]
+    assert image_path(good.sha256).read_bytes() == data[:-1]
+    assert image_path(good.sha256).with_suffix(".damaged").read_bytes() == data
+    assert image_path(bad.sha256).exists()
+
+
+def test_a_check_that_ends_early_is_told_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_: str) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    make_ready_study()
+    monkeypatch.setattr(image_store, "is_intact", unreadable)
+    findings = list(doctor.examine())
+    assert [f.text for f in findings if f.subject == "pictures"] == [
+        "this check ended early: PermissionError: [Errno 13] Permission denied"
+    ]
+    assert findings[-1].subject == "work"
+
+
+@pytest.fixture
+def two_days_old() -> str:
+    """The hash of a file without a record, which an attempt left behind."""
+    sha256 = image_store.store_image(b"of an attempt that failed")
+    os.utime(image_path(sha256), (time.time() - 172_800,) * 2)
+    return sha256
+
+
+def test_a_file_that_is_drawn_again_is_not_removed_before_its_row_is_written(
+    two_days_old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where it is stored before the doctor lists the files, nor after."""
+    listed = list(image_store.stored_files())
+    image_store.store_image(b"of an attempt that failed")
+    list(doctor.orphans(True))
+    assert image_path(two_days_old).exists()
+    monkeypatch.setattr(image_store, "stored_files", lambda: listed)
+    assert [finding.text for finding in doctor.orphans(True)][1:] == ["0 removed"]
+    assert image_path(two_days_old).exists()
+
+
+def test_a_file_whose_row_is_written_while_the_doctor_looks_is_not_removed(
+    two_days_old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready_study()
+    listing = image_store.stored_files
+
+    def meanwhile() -> Any:
+        yield from list(listing())
+        image = Image.objects.first()
+        assert image is not None
+        Image.objects.filter(pk=image.pk).update(sha256=two_days_old)
+
+    monkeypatch.setattr(image_store, "stored_files", meanwhile)
+    list(doctor.orphans(True))
+    assert image_path(two_days_old).exists()
+
+
 def test_a_changed_answer_is_found() -> None:
     study = make_ready_study()
     open_study(study)
@@ -111,6 +225,16 @@ def test_stopped_work_is_found_and_tried_again(settings: Any) -> None:
     assert well, text
     assert "1 batches are tried again" in text
     assert Batch.objects.get().state == Batch.State.WAITING
+
+
+def test_what_an_admin_stopped_is_left_as_it_is() -> None:
+    study = make_draft(name="Stopped on purpose")
+    stages.prepare(study)
+    undo.stop_preparation(study)
+    text, well = report("--repair")
+    assert well, text
+    assert "“Stopped on purpose” was stopped by an admin" in text
+    assert set(Batch.objects.values_list("state", flat=True)) == {Batch.State.FAILED}
 
 
 @pytest.fixture

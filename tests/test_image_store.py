@@ -23,12 +23,21 @@ def test_an_image_lies_under_its_hash() -> None:
     assert image_path(sha256).read_bytes() == b"picture"
 
 
-def test_storing_twice_writes_once() -> None:
+def test_what_is_stored_again_is_young_again() -> None:
+    """The doctor removes old files without a row, and the row of this one follows."""
     path = image_path(store_image(b"picture"))
-    before = path.stat().st_mtime_ns
+    os.utime(path, (1e9, 1e9))
     store_image(b"picture")
-    assert path.stat().st_mtime_ns == before
-    assert len(list(path.parent.iterdir())) == 1
+    assert path.stat().st_mtime > 1.1e9
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_other_bytes_under_the_name_are_kept_beside_it() -> None:
+    path = image_path(store_image(b"picture"))
+    path.write_bytes(b"pic")
+    store_image(b"picture")
+    assert path.read_bytes() == b"picture"
+    assert path.with_suffix(".damaged").read_bytes() == b"pic"
 
 
 def test_a_failed_write_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,11 @@ def lost(images: QuerySet[Image] | Iterable[Image]) -> list[Image]:
     return [image for image in rows if image.sha256 in gone]
 
 
+def in_order(images: Iterable[Image]) -> list[Image]:
+    """Put pictures before those that were altered: a damaged copy needs the picture that it was made from."""
+    return sorted(images, key=lambda image: image.kind == Image.Kind.ALTERED)
+
+
 def ensure(images: Iterable[Image]) -> None:
     """Make those pictures again whose files are lost.
 
@@ -70,8 +75,7 @@ def restore(images: Iterable[Image]) -> Restoring:
 def _restore_each(images: Iterable[Image], survived: type[Exception]) -> Restoring:
     """Make pictures again; an error of the kind ``survived`` is noted, and the next picture has its turn."""
     result = Restoring()
-    # A damaged copy needs the picture that it was made from.
-    for image in sorted(images, key=lambda image: image.kind == Image.Kind.ALTERED):
+    for image in in_order(images):
         try:
             _restore(image)
         except survived as error:
@@ -79,7 +83,7 @@ def _restore_each(images: Iterable[Image], survived: type[Exception]) -> Restori
                 raise
             result.refused[image.pk] = _in_words(image, error)
         else:
-            logger.info("%s was lost, and has been made again with equal bytes", image)
+            logger.info("%s has been made again with equal bytes", image)
             result.restored.append(image)
     return result
 
@@ -94,19 +98,18 @@ def _in_words(image: Image, error: Exception) -> str:
 
 
 def _restore(image: Image) -> None:
+    told = f"the file of {image} is lost or damaged"
     if image.kind == Image.Kind.UPLOADED:
-        raise InputError(f"the file of {image} is lost: restore {image.sha256}.png from a backup, it was uploaded")
+        raise InputError(f"{told}: restore {image.sha256}.png from a backup, it was uploaded")
     if image.kind == Image.Kind.ALTERED:
         if not any(made == image.sha256 for made in _damaged_again(image)):
-            raise InputError(f"the file of {image} is lost, and what damages it now gives other bytes")
+            raise InputError(f"{told}, and what alters it now gives other bytes")
         return
     made = remake(image.provenance).data
     from evenhand.generation.images import sha256_of
 
     if sha256_of(made) != image.sha256:
-        raise InputError(
-            f"the file of {image} is lost, and made again it has other bytes: manage.py regenerate {image.pk} says why"
-        )
+        raise InputError(f"{told}, and made again it has other bytes: manage.py regenerate {image.pk} says why")
     store_picture(made)
 
 

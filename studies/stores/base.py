@@ -13,8 +13,8 @@ from django.core.files.base import ContentFile, File
 class Store(Protocol):
     """A Django storage that also lists what it holds. ``save`` writes a file whole or not at all, and overwrites.
 
-    Every method raises ``OSError`` where the store does not answer or refuses; ``open`` and ``size`` raise
-    ``FileNotFoundError`` for a name that is not there.
+    Every method raises ``OSError`` where the store does not answer or refuses; ``open``, ``size`` and
+    ``get_modified_time`` raise ``FileNotFoundError`` for a name that is not there.
     """
 
     def exists(self, name: str) -> bool: ...
@@ -22,6 +22,7 @@ class Store(Protocol):
     def open(self, name: str, mode: str = "rb") -> File: ...
     def save(self, name: str, content: File) -> str: ...
     def delete(self, name: str) -> None: ...
+    def get_modified_time(self, name: str) -> datetime: ...
 
     def files(self) -> Iterator[tuple[str, datetime]]:
         """Yield name and time of last change of every file."""
@@ -50,6 +51,10 @@ class StoredFile:
     def size(self) -> int:
         """Return its bytes. Raises ``FileNotFoundError``."""
         return self.store.size(self.name)
+
+    def changed(self) -> datetime:
+        """Return when it was written last. Raises ``FileNotFoundError``."""
+        return self.store.get_modified_time(self.name)
 
     def open(self, mode: str = "rb") -> File:
         """Open it for reading. Raises ``FileNotFoundError``."""

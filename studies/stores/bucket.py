@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from botocore.config import Config
@@ -66,6 +67,16 @@ class Bucket(S3Storage):
         """Return an object's bytes. Raises ``FileNotFoundError``."""
         with self._errors():
             return super().size(name)
+
+    def get_modified_time(self, name: str) -> datetime:
+        """Return when an object was written last. Raises ``FileNotFoundError``."""
+        with self._errors():
+            try:
+                return self._client.head_object(**self._key(name))["LastModified"]
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.NOT_FOUND:
+                    raise
+        raise FileNotFoundError(errno.ENOENT, "there is no such object", self.place(name))
 
     def delete(self, name: str) -> None:
         """Remove an object, where it is there."""

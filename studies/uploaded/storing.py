@@ -46,7 +46,7 @@ def store_all(
     store: Callable[[bytes], str],
     progress: Progress,
 ) -> list[Stored]:
-    """Store pictures by file name, each in a size, in their order; what is there already stays as it is.
+    """Store pictures by file name, each in a size, in their order.
 
     Raises ``InputError`` for a file that is another one than was looked at.
     """

@@ -7,6 +7,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,26 @@ def test_the_doctor_finds_a_wrong_hash_and_a_lost_object(bucket: TestBucket) -> 
         f"{Image.objects.filter(sha256=changed).count()} damaged",
         "1 without a record, 0 of them older than a day",
     ]
+
+
+@pytest.mark.django_db
+def test_the_doctor_removes_an_old_object_that_nobody_records(
+    bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256, later = store_image(b"nobody's"), doctor.timezone.now() + timedelta(days=2)
+    assert abs(doctor.timezone.now() - image_file(sha256).changed()) < timedelta(hours=1)
+    monkeypatch.setattr(doctor.timezone, "now", lambda: later)
+    assert [finding.text for finding in doctor.orphans(True)][1:] == ["1 removed"]
+    assert bucket.keys() == []
+    with pytest.raises(FileNotFoundError):
+        image_file(sha256).changed()
+
+
+def test_an_object_with_other_bytes_is_kept_beside_its_successor(bucket: TestBucket) -> None:
+    sha256 = store_image(b"picture")
+    bucket.put(key_of(sha256), b"pic")
+    store_image(b"picture")
+    assert (bucket.get(key_of(sha256)), bucket.get(key_of(sha256, "damaged"))) == (b"picture", b"pic")
 
 
 @pytest.mark.slow
