@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import httpx
 from django.conf import settings
@@ -20,7 +21,7 @@ TIMEOUT = 10.0  # seconds that a webhook may take
 def send_alarms() -> list[AlarmNotice]:
     """Send every alarm that has begun since the last call, and note those that are over; return what was sent.
 
-    What could not be sent is tried again by the next call. Several processes may call this: one of them sends.
+    What neither channel took is tried again by the next call. Several processes may call this: one of them sends.
     """
     studies = Study.objects.filter(state__in=(Study.State.PREPARING, Study.State.COLLECTING))
     found = alarms.find(studies)
@@ -45,17 +46,34 @@ def _claim(notice: AlarmNotice) -> bool:
 
 
 def _send(notice: AlarmNotice) -> bool:
-    """Send one alarm everywhere; give it back where that fails."""
-    try:
-        if settings.ALARM_WEBHOOK:
-            httpx.post(settings.ALARM_WEBHOOK, json=as_json(notice), timeout=TIMEOUT).raise_for_status()
-        if settings.ALARM_EMAIL:
-            send_mail(f"Evenhand: {notice.study}", notice.text, None, settings.ALARM_EMAIL)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # smtplib's errors are OSErrors
-        logger.warning("an alarm of “%s” could not be sent: %s", notice.study, error)
+    """Send one alarm by each channel that the settings name; give it back where none took it.
+
+    Where one did, it is not sent again: whoever reads that one would get it every minute, until the other works.
+    """
+    channels = (("the webhook", settings.ALARM_WEBHOOK, _post), ("e-mail", settings.ALARM_EMAIL, _mail))
+    taken = [_took(name, send, notice) for name, address, send in channels if address]
+    if taken and not any(taken):
         AlarmNotice.objects.filter(pk=notice.pk).update(sent_at=None)
         return False
     return True
+
+
+def _took(name: str, send: Callable[[AlarmNotice], object], notice: AlarmNotice) -> bool:
+    """Whether a channel took an alarm; an error is logged, and keeps it from no other channel."""
+    try:
+        send(notice)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # smtplib's errors are OSErrors
+        logger.warning("an alarm of “%s” could not be sent by %s: %s", notice.study, name, error)
+        return False
+    return True
+
+
+def _post(notice: AlarmNotice) -> None:
+    httpx.post(settings.ALARM_WEBHOOK, json=as_json(notice), timeout=TIMEOUT).raise_for_status()
+
+
+def _mail(notice: AlarmNotice) -> None:
+    send_mail(f"Evenhand: {notice.study}", notice.text, None, settings.ALARM_EMAIL)
 
 
 def as_json(notice: AlarmNotice) -> dict[str, object]:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from evenhand.studies.lifecycle import open_study
 from evenhand.studies.models import AlarmNotice, Rating, Stage, Study, Trial, WorkerSign
 from evenhand.studies.rating.enrolment import consent, enrol
-from evenhand.studies.watching import alarms
+from evenhand.studies.watching import alarms, delivery
 from evenhand.studies.watching.alarms import of_collection
 from evenhand.studies.watching.collection import Cell
 from evenhand.studies.watching.delivery import send_alarms
@@ -154,10 +154,10 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
 
 def test_an_alarm_is_sent_once_until_it_is_over(settings: Any, hook: tuple[str, list[Any]], capsys: Any) -> None:
     stage = preparing()
-    settings.ALARM_EMAIL = ["ada@example.org"]
     settings.ALARM_WEBHOOK = "http://127.0.0.1:9/"  # nobody listens
     assert send_alarms() == []
     assert AlarmNotice.objects.get().sent_at is None
+    settings.ALARM_EMAIL = ["ada@example.org"]
     settings.ALARM_WEBHOOK, taken = hook
     call_command("alarms")
     call_command("alarms")
@@ -170,6 +170,39 @@ def test_an_alarm_is_sent_once_until_it_is_over(settings: Any, hook: tuple[str, 
     WorkerSign.objects.update(seen_at=timezone.now() - timedelta(minutes=6))
     assert [notice.study_id for notice in send_alarms()] == [stage.study_id]
     assert len(taken) == 2
+
+
+def no_mail(*_: object) -> None:
+    raise ConnectionRefusedError(111, "Connection refused")
+
+
+def test_what_one_channel_took_is_not_sent_by_it_again(
+    settings: Any, hook: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    preparing("First")
+    settings.ALARM_EMAIL = ["ada@example.org"]
+    settings.ALARM_WEBHOOK, taken = hook
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "send_mail", no_mail)
+        sent = [len(send_alarms()) for _ in range(3)]
+    assert (sent, len(taken)) == ([1, 0, 0], 1)
+    assert "could not be sent by e-mail: [Errno 111] Connection refused" in caplog.text
+    settings.ALARM_WEBHOOK = "http://127.0.0.1:9/"
+    preparing("Second")
+    assert [[notice.study.name for notice in send_alarms()] for _ in range(2)] == [["Second"], []]
+    assert [each.subject for each in mail.outbox] == ["Evenhand: Second"]
+
+
+def test_what_no_channel_took_is_tried_again(
+    settings: Any, hook: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preparing()
+    settings.ALARM_EMAIL, settings.ALARM_WEBHOOK = ["ada@example.org"], "http://127.0.0.1:9/"
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "send_mail", no_mail)
+        assert send_alarms() == send_alarms() == []
+    settings.ALARM_WEBHOOK, taken = hook
+    assert len(send_alarms()) == len(taken) == len(mail.outbox) == 1
 
 
 def test_the_live_part_tells_it_within_eight_queries(client: Client, django_assert_max_num_queries: Any) -> None:
