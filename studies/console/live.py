@@ -74,6 +74,7 @@ def _preparation(stages: list[Stage]) -> dict[str, Any]:
     known = list(WorkerSign.objects.all())
     running = next((line for line in lines.values() if line.stage.state == Stage.State.RUNNING), None)
     failed = next((line for line in lines.values() if line.stage.state == Stage.State.FAILED), None)
+    moving = [running.stage] if running else []
     done = sum(stage.state == Stage.State.DONE for stage in stages)
     return {
         "live_key": f"preparing-{done}{'-failed' if failed else ''}",
@@ -86,7 +87,7 @@ def _preparation(stages: list[Stage]) -> dict[str, Any]:
         "worker": worker_state(running.stage, known) if running else None,
         "worker_command": alarms.WORKER_COMMAND,
         # the failed stage stands at the head of the page, with its buttons
-        "alarms": alarms.of_stage(running.stage, known) if running else [],
+        "alarms": [alarm for _, found in alarms.of_stages(moving, known) for alarm in found],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
@@ -11,7 +11,7 @@ from evenhand.studies.models import Stage, Study, WorkerSign
 from evenhand.studies.pipeline.stages import DEFINITIONS
 from evenhand.studies.watching import collection
 from evenhand.studies.watching.collection import Answered, Cell
-from evenhand.studies.watching.preparation import stands_still
+from evenhand.studies.watching.preparation import standing_still
 from evenhand.studies.work import signs
 
 WORKER_COMMAND = "celery --app evenhand.config worker --pool solo --queues cpu,gpu"
@@ -30,15 +30,14 @@ class Alarm:
 
 
 def find(studies: Iterable[Study]) -> dict[int, list[Alarm]]:
-    """Return the alarms of each study that has any, by at most four queries for all of them."""
+    """Return the alarms of each study that has any, by at most five queries for all of them."""
     studies = list(studies)
     preparing = [study for study in studies if study.state == Study.State.PREPARING]
     collecting = [study for study in studies if study.state == Study.State.COLLECTING]
     found: dict[int, list[Alarm]] = {}
     if preparing:
-        known = list(WorkerSign.objects.all())
-        for stage in _open_stages(preparing):
-            found.setdefault(stage.study_id, []).extend(of_stage(stage, known))
+        for stage, alarms in of_stages(_open_stages(preparing), list(WorkerSign.objects.all())):
+            found.setdefault(stage.study_id, []).extend(alarms)
     if collecting:
         cells, answered = collection.cells_of(collecting), collection.answered_by(collecting)
         for study in collecting:
@@ -50,8 +49,15 @@ def _open_stages(studies: list[Study]) -> QuerySet[Stage]:
     return Stage.objects.filter(study__in=studies, state__in=(Stage.State.RUNNING, Stage.State.FAILED))
 
 
-def of_stage(stage: Stage, known: list[WorkerSign]) -> list[Alarm]:
-    """Return the alarms of a stage that runs or has failed. known: the signs of life of all workers."""
+def of_stages(stages: Iterable[Stage], known: list[WorkerSign]) -> Iterator[tuple[Stage, list[Alarm]]]:
+    """Yield stages that run or have failed with their alarms. known: the signs of life of all workers."""
+    stages = list(stages)
+    still = standing_still(stages)
+    for stage in stages:
+        yield stage, _of_stage(stage, known, still)
+
+
+def _of_stage(stage: Stage, known: list[WorkerSign], still: set[int]) -> list[Alarm]:
     definition = DEFINITIONS[stage.name]
     title = definition.title
     if stage.state == Stage.State.FAILED:
@@ -71,7 +77,7 @@ def of_stage(stage: Stage, known: list[WorkerSign]) -> list[Alarm]:
                 f"Start one on the machine that computes: {WORKER_COMMAND}",
             )
         ]
-    if stands_still(stage):
+    if stage.pk in still:
         return [
             Alarm(
                 "still",

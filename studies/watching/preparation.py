@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from evenhand.studies.models import Batch, Stage, Study, WorkerSign
@@ -72,8 +74,35 @@ def _rate(stage: Stage) -> tuple[float | None, bool]:
     return (stage.done / seconds if seconds > 0 else None), False
 
 
-def stands_still(stage: Stage) -> bool:
-    """Whether a running stage has made no progress for ten minutes while somebody looked."""
+def standing_still(stages: Iterable[Stage]) -> set[int]:
+    """Return the numbers of the running stages that stand still, by one query at most.
+
+    They have made no progress for ten minutes while somebody looked, though a worker holds a batch of theirs or nothing
+    of other studies comes before them.
+    """
+    still = {stage.pk for stage in stages if _made_no_progress(stage)}
+    return still - _waiting_their_turn() if still else still
+
+
+def _waiting_their_turn() -> set[int]:
+    """Return the running stages of which no batch is held, while an older batch of another stage is open."""
+    rows = _open_batches().order_by().values_list("stage", "queue")
+    turns = list(rows.annotate(first=Min("pk"), held=Count("pk", filter=Q(state=Batch.State.LEASED))))
+    oldest: dict[str, int] = {}
+    for _, queue, first, _ in turns:
+        oldest[queue] = min(first, oldest.get(queue, first))
+    return {stage for stage, queue, first, held in turns if not held and first > oldest[queue]}
+
+
+def _open_batches() -> QuerySet[Batch]:
+    return Batch.objects.filter(
+        state__in=(Batch.State.WAITING, Batch.State.LEASED),
+        stage__state=Stage.State.RUNNING,
+        stage__study__state=Study.State.PREPARING,
+    )
+
+
+def _made_no_progress(stage: Stage) -> bool:
     if stage.state != Stage.State.RUNNING or not stage.marks:
         return False
     since = time.time() - 0.9 * STILL_AFTER.total_seconds()
@@ -85,12 +114,7 @@ def worker_state(stage: Stage, known: list[WorkerSign]) -> WorkerState:
     queue = DEFINITIONS[stage.name].queue
     alive = signs.alive(queue, known)
     seen = [sign.seen_at for sign in known if queue in sign.queues.split(",")]
-    open_batches = Batch.objects.filter(
-        queue=queue,
-        state__in=(Batch.State.WAITING, Batch.State.LEASED),
-        stage__state=Stage.State.RUNNING,
-        stage__study__state=Study.State.PREPARING,
-    )
+    open_batches = _open_batches().filter(queue=queue)
     own = open_batches.filter(stage=stage).order_by("pk").values("pk")[:1]
     ahead = open_batches.exclude(stage=stage).filter(pk__lt=own).count()
     return WorkerState(queue, len(alive), sum(sign.busy for sign in alive), max(seen, default=None), ahead)

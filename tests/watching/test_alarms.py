@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from evenhand.studies.lifecycle import open_study
-from evenhand.studies.models import AlarmNotice, Rating, Stage, Study, Trial, WorkerSign
+from evenhand.studies.models import AlarmNotice, Batch, Rating, Stage, Study, Trial, WorkerSign
 from evenhand.studies.rating.enrolment import consent, enrol
 from evenhand.studies.watching import alarms, delivery
 from evenhand.studies.watching.alarms import of_collection
@@ -97,6 +97,35 @@ def test_a_stage_that_stands_still_and_one_that_failed() -> None:
         "the checkpoint is gone"
         in alarms.find([stage.study, Study.objects.get(pk=stage.study_id)])[stage.study_id][0].text
     )
+
+
+def test_a_stage_behind_another_study_does_not_stand_still() -> None:
+    """Its batches wait for their turn; whose turn it is, or whose batch a worker holds, is told."""
+    stood = {"done": 0, "marks": [[time.time() - 580, 0], [time.time() - 20, 0]]}
+    first, second = preparing("First"), preparing("Second", **stood)
+    earlier, later = (stage.batches.create(number=0, queue="gpu", total=10) for stage in (first, second))
+    signs.give("cpu,gpu", busy=True)
+    assert keys(second.study) == []
+    Batch.objects.filter(pk=later.pk).update(state="leased", holder=uuid.uuid4(), lease_until=timezone.now())
+    assert keys(second.study) == ["still"]
+    Batch.objects.filter(pk=later.pk).update(state="waiting", holder=None, lease_until=None)
+    assert keys(second.study) == []
+    Batch.objects.filter(pk=earlier.pk).update(queue="cpu")
+    assert keys(second.study) == ["still"]
+    Batch.objects.filter(pk=earlier.pk).update(queue="gpu", state="done")
+    assert keys(second.study) == ["still"]
+    Stage.objects.filter(pk=first.pk).update(**stood)
+    Batch.objects.filter(pk=earlier.pk).update(state="waiting")
+    assert (keys(first.study), keys(second.study)) == (["still"], [])
+
+
+def test_many_stages_that_stand_cost_one_query_more() -> None:
+    signs.give("cpu,gpu")
+    stood = {"done": 0, "marks": [[time.time() - 580, 0], [time.time() - 20, 0]]}
+    preparing("One", **stood)
+    few = queries_of(lambda: alarms.find(Study.objects.all()))
+    preparing("Two", **stood)
+    assert queries_of(lambda: alarms.find(Study.objects.all())) == few == 4  # one of them reads the studies
 
 
 def test_fast_answers_and_an_answer_that_is_gone() -> None:
