@@ -1,4 +1,4 @@
-"""Examine an installation: database, broker, storage, checkpoints, pictures, rating chains, stalled work; and repair.
+"""Examine an installation, and repair it: database, clock, broker, storage, checkpoints, pictures, chains, stalled work.
 
 Every check returns findings; a finding that is no fault says what is well. Repairing loses nothing: pictures are made
 again from their records, a file that nobody records is removed only when it is older than a day, failed work
@@ -32,6 +32,7 @@ from evenhand.studies.work.outage import is_outage
 logger = logging.getLogger(__name__)
 LEAST_FREE = 2 * 1024**3  # bytes
 ORPHAN_AGE = timedelta(days=1)  # a younger file may be of work whose rows are not written yet
+MOST_AHEAD = 5.0  # seconds; with more, leases end early or late by as much
 SHOWN = 5  # names in a finding
 
 
@@ -57,6 +58,19 @@ def database(_repair: bool) -> Findings:
         return
     text = f"{missing} migrations are missing: run manage.py migrate" if missing else f"{connection.vendor} answers"
     yield Finding("database", not missing, text)
+
+
+def clock(_repair: bool) -> Findings:
+    """Whether this machine's clock agrees with the database's: leases and pauses hold by the machines' clocks."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        before = timezone.now()
+        cursor.execute("SELECT clock_timestamp()")
+        told, after = cursor.fetchone()[0], timezone.now()
+    ahead = (before + (after - before) / 2 - told).total_seconds()
+    where = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the database’s clock"
+    yield Finding("clock", abs(ahead) <= MOST_AHEAD, where)
 
 
 def broker(_repair: bool) -> Findings:
@@ -210,7 +224,7 @@ def work(repair: bool) -> Findings:
 
 
 CHECKS: tuple[Callable[[bool], Findings], ...] = (
-    database, broker, storage, checkpoints, pictures, orphans, chains, work,
+    database, clock, broker, storage, checkpoints, pictures, orphans, chains, work,
 )  # fmt: skip
 
 

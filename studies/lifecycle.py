@@ -36,9 +36,13 @@ def open_study(study: Study, *, actor: AbstractBaseUser | None = None, accept_od
     configuration = configuration_of(study)
     booklets_per_block = booklets_needed(cells_of(study), configuration.trials_per_evaluator)
     with transaction.atomic():
-        Study.objects.select_for_update().get(pk=study.pk)  # an exchange of a check pair waits, and is then refused
-        build_blocks(study, max(2, -(-configuration.quota // booklets_per_block)))
-    _step(study, "opened", Study.State.READY, Study.State.COLLECTING, actor, **({"accepted": odd} if odd else {}))
+        # an exchange of a check pair waits for this row, and is then refused
+        locked = Study.objects.select_for_update().get(pk=study.pk)
+        if locked.archived_at:
+            raise LifecycleError(f"“{study.name}” is archived: put it back into the list first")
+        if locked.state == Study.State.READY:
+            build_blocks(study, max(2, -(-configuration.quota // booklets_per_block)))
+        _step(study, "opened", Study.State.READY, Study.State.COLLECTING, actor, **({"accepted": odd} if odd else {}))
 
 
 def pause_study(study: Study, *, actor: AbstractBaseUser | None = None) -> None:
@@ -100,8 +104,10 @@ def restore_study(study: Study, *, actor: AbstractBaseUser | None = None) -> Non
 def _step(
     study: Study, action: str, before: Study.State, after: Study.State, actor: AbstractBaseUser | None, **detail: Any
 ) -> None:
-    if not Study.objects.filter(pk=study.pk, state=before).update(state=after):
-        study.refresh_from_db(fields=["state"])
-        raise LifecycleError(f"“{study.name}” is {study.state}; only a study that is {before.value} can be {action}")
+    """Change a study's state, and record it: both, or nothing."""
+    with transaction.atomic():
+        if not Study.objects.filter(pk=study.pk, state=before).update(state=after):
+            study.refresh_from_db(fields=["state"])
+            raise LifecycleError(f"“{study.name}” is {study.state}; only a study that is {before} can be {action}")
+        audit.record(study, action, actor=actor, **detail)
     study.refresh_from_db(fields=["state"])
-    audit.record(study, action, actor=actor, **detail)

@@ -7,7 +7,14 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from evenhand.studies.lifecycle import LifecycleError, archive_study, open_study, restore_study
+from evenhand.studies.lifecycle import (
+    LifecycleError,
+    archive_study,
+    open_study,
+    pause_study,
+    restore_study,
+    resume_study,
+)
 from evenhand.studies.models import Study
 from tests.helpers.factories import make_admin, make_draft, make_ready_study
 
@@ -55,3 +62,35 @@ def test_the_command_does_it_too() -> None:
     call_command("study", "restore", study.name)
     study.refresh_from_db()
     assert study.archived_at is None
+
+
+def test_an_archived_study_is_put_back_before_it_is_opened() -> None:
+    study = make_ready_study()
+    archive_study(study)
+    with pytest.raises(LifecycleError, match="is archived: put it back into the list first"):
+        open_study(study)
+    restore_study(study)
+    open_study(study)
+    assert study.state == Study.State.COLLECTING
+
+
+def test_a_study_that_cannot_be_opened_yet_gets_no_booklets() -> None:
+    study = make_ready_study()
+    Study.objects.filter(pk=study.pk).update(state=Study.State.PREPARING)
+    with pytest.raises(LifecycleError, match="is preparing; only a study that is ready can be opened"):
+        open_study(study)
+    assert study.booklets.count() == 0
+
+
+def test_a_step_that_cannot_be_recorded_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_ready_study()
+    open_study(study)
+    pause_study(study)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("the log cannot be written")
+
+    monkeypatch.setattr("evenhand.studies.audit.record", refuse)
+    with pytest.raises(OSError, match="the log cannot be written"):
+        resume_study(study)
+    assert Study.objects.get(pk=study.pk).state == Study.State.PAUSED

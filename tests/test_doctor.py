@@ -7,12 +7,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
 
 from evenhand.studies import doctor, image_store, undo
 from evenhand.studies.lifecycle import open_study
@@ -295,3 +298,16 @@ def test_missing_tables_end_the_checks_that_need_them() -> None:
     findings = list(doctor.examine())
     assert [finding.subject for finding in findings] == ["database", "broker", "storage"]
     assert findings[0].text == "1 migrations are missing: run manage.py migrate"
+
+
+@pytest.mark.database
+def test_a_clock_that_is_not_the_database_s_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now
+    if connection.vendor != "postgresql":
+        assert list(doctor.clock(False)) == []  # a file has no clock of its own
+        return
+    assert [finding.well for finding in doctor.clock(False)] == [True]
+    for seconds, told in ((91, "91.0 s ahead of"), (-300, "300.0 s behind")):
+        monkeypatch.setattr(timezone, "now", lambda seconds=seconds: now() + timedelta(seconds=seconds))
+        [finding] = doctor.clock(False)
+        assert (finding.well, told in finding.text) == (False, True)
