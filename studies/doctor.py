@@ -1,4 +1,4 @@
-"""Examine an installation, and repair it: database, clock, broker, storage, checkpoints, pictures, chains, stalled work.
+"""Examine an installation, and repair it: database, clock, broker, storage, checkpoints, pictures, chains, work.
 
 Every check returns findings; a finding that is no fault says what is well. Repairing loses nothing: pictures are made
 again from their records, a file that nobody records is removed only when it is older than a day, failed work
