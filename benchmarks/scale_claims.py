@@ -143,13 +143,15 @@ def wait_as_a_gpu(claim: Claim[Batch]) -> None:
     for look in range(LOOKS):
         time.sleep(SECONDS_A_BATCH / LOOKS)
         claim.progress(look + 1, LOOKS)
-    Context(study, configuration_of(study), claim).count_evaluations(1)
+    context = Context(study, configuration_of(study), claim)
+    context.count_evaluations(1)
     versions = {f"package {number}": "1.2.3" for number in range(10)}
     run = {"size": {"height": 64, "width": 64}, "versions": versions}
     record_images(
+        context,
         [
             image_record(recipe, arm, prompt, prompt.index, f"{prompt.pk:032x}{arm.pk:032x}", run)
             for arm in arms
             for prompt in prompts
-        ]
+        ],
     )

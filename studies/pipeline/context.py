@@ -54,6 +54,10 @@ class Context:
         """Store the share of the batch that is done, at most twice a second. Raises ``LeaseLost``."""
         self.claim.progress(done, total)
 
+    def confirm(self) -> None:
+        """Renew the lease, in the transaction that stores what long work made. Raises ``LeaseLost``."""
+        self.claim.confirm()
+
     def count_evaluations(self, evaluations: int) -> None:
         """Add network evaluations to the stage's count."""
         Stage.objects.filter(pk=self.batch.stage_id).update(evaluations=F("evaluations") + evaluations)

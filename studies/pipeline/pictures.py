@@ -16,7 +16,7 @@ from evenhand.studies.chosen_prompts import pks_of, seed_from, seed_of
 from evenhand.studies.configuration import StudyConfiguration
 from evenhand.studies.image_store import image_file, store_picture
 from evenhand.studies.models import Arm, Comparison, Image, ImageScore, Pair, Prompt, Recipe, Study, SubsetPrompt
-from evenhand.studies.pipeline import model_cache
+from evenhand.studies.pipeline import lost_pictures, model_cache
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, cut, whole
 from evenhand.studies.pipeline.scorers import score_images
 from evenhand.studies.work.outage import insist
@@ -38,6 +38,8 @@ class PictureWork(Protocol):
     def configuration(self) -> StudyConfiguration: ...
 
     def progress(self, done: int, total: int) -> None: ...
+
+    def confirm(self) -> None: ...
 
     def count_evaluations(self, evaluations: int) -> None: ...
 
@@ -79,8 +81,14 @@ def generate_arms(context: Context) -> None:
 
 
 def generate_missing(work: PictureWork, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
-    """Generate the images that ``prompts`` still lack, in one call for all prompts that lack the same arms."""
-    stored = _arms_with_image(prompts, arms, recipe, work.configuration)
+    """Generate the images that ``prompts`` still lack, in one call for all prompts that lack the same arms.
+
+    An image that was made and whose file is lost is made again from its record. Raises ``InputError`` where that gives
+    other bytes: people may have rated it, and its scores are stored.
+    """
+    made = _made(prompts, arms, recipe, work.configuration)
+    lost_pictures.ensure([image for image in made if not image_file(image.sha256).exists()])
+    stored = {(image.prompt_id, image.arm_id) for image in made}
     groups: dict[tuple[int, ...], list[Prompt]] = {}  # by the places of the missing arms
     for prompt in prompts:
         places = tuple(i for i, arm in enumerate(arms) if (prompt.pk, arm.pk) not in stored)
@@ -90,19 +98,13 @@ def generate_missing(work: PictureWork, recipe: Recipe, prompts: list[Prompt], a
         generate_images(work, recipe, group, [arms[i] for i in places])
 
 
-def _arms_with_image(
-    prompts: list[Prompt], arms: list[Arm], recipe: Recipe, configuration: StudyConfiguration
-) -> set[tuple[int, int]]:
-    """Return the prompts and arms, by number, whose image is done and whose file exists; one query."""
+def _made(prompts: list[Prompt], arms: list[Arm], recipe: Recipe, configuration: StudyConfiguration) -> list[Image]:
+    """Return the done images of prompts and arms, whether or not their files are there; one query."""
     seeds = {prompt.pk: seed_of(prompt, configuration) for prompt in prompts}
-    rows = Image.objects.filter(
+    found = Image.objects.filter(
         prompt__in=seeds, recipe=recipe, arm__in=arms, state=Image.State.DONE, kind=Image.Kind.GENERATED
-    ).values_list("prompt_id", "arm_id", "seed", "sha256")
-    return {
-        (prompt, arm)
-        for prompt, arm, seed, sha256 in rows
-        if arm is not None and seed == seeds[prompt] and image_file(sha256).exists()
-    }
+    )
+    return [image for image in found.defer("provenance") if image.seed == seeds[image.prompt_id]]
 
 
 def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], arms: list[Arm]) -> None:
@@ -141,19 +143,21 @@ def generate_images(work: PictureWork, recipe: Recipe, prompts: list[Prompt], ar
         for arm in arms
         for index, prompt in enumerate(prompts)
     ]
-    record_images(images)
+    record_images(work, images)
 
 
-def record_images(images: list[Image]) -> None:
-    """Write the records of images whose files are stored; one that is there already is written anew."""
-    insist(
-        lambda: Image.objects.bulk_create(
-            images,
-            update_conflicts=True,
-            unique_fields=["prompt", "arm", "recipe", "seed"],
-            update_fields=["state", "sha256", "height", "width", "provenance"],
-        )
-    )
+def record_images(work: PictureWork, images: list[Image]) -> None:
+    """Write the records of images whose files are stored. Raises ``LeaseLost``, and then writes none.
+
+    A record that is there stays as it is: another piece of work drew the same image meanwhile, and may have scored it.
+    """
+
+    def write() -> None:
+        with transaction.atomic():
+            work.confirm()
+            Image.objects.bulk_create(images, ignore_conflicts=True)
+
+    insist(write)
 
 
 def image_record(recipe: Recipe, arm: Arm, prompt: Prompt, seed: int, sha256: str, run: dict[str, Any]) -> Image:

@@ -209,6 +209,9 @@ class _Work:
     def progress(self, done: int, total: int) -> None:
         self.claim.progress(int(self.share * done), total)
 
+    def confirm(self) -> None:
+        self.claim.confirm()
+
     def count_evaluations(self, evaluations: int) -> None:
         Scoring.objects.filter(pk=self.claim.item.scoring_id).update(evaluations=F("evaluations") + evaluations)
 
