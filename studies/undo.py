@@ -93,7 +93,7 @@ def stop_preparation(study: Study, *, actor: AbstractBaseUser | None = None) -> 
         names = list(stages.values_list("name", flat=True))
         if not stages.update(state=Stage.State.FAILED, error=STOPPED):
             raise UndoError(f"no stage of “{study.name}” is running")
-        # Whoever holds a batch finds out at the next report, and stores nothing more.
+        # Whoever holds a batch finds out at the next report, or before it stores anything in the study.
         open_batches = Batch.objects.filter(stage__study=study).exclude(state=Batch.State.DONE)
         open_batches.update(state=Batch.State.FAILED, holder=None, lease_until=None, not_before=None, error=STOPPED)
         audit.record(study, "stopped", actor=actor, stages=names)

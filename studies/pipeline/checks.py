@@ -28,6 +28,7 @@ def make_checks(context: Context) -> None:
     lost_pictures.ensure([*images, *Image.objects.filter(pk__in=images_to_screen(study))])  # whose sizes are compared
     pairs = planned_pairs(study, configuration, images)
     with transaction.atomic():
+        context.confirm()
         for pair in pairs:
             if pair.worse.pk is None:
                 pair.worse.save()

@@ -219,6 +219,7 @@ def score(context: Context) -> None:
     rows = ImageScore.objects.filter(metric=metric, image__in=images)
     scores = dict(rows.values_list("image__prompt", "value"))
     with transaction.atomic():
+        context.confirm()
         for prompt, value in scores.items():
             SubsetPrompt.objects.filter(subset_id=study.subset_id, prompt_id=prompt).update(clip_score=value)
 
@@ -243,7 +244,9 @@ def form_pairs(context: Context) -> None:
         for start in range(0, len(chosen), PAIRS_WRITTEN):
             part = chosen[start : start + PAIRS_WRITTEN]
             rows = _pairs(study, context.configuration, comparison, part)
-            Pair.objects.bulk_create(rows, ignore_conflicts=True)
+            with transaction.atomic():
+                context.confirm()
+                Pair.objects.bulk_create(rows, ignore_conflicts=True)
             done += len(part)
             context.progress(done, total)
 

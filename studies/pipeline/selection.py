@@ -18,7 +18,7 @@ from evenhand.generation.vocabulary import FILE, described, known_words, unknown
 from evenhand.studies import audit
 from evenhand.studies.arm_recipes import RecipePart, arms_by_part, part_of
 from evenhand.studies.configuration import StudyConfiguration, arm_label
-from evenhand.studies.models import Arm, ArmRecipe, Comparison, PromptSubset, Recipe, Study, SubsetPrompt
+from evenhand.studies.models import Arm, ArmRecipe, Comparison, Pair, PromptSubset, Recipe, Study, SubsetPrompt
 from evenhand.studies.pipeline import model_cache, prompt_pool, reading
 from evenhand.studies.pipeline.brought import check_brought
 from evenhand.studies.pipeline.context import Context, Plan, StageDefinition, whole
@@ -46,12 +46,12 @@ def check_prompts(context: Context) -> None:
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
     if prompts_sha256(texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ)) != study.prompt_set.sha256:
         raise InputError(f"the prompts of “{study.prompt_set}” do not match their hash; import the file again")
-    _note_unknown_words(study, configuration)
+    _note_unknown_words(context)
     own, *others = arms_by_part(configuration)
     size = reading.size_of(own, configuration)
     recipes = {part: _recipe(part, size, study, configuration) for part in others}
     recipes[own] = _recipe(own, size, study, configuration)  # the last one, so that its model stays loaded
-    _store_arms(study, configuration, recipes)
+    _store_arms(context, recipes)
 
 
 def _recipe(part: RecipePart, size: tuple[int, int], study: Study, configuration: StudyConfiguration) -> Recipe:
@@ -70,14 +70,19 @@ def _recipe(part: RecipePart, size: tuple[int, int], study: Study, configuration
     return recipe
 
 
-def _store_arms(study: Study, configuration: StudyConfiguration, recipes: Mapping[RecipePart, Recipe]) -> None:
+def _store_arms(context: Context, recipes: Mapping[RecipePart, Recipe]) -> None:
     """Write the study's recipe, its arms with their recipes where these are others, and its comparisons."""
+    study, configuration = context.study, context.configuration
     arms = []
     for guidance in configuration.arms:
         values = {"label": arm_label(guidance), "guidance": guidance.to_dict()}
         arms.append(Arm.objects.get_or_create(fingerprint=fingerprint(guidance), defaults=values)[0])
     own = recipes[part_of(configuration, configuration.baseline)]
     with transaction.atomic():
+        context.confirm()  # the checkpoints took minutes to load: by now the study may be a draft with another plan
+        if not Pair.objects.filter(comparison__study=study).exists():  # what may be left of another plan
+            Comparison.objects.filter(study=study).delete()
+            ArmRecipe.objects.filter(study=study).delete()
         Study.objects.filter(pk=study.pk).update(recipe=own)
         for arm, guidance in zip(arms, configuration.arms, strict=True):
             if isinstance(guidance, OtherCheckpoint):
@@ -89,18 +94,20 @@ def _store_arms(study: Study, configuration: StudyConfiguration, recipes: Mappin
             )
 
 
-def _note_unknown_words(study: Study, configuration: StudyConfiguration) -> None:
+def _note_unknown_words(context: Context) -> None:
     """Record which words of the prompts a checkpoint does not know, where it lists the words that it knows."""
-    folder = Path(model_cache.checkpoint_location(configuration.checkpoint)) / "tokenizer"
+    study = context.study
+    folder = Path(model_cache.checkpoint_location(context.configuration.checkpoint)) / "tokenizer"
     vocabulary = known_words(folder)
     if vocabulary is None:
         return
     texts = study.prompt_set.prompts.order_by("index").values_list("text", flat=True)
     words = unknown_words(texts.iterator(chunk_size=prompt_pool.PROMPTS_PER_READ), vocabulary)
     if words:
-        audit.record(
-            study, "unknown_words", words=described(words), different=len(words), list=str(Path(folder.name) / FILE)
-        )
+        listed, told = str(Path(folder.name) / FILE), described(words)
+        with transaction.atomic():
+            context.confirm()
+            audit.record(study, "unknown_words", words=told, different=len(words), list=listed)
 
 
 # ------------------------------------------------------------------------------ encode: CLIP text features
@@ -137,6 +144,7 @@ def curve(context: Context) -> None:
         "removed": pool.removed,
     }
     with transaction.atomic():
+        context.confirm()
         if study.subset_id:
             PromptSubset.objects.filter(pk=study.subset_id).update(**values)
         else:
@@ -151,6 +159,7 @@ def subset(context: Context) -> None:
         return
     indices, distance = _draw_indices(context)
     with transaction.atomic():
+        context.confirm()
         for start in range(0, len(indices), prompt_pool.PROMPTS_PER_READ):
             part = [int(index) for index in indices[start : start + prompt_pool.PROMPTS_PER_READ]]
             pks = study.prompt_set.prompts.filter(index__in=part).order_by("index").values_list("pk", flat=True)
@@ -196,6 +205,7 @@ def strata(context: Context) -> None:
     names = configuration.strata
     texts: Counter[str] = Counter()
     with transaction.atomic():
+        context.confirm()
         members.exclude(stratum="").update(stratum="")
         for percentile, indices in indices_of.items():
             stratum = members.filter(pk__in=[rows[int(i)][0] for i in indices])
