@@ -5,11 +5,13 @@ Functions that need torch import it inside, because the web process imports this
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
 from django.conf import settings
 
@@ -23,7 +25,43 @@ if TYPE_CHECKING:
     from evenhand.generation.safety import SafetyScreen
     from evenhand.metrics.clip import ClipModel
 
+Model = TypeVar("Model")
+Key = TypeVarTuple("Key")
+
 _held: tuple[str, str, str] | None = None  # what ``_pipeline`` has in memory
+
+
+class OneModel(Generic[Model, *Key]):
+    """A function that loads a model, with the model of its last arguments kept.
+
+    That one is let go before another is loaded: a graphics card may have no room for both.
+    """
+
+    def __init__(self, load: Callable[[*Key], Model]) -> None:
+        self._load = load
+        self._last: tuple[tuple[*Key], Model] | None = None
+
+    def __call__(self, *key: *Key) -> Model:
+        """Return the model of ``key``, loaded where it is not the last one."""
+        if self._last is None or self._last[0] != key:
+            self.forget()
+            self._last = key, self._load(*key)
+        return self._last[1]
+
+    def forget(self) -> None:
+        """Let go of the model."""
+        if self._last is not None:
+            self._last = None
+            _free_memory()
+
+
+def _free_memory() -> None:
+    """Collect what only cycles hold, such as models, and give a graphics card's memory back."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def checkpoint_location(name: str) -> str:
@@ -43,7 +81,7 @@ def checkpoint_revision(name: str) -> str:
     return checkpoint_fingerprint(checkpoint_location(name))
 
 
-@lru_cache(maxsize=1)
+@OneModel
 def _pipeline(location: str, revision: str, dtype: str, device: str) -> Pipeline:
     import torch
 
@@ -67,8 +105,11 @@ def _pipeline(location: str, revision: str, dtype: str, device: str) -> Pipeline
 def pipeline_of(checkpoint: str, revision: str, dtype: str) -> Pipeline:
     """Return the pipeline of a checkpoint by name; ``InputError`` where it has another revision."""
     global _held
+    asked = checkpoint, revision, dtype
+    if asked != _held:
+        _held = None  # the other one is gone, even if this one cannot be loaded
     pipeline = _pipeline(checkpoint_location(checkpoint), revision, dtype, device())
-    _held = checkpoint, revision, dtype
+    _held = asked
     return pipeline
 
 
@@ -77,7 +118,7 @@ def held() -> tuple[str, str, str] | None:
     return _held
 
 
-@lru_cache(maxsize=1)
+@OneModel
 def _safety_screen(location: str, device: str) -> SafetyScreen | None:
     from evenhand.generation.safety import load_safety_screen
 
@@ -132,7 +173,7 @@ def _digest_of(path: Path, _as_found: tuple[int, ...]) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-@lru_cache(maxsize=1)
+@OneModel
 def _clip(location: str, pretrained: str | None, _key: str, device: str) -> ClipModel:
     from evenhand.metrics.clip import load_clip
 
@@ -161,5 +202,5 @@ def forget_models() -> None:
     """Let go of every model, so that the next use loads it again."""
     global _held
     _held = None
-    for cache in (_pipeline, _safety_screen, _clip, _digest_of):
-        cache.cache_clear()
+    for forget in (_pipeline.forget, _safety_screen.forget, _clip.forget, _digest_of.cache_clear):
+        forget()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,59 @@ def test_a_model_stays_loaded(checkpoint: Path) -> None:
     assert model_cache.pipeline_of(str(checkpoint), revision, "float32") is first
     assert not is_compiled(first.unet)
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+class Weights:
+    """A stand-in for a model. As many models do, it is in a cycle: only the collector ends it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.parametrize(
+    ("loader", "uses"),
+    [
+        ("evenhand.generation.checkpoint.load_pipeline", lambda name: model_cache.pipeline_of(name, "r", "float32")),
+        ("evenhand.metrics.clip.load_clip", lambda name: model_cache._clip(name, None, "key", "cpu")),
+        ("evenhand.generation.safety.load_safety_screen", lambda name: model_cache._safety_screen(name, "cpu")),
+    ],
+)
+def test_a_model_is_let_go_before_another_is_loaded(
+    loader: str, uses: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graphics card may have no room for both, and its memory is given back in between."""
+    loaded: list[weakref.ref[Weights]] = []
+    in_memory: list[int] = []
+
+    def load(*_arguments: object, **_options: object) -> Weights:
+        in_memory.append(sum(each() is not None for each in loaded))
+        model = Weights()
+        loaded.append(weakref.ref(model))
+        return model
+
+    emptied: list[int] = []
+    monkeypatch.setattr(loader, load)
+    monkeypatch.setattr(model_cache, "checkpoint_fingerprint", lambda _: "r")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(len(loaded)))
+    gc.disable()  # so that nothing but the code under test collects
+    try:
+        for name in ("one", "one", "other", "one"):
+            uses(name)
+    finally:
+        gc.enable()
+    assert in_memory == [0, 0, 0]
+    assert emptied == [1, 2]
+
+
+def test_no_model_is_held_where_the_next_one_cannot_be_loaded(checkpoint: Path) -> None:
+    """A worker prefers batches of the model that it holds."""
+    revision = checkpoint_fingerprint(checkpoint)
+    model_cache.pipeline_of(str(checkpoint), revision, "float32")
+    assert model_cache.held() == (str(checkpoint), revision, "float32")
+    with pytest.raises(ValueError, match="has changed"):
+        model_cache.pipeline_of(str(checkpoint), "0" * 64, "float32")
+    assert model_cache.held() is None
 
 
 @pytest.mark.parametrize("own", ["", "elsewhere"])
