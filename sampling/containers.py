@@ -194,7 +194,10 @@ def archive(source: Path, _reading: Reading) -> Rows:
     """Return the texts of a ZIP archive's files, as ``folder`` does; nothing is unpacked to the disk."""
     opened = _opened_archive(source, "a ZIP archive", FILE_LIMIT)
     with opened as checked:
-        members = [each for each in checked.infolist() if not each.is_dir()]
+        entries = checked.infolist()
+        if not all(PurePosixPath(each.filename.replace("\\", "/")).parts for each in entries):
+            raise PromptFileError(f"{source}: holds a file without a name")
+        members = [each for each in entries if not each.is_dir()]
         for member in members:
             path = PurePosixPath(member.filename.replace("\\", "/"))
             if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:

@@ -183,7 +183,10 @@ def _unzip(archive: Path, folder: Path, budget: Budget) -> Files:
     check_zip_directory(archive, "a ZIP archive", ARCHIVE_LIMIT)
     found = Files()
     with zipfile.ZipFile(archive) as opened:
-        members = [each for each in opened.infolist() if not each.is_dir()]
+        entries = opened.infolist()
+        if not all(each.filename for each in entries):
+            raise budget.error("holds a file without a name")
+        members = [each for each in entries if not each.is_dir()]
         names = [each.filename for each in members]
         if len(set(names)) < len(names):
             raise budget.error("holds two files of one name")

@@ -20,6 +20,7 @@ from evenhand.sampling import containers
 from evenhand.sampling.inspection import inspect
 from evenhand.sampling.prompts import PromptFileError, Reading, clean, open_rows, read_prompts
 from evenhand.sampling.reading import LINE_LIMIT, SEPARATORS
+from tests.helpers.archives import without_name
 
 
 def write(folder: Path, content: str | bytes, name: str = "prompts.csv") -> Path:
@@ -376,6 +377,15 @@ def test_an_archive_that_is_a_trap_is_refused(
     monkeypatch.setattr(containers, "DIRECTORY_LIMIT", 60_000)
     with pytest.raises(PromptFileError, match=message):
         read_prompts(zipped(tmp_path / "p.zip", members))
+
+
+def test_an_archive_s_file_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "p.zip", {".": "a gate"})
+    with pytest.raises(PromptFileError, match="holds a file without a name"):
+        read_prompts(path)
+    path.write_bytes(without_name(zipped(tmp_path / "q.zip", {"a": "a gate"}).read_bytes()))
+    with pytest.raises(PromptFileError, match="holds a file without a name"):
+        read_prompts(path)
 
 
 def test_more_prompts_than_are_taken_are_refused(tmp_path: Path) -> None:

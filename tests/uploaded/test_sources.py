@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from evenhand.errors import InputError
 from evenhand.studies.uploaded import sources
 from evenhand.studies.uploaded.sources import Budget, SourceError, allowed_folder, files_of_folder, unpack
+from tests.helpers.archives import without_name
 from tests.helpers.pictures import picture, written, zipped
 
 
@@ -134,6 +135,12 @@ def test_a_damaged_archive_is_refused_or_read(tmp_path: Path, at: int, byte: int
     path.write_bytes(bytes(data[: max(1, len(data) - cut % 40)]))
     with suppress(InputError):  # another error would be a fault of the program
         unpack(path, tmp_path / "out")
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(without_name(zipped({"a": picture(1)})))
+    with pytest.raises(SourceError, match="holds a file without a name"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
 def test_encrypted_archives_are_refused(tmp_path: Path) -> None:
