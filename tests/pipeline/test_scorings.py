@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 from PIL import Image as Pillow
 
 from evenhand.errors import InputError
@@ -17,6 +19,7 @@ from evenhand.studies.drafts import configuration_of
 from evenhand.studies.models import (
     Arm,
     ArmScore,
+    Batch,
     Image,
     ImageScore,
     Prompt,
@@ -257,7 +260,8 @@ def test_the_score_stage_marks_one_coloured_baselines_too() -> None:
     study = make_ready_study()  # flat colours
     configuration = configuration_of(study)
     stage = Stage.objects.create(study=study, name="score", position=0)
-    batch = stage.batches.create(number=0, items=pks_of(study, "first"), total=12)
+    lease = {"state": Batch.State.LEASED, "holder": uuid4(), "lease_until": timezone.now()}
+    batch = stage.batches.create(number=0, items=pks_of(study, "first"), total=12, **lease)
     pictures.score(Context(study, configuration, Claim(batch)))
     baseline = Image.objects.filter(arm=study.comparisons.all()[0].baseline, prompt__in=batch.items)
     assert set(scores(ONE_COLOUR)) == set(baseline.values_list("pk", flat=True))
