@@ -12,6 +12,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from evenhand.studies.access import enrolment_link, link_for
 from evenhand.studies.assignment.reassignment import absent_evaluators
 from evenhand.studies.configuration import StudyConfiguration
+from evenhand.studies.exclusions import all_given_away
 from evenhand.studies.models import CheckPair, Evaluator, Exclusion, Rating, Skip, Study, Trial
 from evenhand.studies.panels import PRESETS, preset_of
 from evenhand.studies.rating.ends import code_of, lost_trials
@@ -164,13 +165,13 @@ def _mark_flagged(lines: dict[int, Line], smallest_picture: int) -> None:
 def _mark_silent_and_excluded(study: Study, lines: dict[int, Line]) -> None:
     for pk in absent_evaluators(study).filter(pk__in=lines).values_list("pk", flat=True):
         lines[pk].silent = True
-    filled = Rating.objects.filter(evaluator=OuterRef("evaluator"), slot__isnull=False, superseded=False)
+    given_away = Evaluator.objects.filter(all_given_away(), pk=OuterRef("evaluator"))
     in_force = Exclusion.objects.filter(study=study, evaluator__in=lines, lifted_at=None)
-    for exclusion in in_force.annotate(holds_places=Exists(filled)):
+    for exclusion in in_force.annotate(given_away=Exists(given_away)):
         assert exclusion.evaluator_id is not None  # filtered so
         line = lines[exclusion.evaluator_id]
         line.exclusion = exclusion
-        line.holds_places = line.person.freed_at is None or vars(exclusion)["holds_places"]
+        line.holds_places = not vars(exclusion)["given_away"]
 
 
 def _count_answers(evaluators: QuerySet[Evaluator], lines: dict[int, Line]) -> tuple[list[dict[str, Any]], int]:

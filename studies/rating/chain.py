@@ -57,19 +57,12 @@ def row_sha256(rating: Rating) -> str:
     return hashlib.sha256(row_text(rating).encode()).hexdigest()
 
 
-def end_of(evaluator: Evaluator) -> tuple[int, str]:
-    """Return number and hash of the evaluator's last rating; 0 and the empty string where there is none."""
-    with connection.cursor() as cursor:  # at every answer; Django would compile for longer than this runs
-        cursor.execute(
-            "SELECT sequence, sha256 FROM studies_rating WHERE evaluator_id = %s ORDER BY sequence DESC LIMIT 1",
-            [evaluator.pk],
-        )
-        return cursor.fetchone() or (0, "")
-
-
 def end_and_skip(evaluator: Evaluator, trial: Trial) -> tuple[tuple[int, str], bool]:
-    """Return what ``end_of`` does, and whether a trial was skipped, by one query."""
-    with connection.cursor() as cursor:
+    """Return number and hash of the evaluator's last rating, and whether a trial was skipped, by one query.
+
+    Without a rating these are 0 and the empty string.
+    """
+    with connection.cursor() as cursor:  # at every answer; Django would compile for longer than this runs
         cursor.execute(
             "SELECT last.sequence, last.sha256, EXISTS (SELECT 1 FROM studies_skip WHERE trial_id = %s)"
             " FROM (SELECT 1 AS one) row LEFT JOIN (SELECT sequence, sha256 FROM studies_rating"

@@ -47,7 +47,7 @@ def rate(trial: Trial, preference: int, **values: Any) -> Rating:
     choice = -preference if trial.candidate_on_left else preference
     given = {"key": uuid.uuid4(), "elapsed_ms": 4000, "version": trial.booklet.study.current_version} | values
     rating = Rating(trial=trial, evaluator=trial.booklet.evaluator, choice=choice, rated_at=timezone.now(), **given)
-    chain.link(rating, chain.end_of(rating.evaluator))
+    chain.link(rating, chain.end_and_skip(rating.evaluator, trial)[0])
     rating.save()
     return rating
 
